@@ -1,0 +1,1 @@
+"""What is asked and where it goes: no processes, no sockets, no TensorFlow."""

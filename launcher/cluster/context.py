@@ -1,0 +1,109 @@
+"""The whole contract between the launcher and a task: what a started process is told, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+ENVIRONMENT_KEY = "LAUNCHER_TASK"
+
+Mode = Literal["sync", "async"]
+# What a task does, which follows from its job and the mode: take part in synchronous training, coordinate
+# asynchronous training, serve (ps and asynchronous workers), or score checkpoints beside the cluster.
+Role = Literal["train", "coordinate", "serve", "evaluate"]
+
+
+class Task(NamedTuple):
+    """One process of the cluster, TensorFlow's (job, index), written ``worker:1``."""
+
+    job: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.job}:{self.index}"
+
+    @property
+    def slug(self) -> str:
+        """The name as files and services carry it: ``worker-1``."""
+        return f"{self.job}-{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Task:
+        """Read ``worker:1``; raises ValueError for anything else."""
+        job, separator, index = text.partition(":")
+        if not separator or not job.isidentifier() or not index.isdecimal():
+            raise ValueError(f"{text!r} is not a task; a task is written job:index, like worker:1")
+        return cls(job, int(index))
+
+
+@dataclass(frozen=True)
+class CheckpointPolicy:
+    """When checkpoints are written (every so many seconds or steps, not both) and how many are kept."""
+
+    every_seconds: float | None = 30.0
+    every_steps: int | None = None
+    keep: int = 3
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What one task knows of its run.
+
+    ``cluster`` maps each TensorFlow job that this role takes part in to its addresses; ``leader`` is the task
+    that holds the rendezvous at ``rendezvous`` (host:port; empty where there is nobody to meet). ``directory`` is
+    where relative paths of the cluster file start, ``run_directory`` where the run's files are.
+    """
+
+    task: Task
+    role: Role
+    mode: Mode
+    strategy: str
+    communication: str  # AUTO, RING or NCCL; used by MultiWorkerMirroredStrategy only
+    cluster: Mapping[str, tuple[str, ...]]
+    leader: Task
+    rendezvous: str
+    job: str
+    args: Mapping[str, Any]
+    directory: str
+    cores: tuple[int, ...]  # empty: not pinned
+    gpus: tuple[int, ...]
+    gpu_memory: int | None  # MiB per logical GPU
+    virtual_devices: int | None
+    start_timeout: float  # seconds
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    run_directory: str = ""
+    attempt: int = 1
+    token: str = ""
+    report_fd: int = -1  # where the task writes its reports, a JSON object a line; -1: nowhere
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this task speaks for the run: it prints, writes checkpoints and makes the report."""
+        return self.task == self.leader
+
+    @property
+    def members(self) -> tuple[Task, ...]:
+        """Every task that must be present before TensorFlow starts."""
+        return tuple(Task(job, i) for job, addresses in self.cluster.items() for i in range(len(addresses)))
+
+    def to_json(self) -> str:
+        """Return the text that LAUNCHER_TASK carries."""
+        return json.dumps(asdict(self) | {"task": str(self.task), "leader": str(self.leader)})
+
+    @classmethod
+    def from_json(cls, text: str) -> TaskContext:
+        """Read what ``to_json`` wrote; raises ValueError or TypeError for anything else."""
+        values: dict[str, Any] = json.loads(text)
+        values["task"], values["leader"] = Task.parse(values["task"]), Task.parse(values["leader"])
+        values["cluster"] = {job: tuple(addresses) for job, addresses in values["cluster"].items()}
+        values["cores"], values["gpus"] = tuple(values["cores"]), tuple(values["gpus"])
+        values["checkpoint"] = CheckpointPolicy(**values["checkpoint"])
+        return cls(**values)
+
+    @classmethod
+    def from_environment(cls) -> TaskContext:
+        """Read LAUNCHER_TASK; raises KeyError where this process was not started by the launcher."""
+        return cls.from_json(os.environ[ENVIRONMENT_KEY])

@@ -1,0 +1,119 @@
+"""Plan: what goes where, computed once; every consumer (a table, processes, compose.yaml) takes the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from launcher.cluster.context import ENVIRONMENT_KEY, Role, Task, TaskContext
+from launcher.cluster.spec import ClusterSpec
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task that will start: its role, its address and its devices. No cores: it is not pinned."""
+
+    task: Task
+    role: Role
+    address: str  # host:port; the evaluator, whom nobody calls, has none
+    cores: tuple[int, ...] = ()
+    gpus: tuple[int, ...] = ()
+    gpu_memory: int | None = None
+    virtual_devices: int | None = None
+    environment: Mapping[str, str] | None = None  # what TensorFlow reads, without TF_CONFIG
+
+    @property
+    def host(self) -> str:
+        """The machine that the task runs on, as its address names it."""
+        return self.address.rpartition(":")[0]
+
+    @property
+    def devices(self) -> int:
+        """How many logical devices the task computes on."""
+        return self.virtual_devices or len(self.gpus) or 1
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A task that was asked for and will not start, with the reason."""
+
+    task: Task
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes where. ``directory`` is where relative paths of the cluster file start."""
+
+    spec: ClusterSpec
+    directory: str
+    strategy: str  # the class name in tf.distribute
+    communication: str  # AUTO, RING or NCCL
+    reason: str  # why this strategy and this communication
+    tasks: tuple[TaskPlan, ...]
+    idle: tuple[Idle, ...]
+    cluster: Mapping[str, tuple[str, ...]]  # TensorFlow's cluster: job → addresses; empty for one process
+    leader: Task
+    rendezvous: str  # host:port that the leader holds; empty where there is nobody to meet
+
+    @property
+    def world_size(self) -> int:
+        """How many replicas train: every device of every training task (async: of every worker)."""
+        job = {"sync": "train", "async": "serve"}[self.spec.mode]
+        return sum(plan.devices for plan in self.tasks if plan.role == job and plan.task.job != "ps")
+
+    def find(self, task: Task) -> TaskPlan | None:
+        """Return the plan of that task, or None where it does not start."""
+        return next((plan for plan in self.tasks if plan.task == task), None)
+
+    def context(self, plan: TaskPlan) -> TaskContext:
+        """Return what this task is told; the run fills in its directory, attempt, token and report_fd."""
+        alone = plan.role == "evaluate"
+        return TaskContext(
+            task=plan.task,
+            role=plan.role,
+            mode=self.spec.mode,
+            strategy="OneDeviceStrategy" if alone else self.strategy,
+            communication=self.communication,
+            cluster={} if alone else self.cluster,
+            leader=self.leader,
+            rendezvous="" if alone else self.rendezvous,
+            job=self.spec.job,
+            args=self.spec.args,
+            directory=self.directory,
+            cores=plan.cores,
+            gpus=plan.gpus,
+            gpu_memory=plan.gpu_memory,
+            virtual_devices=plan.virtual_devices,
+            start_timeout=self.spec.run.start_timeout,
+            checkpoint=self.spec.run.checkpoint.policy,
+        )
+
+    def environment(self, plan: TaskPlan, context: TaskContext | None = None) -> dict[str, str]:
+        """Return every variable that the launcher sets for this task, TF_CONFIG and LAUNCHER_TASK included."""
+        context = context or self.context(plan)
+        variables = dict(plan.environment or {})
+        if context.cluster:
+            variables["TF_CONFIG"] = json.dumps(
+                {"cluster": context.cluster, "task": {"type": plan.task.job, "index": plan.task.index}}
+            )
+        return variables | {ENVIRONMENT_KEY: context.to_json()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plan.json and ``plan --json`` show it."""
+        return {
+            "name": self.spec.name,
+            "mode": self.spec.mode,
+            "job": self.spec.job,
+            "strategy": self.strategy,
+            "communication": self.communication,
+            "reason": self.reason,
+            "world_size": self.world_size,
+            "directory": self.directory,
+            "leader": str(self.leader),
+            "rendezvous": self.rendezvous,
+            "tasks": [asdict(plan) | {"task": str(plan.task)} for plan in self.tasks],
+            "idle": [{"task": str(idle.task), "reason": idle.reason} for idle in self.idle],
+        }

@@ -1,0 +1,165 @@
+"""ClusterSpec: what was asked, the checked content of cluster.yaml, frozen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+
+from launcher.cluster.context import CheckpointPolicy, Mode, Task
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
+_STEPS = re.compile(r"(\d+)\s*steps?")
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_ADDRESS = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse_duration(value: object) -> float:
+    """Return the seconds of ``30s``, ``5m``, ``500ms`` or ``2h``; raises ValueError for anything else."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        unit = f"; write {value}s" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        raise ValueError(f"a duration is a number with a unit (ms, s, m, h), like 30s or 5m{unit}")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _positive_duration(value: object) -> float:
+    if isinstance(value, float) and value > 0:
+        return value  # already parsed: a ClusterSpec that was dumped and is read again
+    seconds = parse_duration(value)
+    if seconds <= 0:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+def split_address(address: str) -> tuple[str, int | None]:
+    """Return host and port of ``host:port``, ``host`` or ``[::1]:port``; raises ValueError otherwise."""
+    if "@" in address:
+        raise ValueError(f"{address!r} names a user; an address is host:port, like node-a:2222")
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ValueError(f"{address!r} is not an address; write host:port, like node-a:2222")
+    if found["port"] is None:
+        return found["host"], None
+    port = int(found["port"])
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{address!r} has port {port}; a port is a number from 1 to 65535")
+    return found["host"], port
+
+
+Duration = Annotated[float, BeforeValidator(_positive_duration)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Checkpoint(_Model):
+    """When a checkpoint is written, and how many are kept."""
+
+    every: Annotated[str, Field(description="a duration (30s) or a number of steps (500 steps)")] = "30s"
+    keep: Count = 3
+
+    @field_validator("every", mode="before")
+    @classmethod
+    def _known_interval(cls, value: object) -> object:
+        if isinstance(value, str) and (steps := _STEPS.fullmatch(value)):
+            if int(steps[1]) < 1:
+                raise ValueError("must be at least 1 step")
+            return value
+        try:
+            _positive_duration(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; or a number of steps, like 500 steps") from None
+        return value
+
+    @property
+    def policy(self) -> CheckpointPolicy:
+        """The same, as a task is told it."""
+        if steps := _STEPS.fullmatch(self.every):
+            return CheckpointPolicy(every_seconds=None, every_steps=int(steps[1]), keep=self.keep)
+        return CheckpointPolicy(every_seconds=parse_duration(self.every), every_steps=None, keep=self.keep)
+
+
+class RunSpec(_Model):
+    """How the job is run: where to, how safely, how patiently."""
+
+    output: Annotated[str, StringConstraints(min_length=1)] = "runs"
+    checkpoint: Checkpoint = Checkpoint()
+    restarts: Annotated[int, Field(strict=True, ge=0)] = 3
+    start_timeout: Duration = 60.0
+    stall_timeout: Duration = 300.0
+    network: Literal["private", "host"] = "private"
+
+
+class JobSpec(_Model):
+    """One job of the cluster: a group of tasks with one role.
+
+    Written as a number of tasks, a list of addresses, or a mapping; ``tasks`` is 1 and ``gpus`` is ``auto`` unless
+    written. ``cpus`` is the number of cores that each task gets for itself, ``gpu_memory`` is in MiB.
+    """
+
+    tasks: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 1
+    addresses: tuple[str, ...] = ()
+    cpus: Count | None = None
+    gpus: Annotated[int, Field(strict=True, ge=0)] | tuple[Annotated[int, Field(strict=True, ge=0)], ...] | Literal["auto"] = "auto"
+    gpu_memory: Count | None = None
+    virtual_devices: Count | None = None
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = None
+    env: Mapping[str, str] = Field(default_factory=dict)
+
+    @field_validator("addresses")
+    @classmethod
+    def _well_formed(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            split_address(address)
+        return addresses
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _strings(cls, env: object) -> object:
+        if not isinstance(env, Mapping):
+            return env
+        for name in env:
+            if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+                raise ValueError(f"{name!r} is not a name of an environment variable")
+        # Numbers are as good as strings here, and everyone writes them: OMP_NUM_THREADS: 4.
+        return {name: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for name, v in env.items()}
+
+
+class Cluster(_Model):
+    """TensorFlow's cluster: the jobs, in the order in which their tasks are started and shown."""
+
+    chief: JobSpec | None = None
+    worker: JobSpec | None = None
+    ps: JobSpec | None = None
+    evaluator: JobSpec | None = None
+
+    def items(self) -> Iterator[tuple[str, JobSpec]]:
+        """Yield the name and the spec of each job that was written."""
+        for name in type(self).model_fields:
+            spec = getattr(self, name)
+            if spec is not None:
+                yield name, spec
+
+    def tasks(self) -> Iterator[tuple[Task, JobSpec]]:
+        """Yield every task that was asked for."""
+        for name, spec in self.items():
+            for index in range(spec.tasks):
+                yield Task(name, index), spec
+
+
+class ClusterSpec(_Model):
+    """What was asked: the checked content of a cluster file."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "cluster"
+    mode: Mode = "sync"
+    job: Annotated[str, StringConstraints(min_length=1)]
+    args: Mapping[str, Any] = Field(default_factory=dict)
+    cluster: Cluster
+    run: RunSpec = RunSpec()

@@ -1,0 +1,51 @@
+"""Everything that can go wrong in a way a user can mend; each error is a sentence and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class LauncherError(Exception):
+    """An error whose text is shown to the user as it is, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(LauncherError):
+    """The command line or the cluster file is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class FormationError(LauncherError):
+    """The cluster did not form in time; the text names the missing tasks."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a cluster file: where it stands, and what to do about it."""
+
+    where: str  # "cluster.yaml:7", or "--set mode=fast"
+    key: str  # "cluster.worker.tasks"; empty for the file as a whole
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+
+
+class SpecError(UsageError):
+    """A cluster file with all of its problems."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

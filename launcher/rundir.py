@@ -1,0 +1,161 @@
+"""A run's directory: every file of a run has its name here, and only here."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import UsageError, did_you_mean
+
+LATEST = "latest"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write the text beside its place and rename it into it: no reader ever sees half a file."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        # mkstemp makes files private; a run's files are as readable as any other file the user makes.
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def append_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one line to a JSON-lines file; a single write, so lines of several processes never mix."""
+    line = (json.dumps(value) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run, by name."""
+
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its directory."""
+        return self.directory.name
+
+    @property
+    def cluster_file(self) -> Path:
+        """The cluster file as it was asked for, after --set."""
+        return self.directory / "cluster.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """What was placed where."""
+        return self.directory / "plan.json"
+
+    @property
+    def events(self) -> Path:
+        """Every change of a task's state, with time and cause."""
+        return self.directory / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """A line per report: step, epoch, time, the job's own figures."""
+        return self.directory / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """How the run ended."""
+        return self.directory / "result.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of the run's checkpoints."""
+        return self.directory / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The directory of the exported SavedModel."""
+        return self.directory / "model"
+
+    def picture(self, name: str) -> Path:
+        """A picture that the job draws."""
+        return self.directory / f"{name}.png"
+
+    def log(self, attempt: int, slug: str) -> Path:
+        """Everything that one task printed in one attempt."""
+        return self.directory / "logs" / f"attempt-{attempt}" / f"{slug}.log"
+
+    def error(self, attempt: int, slug: str) -> Path:
+        """What one task failed of in one attempt."""
+        return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
+
+    def prepare_attempt(self, attempt: int) -> None:
+        """Make the directories that an attempt's logs and errors go to."""
+        self.log(attempt, "").parent.mkdir(parents=True, exist_ok=True)
+        self.error(attempt, "").parent.mkdir(parents=True, exist_ok=True)
+
+    def next_attempt(self) -> int:
+        """Return the number of the first attempt that has no logs yet."""
+        return next(number for number in count(1) if not self.log(number, "").parent.exists())
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return result.json, or None where the run has not ended."""
+        if not self.result.exists():
+            return None
+        value: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
+        return value
+
+    @classmethod
+    def create(cls, output: Path, name: str) -> RunFiles:
+        """Make ``<output>/<name>-<UTC time>`` and point ``<output>/latest`` at it; UsageError if it cannot."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            directory = _make_new(output, f"{name}-{stamp}")
+            _point_latest(output, directory)
+        except OSError as error:
+            raise UsageError(f"cannot write to the output directory {output}: {error.strerror}; set run.output") from None
+        return cls(directory)
+
+    @classmethod
+    def find(cls, output: Path, run: str) -> RunFiles:
+        """Return the run of that name under ``output``, or at that path; UsageError where there is none."""
+        for directory in (output / run, Path(run)):
+            if (directory / "plan.json").is_file():
+                return cls(directory.resolve())
+        known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
+        there = f"{output} holds {', '.join(known[-5:])}" if known else f"{output} holds no run"
+        raise UsageError(f"there is no run {run!r}: {there}{did_you_mean(run, known)}")
+
+
+def _make_new(output: Path, name: str) -> Path:
+    # Two runs of the same second get names of their own; mkdir decides who was first.
+    for number in count(1):
+        directory = output / (name if number == 1 else f"{name}-{number}")
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        return directory
+    raise AssertionError("count() does not end")
+
+
+def _point_latest(output: Path, directory: Path) -> None:
+    beside = output / f".{directory.name}.{LATEST}"
+    beside.symlink_to(directory.name)
+    os.replace(beside, output / LATEST)
