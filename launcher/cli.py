@@ -1,0 +1,73 @@
+"""The verbs; each verb's module is imported only when it is called, so that help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from launcher import __version__
+from launcher.errors import LauncherError, did_you_mean
+
+VERBS = {
+    "run": "Start the cluster, train the job on it, and leave a run directory.",
+    "plan": "Show what would start where, and what would not, and why.",
+    "check": "Check the cluster file, then what this machine must offer.",
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, in the order of use."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"launcher.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; an unknown one gets the nearest right word."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], VERBS)
+            raise click.UsageError(f"there is no verb {args[0]!r}{hint}. Verbs: {', '.join(VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, subcommand_metavar="VERB [ARGS]...")
+@click.version_option(__version__, prog_name="launcher")
+def launcher() -> None:
+    """Start real TensorFlow clusters from one file, cluster.yaml.
+
+    \b
+    Examples:
+      launcher run                        train what cluster.yaml says, on this machine
+      launcher run --set mode=async       the same file, asynchronously
+      launcher plan                       what would start where
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in a sentence and an exit code, never in a traceback."""
+    try:
+        sys.exit(launcher.main(prog_name="launcher", standalone_mode=False))
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except LauncherError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""Inside a task: the only part of the launcher that imports TensorFlow."""

@@ -1,0 +1,1 @@
+"""The processes of this host: no TensorFlow in the launcher's own process."""
