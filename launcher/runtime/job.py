@@ -1,0 +1,146 @@
+"""Job: training code that never knows which strategy runs it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, cast
+
+import tensorflow as tf
+
+from launcher.cluster.context import TaskContext, job_module, read_args
+from launcher.errors import UsageError
+from launcher.rundir import RunFiles
+
+# The figures of one step or one evaluation: name → scalar or vector.
+Metrics = Mapping[str, Any]
+# Every report of a run so far, oldest first: step, epoch, seconds, and the job's own figures.
+History = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One replica's share of every global batch: ``index`` of ``count`` equal parts.
+
+    ``deterministic`` is False under ParameterServerStrategy, where all workers run one and the same dataset graph: a
+    fixed seed there would make every worker draw the same mini-batches.
+    """
+
+    index: int = 0
+    count: int = 1
+    deterministic: bool = True
+
+    def rows(self, batch: int) -> slice:
+        """Return the rows of a global batch that are this replica's: 17 rows over three are 6, 6 and 5."""
+        size, larger = divmod(batch, self.count)
+        start = self.index * size + min(self.index, larger)
+        return slice(start, start + size + (self.index < larger))
+
+
+@dataclass(frozen=True)
+class NoArgs:
+    """The settings of a job that has none."""
+
+
+class Job(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+    """One training job: model, data and one step; the same class runs under every strategy.
+
+    A subclass sets ``steps`` (in all) in ``build``, and may set ``steps_per_epoch`` (for the reports),
+    ``steps_per_call`` (steps per dispatch) and ``report_every`` (steps between two evaluations; 0: at the end only).
+    """
+
+    Config: ClassVar[type[Any]] = NoArgs
+    steps: int = 0
+    steps_per_epoch: int = 0
+    steps_per_call: int = 100
+    report_every: int = 0
+
+    def __init__(self, config: Any, context: TaskContext) -> None:
+        super().__init__(name="job")
+        self.config = config
+        self.context = context
+
+    @property
+    def directory(self) -> Path:
+        """Where relative paths of the cluster file start."""
+        return Path(self.context.directory)
+
+    def build(self) -> None:
+        """Make variables, model and optimizer; runs inside ``strategy.scope()``."""
+
+    def dataset(self, shard: Shard) -> tf.data.Dataset:
+        """Return this replica's share of every global batch, endless, from the first step on."""
+        raise NotImplementedError(f"{type(self).__name__} trains {self.steps} steps and has no dataset()")
+
+    def train_step(self, batch: Any) -> Metrics:
+        """Train one step on one replica and return its share of the figures: the Trainer adds the shares up.
+
+        The only place where gradients are applied.
+        """
+        raise NotImplementedError(f"{type(self).__name__} trains {self.steps} steps and has no train_step()")
+
+    def evaluate(self) -> Metrics:
+        """Return the figures of the model as it is; in sync mode every training task calls it at the same step."""
+        return {}
+
+    def describe(self, report: Mapping[str, Any]) -> str:
+        """Return the line that is printed for a report; empty for none."""
+        figures = "  ".join(f"{name}={value:.6g}" for name, value in report.items() if isinstance(value, float))
+        return f"step {report['step']}/{self.steps}  {figures}"
+
+    def report(self, run: RunFiles, history: History) -> None:
+        """Leave what people look at (pictures, exports, a summary); runs once, on the leader, when training is done."""
+
+    def sum_over_replicas(self, tensors: Any) -> Any:
+        """Add a structure of tensors up over all replicas of a synchronous step; for use in ``train_step``."""
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync == 1:
+            return tensors
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def load_job(context: TaskContext) -> Job:
+    """Import the job that the cluster file names and make it from its ``args``; UsageError where that is impossible."""
+    module = _import(job_module(context.job), context)
+    job_class = _job_class(module, context.job)
+    return job_class(read_args(job_class.Config, context.args), context)
+
+
+def _import(name: str, context: TaskContext) -> ModuleType:
+    if name.endswith(".py"):
+        return _import_script(Path(context.directory, name))
+    if importlib.util.find_spec(name) is None:
+        raise UsageError(f"job: there is no module {name!r}")
+    module = importlib.import_module(name)
+    # A job that is a package keeps its Job class in `job`, beside a `config` that needs no TensorFlow.
+    if hasattr(module, "__path__") and importlib.util.find_spec(f"{name}.job"):
+        module = importlib.import_module(f"{name}.job")
+    return module
+
+
+def _import_script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UsageError(f"job: there is no script {path}")
+    sys.path.insert(0, str(path.parent))
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _job_class(module: ModuleType, job: str) -> type[Job]:
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Job) and value.__module__ == module.__name__
+    ]
+    if len(own) == 1:
+        return cast(type[Job], own[0])
+    found = "no subclass of Job" if not own else " and ".join(value.__name__ for value in own)
+    raise UsageError(f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.runtime.job.Job")

@@ -1,0 +1,103 @@
+"""``python -m launcher.runtime.main``: one task, from its context to its end."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import linecache
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from launcher.cluster.context import TaskContext
+from launcher.errors import LauncherError
+from launcher.rundir import RunFiles, write_json
+
+_PR_SET_PDEATHSIG = 1
+_STOPPED = 128 + signal.SIGTERM
+# What TensorFlow raises in a task when another one has gone (tf-facts: UnavailableError after 3 to 10 s).
+_CONSEQUENCES = {"UnavailableError", "AbortedError", "CancelledError", "LeaderLost"}
+
+
+def main() -> NoReturn:
+    """Run the task that LAUNCHER_TASK describes; the exit code is that of design.md's table."""
+    context = TaskContext.from_environment()
+    try:
+        _prepare(context)
+        code = _run(context)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the launcher must hear of it
+        code = _record(context, error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: TensorFlow's threads and remote contexts can hang at interpreter exit, and all that matters is done.
+    os._exit(code)
+
+
+def _prepare(context: TaskContext) -> None:
+    """Make the process what the plan says, before TensorFlow makes threads."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if context.cores:
+        os.sched_setaffinity(0, context.cores)
+    faulthandler.enable()
+    os.chdir(context.directory)
+    sys.path.insert(0, context.directory)
+    _import_tensorflow()
+
+
+def _import_tensorflow() -> None:
+    # `import tensorflow` eagerly imports Keras' optimizers, a quarter of its time (tensorflow/__init__.py:459-471), and
+    # accepts that Keras is not there. A job that wants Keras imports it as always, a moment later.
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    import tensorflow  # noqa: F401, PLC0415
+
+    del sys.modules["keras"]
+
+
+def _run(context: TaskContext) -> int:
+    from launcher.runtime.roles import play  # noqa: PLC0415  # TensorFlow, which _prepare had to precede
+
+    return 0 if play(context) else _STOPPED
+
+
+def _record(context: TaskContext, error: BaseException) -> int:
+    """Write error.json and print what happened; return the exit code."""
+    code = error.exit_code if isinstance(error, LauncherError) else 1
+    trace = "".join(traceback.format_exception(error))
+    record = {
+        "task": str(context.task),
+        "type": type(error).__name__,
+        "message": str(error),
+        "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
+        "traceback": trace,
+        "consequence": type(error).__name__ in _CONSEQUENCES,
+        "exit_code": code,
+        "time_ns": time.time_ns(),
+    }
+    files = RunFiles(Path(context.run_directory))
+    write_json(files.error(context.attempt, context.task.slug), record)
+    # Straight to the log: the launcher shows the first cause once, at the end, and not every task's traceback.
+    with files.log(context.attempt, context.task.slug).open("a", encoding="utf-8") as log:
+        log.write(trace)
+    return code
+
+
+def _user_code(error: BaseException, directory: Path) -> list[str]:
+    """Return "file:line: code" for each frame of the traceback that is neither a library's nor the launcher's."""
+    ours = Path(__file__).parents[1]
+    lines = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        library = "site-packages" in path.parts or path.is_relative_to(sys.base_prefix) or path.is_relative_to(ours)
+        if not library and path.is_absolute():
+            shown = path.relative_to(directory) if path.is_relative_to(directory) else path
+            lines.append(f"{shown}:{frame.lineno}: {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

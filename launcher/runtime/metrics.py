@@ -1,0 +1,59 @@
+"""What a task tells: reports for the run's files, and the same for the launcher that watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from launcher.cluster.context import TaskContext
+from launcher.rundir import RunFiles, append_json, write_whole
+
+
+def plain(value: Any) -> Any:
+    """Return tensors, variables and arrays as floats and lists, which JSON has."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    value = value.numpy() if hasattr(value, "numpy") else value
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+class Reporter:
+    """One task's voice: ``tell`` reaches the launcher, ``report`` reaches metrics.jsonl as well."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self._fd = context.report_fd
+        self._files = RunFiles(Path(context.run_directory))
+        self._speaks = context.is_leader or context.role == "evaluate"
+        self._task = str(context.task)
+        self._started = time.monotonic()
+        self.history: list[dict[str, Any]] = []
+
+    def tell(self, event: str, **details: Any) -> None:
+        """Send one event to the launcher that started this task, if one did."""
+        if self._fd >= 0:
+            os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
+
+    def report(self, step: int, steps_per_epoch: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """Record the figures at a step, tell them, and return the record."""
+        epoch = step // steps_per_epoch if steps_per_epoch else 0
+        seconds = round(time.monotonic() - self._started, 3)
+        record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
+        self.history.append(record)
+        if self._speaks:
+            append_json(self._files.metrics, record)
+        self.tell("progress", step=step, figures=plain(figures))
+        return record
+
+    def resume_at(self, step: int) -> None:
+        """Take up the history of the attempts before, without what was reported after the checkpoint at ``step``."""
+        if not self._files.metrics.exists():
+            return
+        records = [json.loads(line) for line in self._files.metrics.read_text(encoding="utf-8").splitlines()]
+        kept = [record for record in records if record["step"] <= step]
+        self.history = [record for record in kept if record["task"] == self._task]
+        if self._speaks and len(kept) < len(records):
+            write_whole(self._files.metrics, "".join(json.dumps(record) + "\n" for record in kept))

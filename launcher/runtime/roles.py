@@ -1,0 +1,98 @@
+"""What a task does from the rendezvous to the end, by its role."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from launcher.cluster.context import TaskContext
+from launcher.runtime.checkpoint import Checkpoints
+from launcher.runtime.job import Job, load_job
+from launcher.runtime.metrics import Reporter, plain
+from launcher.runtime.rendezvous import Meeting, meet
+from launcher.runtime.server import start_server
+from launcher.runtime.strategy import build_strategy
+from launcher.runtime.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
+from launcher.rundir import RunFiles
+
+_LOOK_EVERY = 0.5  # seconds between an evaluator's looks for a new checkpoint
+
+
+def play(context: TaskContext) -> bool:
+    """Play this task's role to its end; False where it was asked to stop before."""
+    reporter = Reporter(context)
+    reporter.tell("started")
+    match context.role:
+        case "train":
+            return _train(context, reporter, SyncTrainer)
+        case "coordinate":
+            return _train(context, reporter, AsyncTrainer)
+        case "serve":
+            return _serve(context, reporter)
+        case "evaluate":
+            return _evaluate(context, reporter)
+
+
+def _train(context: TaskContext, reporter: Reporter, trainer_class: type[Trainer]) -> bool:
+    job = load_job(context)
+    meeting = _meet(context, reporter)
+    strategy = build_strategy(context)
+    reporter.tell("ready", devices=[device.name for device in tf.config.list_logical_devices()])
+    trainer = trainer_class(job, strategy, context, reporter)
+    figures = trainer.train()
+    if figures is None:
+        return False
+    if context.is_leader:
+        job.report(RunFiles(Path(context.run_directory)), reporter.history)
+        reporter.tell("result", metrics=figures, **_summary(trainer))
+    meeting.part()
+    return True
+
+
+def _summary(trainer: Trainer) -> Mapping[str, Any]:
+    return {"steps": trainer.step, "steps_per_s": round(trainer.steps_per_second(), 3)}
+
+
+def _serve(context: TaskContext, reporter: Reporter) -> bool:
+    meeting = _meet(context, reporter)
+    server = start_server(context)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    reporter.tell("ready", target=server.target)
+    meeting.wait_for_end()
+    return True
+
+
+def _meet(context: TaskContext, reporter: Reporter) -> Meeting:
+    def waiting(missing: Collection[str]) -> None:
+        print(f"waiting for {', '.join(missing)}", flush=True)
+        reporter.tell("waiting", missing=list(missing))
+
+    reporter.tell("meeting")
+    return meet(context, time.monotonic() + context.start_timeout, waiting)
+
+
+def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
+    """Score every checkpoint that appears, until that of the last step."""
+    strategy = build_strategy(context)
+    job = load_job(context)
+    with strategy.scope():
+        job.build()
+    checkpoints, stop, scored = Checkpoints(context, job), Stop(), 0
+    reporter.tell("ready")
+    while scored < job.steps and not stop.asked:
+        if checkpoints.steps()[-1:] in ([], [scored]):
+            time.sleep(_LOOK_EVERY)
+            continue
+        scored = checkpoints.restore()
+        _score(job, reporter, scored)
+    return scored >= job.steps
+
+
+def _score(job: Job, reporter: Reporter, step: int) -> None:
+    record = reporter.report(step, job.steps_per_epoch, plain(job.evaluate()))
+    print(job.describe(record), flush=True)

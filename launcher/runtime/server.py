@@ -1,0 +1,24 @@
+"""TensorFlow's server for ps and asynchronous workers; the user's code never runs here."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from launcher.cluster.context import TaskContext
+
+
+def start_server(context: TaskContext) -> tf.distribute.Server:
+    """Start serving on this task's address; the server runs until the process ends, ``join`` never returns."""
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")),
+        inter_op_parallelism_threads=int(os.environ.get("TF_NUM_INTEROP_THREADS", "0")),
+    )
+    return tf.distribute.Server(
+        tf.train.ClusterSpec({job: list(addresses) for job, addresses in context.cluster.items()}),
+        job_name=context.task.job,
+        task_index=context.task.index,
+        protocol="grpc",
+        config=config,
+    )
