@@ -1,0 +1,113 @@
+"""What can happen to a run, what can follow from it, and the states in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from launcher.cluster.context import Task
+
+
+class TaskState(Enum):
+    """Where one task is on its way."""
+
+    PLANNED = "planned"
+    STARTED = "started"
+    MEETING = "meeting"  # at the rendezvous
+    READY = "ready"  # its strategy or server stands
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"  # by the launcher, which is no failure of its own
+
+    @property
+    def alive(self) -> bool:
+        """Whether the task has a process."""
+        return self in (TaskState.STARTED, TaskState.MEETING, TaskState.READY)
+
+
+class RunState(Enum):
+    """Where the run is. A restart will be STOPPING, then FORMING again, with the next attempt."""
+
+    FORMING = "forming"  # until every task is ready
+    TRAINING = "training"
+    LEAVING = "leaving"  # the leader is done; the others leave by themselves
+    STOPPING = "stopping"  # tasks are asked to end, then killed
+    OVER = "over"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A task told something (launcher/runtime/metrics.py)."""
+
+    task: Task
+    event: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A task's process ended; a negative code is a signal. ``error`` is its error.json, where it left one.
+
+    ``time_ns`` is when the error happened, or when the end was seen: nanoseconds of the wall clock.
+    """
+
+    task: Task
+    code: int
+    error: Mapping[str, Any] | None = None
+    time_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Signalled:
+    """The launcher was asked to stop."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Nothing happened but time."""
+
+
+Event = Told | Exited | Signalled | Tick
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start this task's process."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Send this signal to the task's group."""
+
+    task: Task
+    number: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write this change of state to events.jsonl; ``task`` is None where it is the run's."""
+
+    task: Task | None
+    state: str
+    cause: str = ""
+
+
+Action = Start | Kill | Record
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One cause of a failure: which task, what happened, and when."""
+
+    task: Task
+    error: str
+    time_ns: int = 0
+    exit_code: int = 1
+    record: Mapping[str, Any] | None = None  # the task's error.json
+    consequence: bool = False  # of another task's end, as far as the error itself tells

@@ -1,0 +1,63 @@
+"""Ports and networks of this host."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+
+
+def enter_private_network() -> str:
+    """Move this process to a network namespace of its own, with only a loopback interface, up.
+
+    Its ports cannot be reached from outside, nor collide with anything. Where not root it needs a user namespace as
+    well, in which the user keeps their own id. Returns why it is not possible; empty where it is done. The process must
+    have one thread.
+    """
+    if sys.platform != "linux":
+        return "network namespaces need Linux"
+    user, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET | (_CLONE_NEWUSER if user else 0)):
+        return f"the kernel forbids a network namespace here: {os.strerror(ctypes.get_errno())}"
+    if user:
+        _map_identity("setgroups", "deny")
+        _map_identity("uid_map", f"{user} {user} 1")
+        _map_identity("gid_map", f"{group} {group} 1")
+    _raise_loopback()
+    return ""
+
+
+def _map_identity(name: str, value: str) -> None:
+    with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(value)
+
+
+def _raise_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 0)
+        (flags,) = struct.unpack_from("h", fcntl.ioctl(control, _SIOCGIFFLAGS, request), 16)
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+@contextmanager
+def held_ports(ports: Iterable[int]) -> Iterator[None]:
+    """Hold these ports of this host until the tasks, which share them (SO_REUSEPORT), are done.
+
+    A port that was merely found free can be taken by anyone until TensorFlow binds it (tensorflow#21492). A socket that
+    is bound and does not listen takes no connections, so holding does not disturb. Raises OSError for a port in use.
+    """
+    with ExitStack() as stack:
+        for port in ports:
+            holder = stack.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("0.0.0.0", port))  # noqa: S104  # TensorFlow's servers listen on every interface
+        yield

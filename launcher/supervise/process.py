@@ -1,0 +1,114 @@
+"""The launcher's side of the spawner: start a task, signal it, and hear of its end."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.cluster.context import Task
+
+TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
+_ROOT = Path(__file__).parents[2]  # where the packages launcher and jobs lie
+_LENGTH = struct.Struct("!I")
+_END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
+
+
+def send_request(connection: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one request, with open files for the other process to take over."""
+    payload = json.dumps(request).encode()
+    socket.send_fds(connection, [_LENGTH.pack(len(payload))], list(descriptors))
+    connection.sendall(payload)
+
+
+def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Receive what ``send_request`` sent; raises EOFError where the other side has gone."""
+    header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=2)
+    if len(header) < _LENGTH.size:
+        raise EOFError
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    payload = bytearray()
+    (length,) = _LENGTH.unpack(header)
+    while len(payload) < length:
+        chunk = connection.recv(length - len(payload))
+        if not chunk:
+            raise EOFError
+        payload += chunk
+    request: dict[str, Any] = json.loads(payload)
+    return request, list(array.array("i", descriptors))
+
+
+class Processes:
+    """The processes of one run, through their spawner. Use as a context manager: leaving it ends them all."""
+
+    def __init__(self, network: str) -> None:
+        self.connection, theirs = socket.socketpair()
+        self._pids: dict[Task, int] = {}
+        self._received = b""
+        with theirs:
+            os.set_inheritable(theirs.fileno(), True)
+            self._spawner = subprocess.Popen(
+                [sys.executable, "-P", "-m", "launcher.supervise.spawner", str(theirs.fileno()), network],
+                env=_environment({}),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
+            )
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+        try:
+            self._spawner.wait(_END_WAIT)
+        except subprocess.TimeoutExpired:
+            self._spawner.kill()
+            self._spawner.wait()
+
+    def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
+        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
+        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
+        send_request(self.connection, request, [output, report])
+
+    def kill(self, task: Task, number: int) -> None:
+        """Send a signal to the task's group, which may have outlived the task."""
+        if task in self._pids:
+            send_request(self.connection, {"kill": self._pids[task], "signal": number})
+
+    def receive(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what the spawner has said; raises EOFError where it has gone."""
+        chunk = self.connection.recv(65536)
+        if not chunk:
+            self._abandon()
+            raise EOFError
+        *lines, self._received = (self._received + chunk).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "pid" in message:
+                self._pids[Task.parse(message["started"])] = message["pid"]
+            elif "exited" in message:
+                del self._pids[Task.parse(message["exited"])]
+            yield message
+
+    def _abandon(self) -> None:
+        # The tasks themselves die with the spawner (PR_SET_PDEATHSIG); their groups are ours to end.
+        for pid in self._pids.values():
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, **variables}
