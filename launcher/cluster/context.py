@@ -20,7 +20,7 @@ class Task(NamedTuple):
     """One process of the cluster, TensorFlow's (job, index), written ``worker:1``."""
 
     job: str
-    index: int
+    index: int  # type: ignore[assignment]  # TensorFlow's word, and tuple.index is never called
 
     def __str__(self) -> str:
         return f"{self.job}:{self.index}"

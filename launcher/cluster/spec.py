@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from launcher.cluster.context import CheckpointPolicy, Mode, Task
+from launcher.cluster.problems import show
+
+LOOPBACK = "127.0.0.1"
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _STEPS = re.compile(r"(\d+)\s*steps?")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _ADDRESS = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -49,6 +63,28 @@ def split_address(address: str) -> tuple[str, int | None]:
     if not 1 <= port <= 65535:
         raise ValueError(f"{address!r} has port {port}; a port is a number from 1 to 65535")
     return found["host"], port
+
+
+def _check_address(address: str) -> str:
+    split_address(address)
+    return address
+
+
+def _check_gpus(value: object) -> object:
+    count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    ids = isinstance(value, list | tuple) and all(type(gpu) is int and gpu >= 0 for gpu in value)
+    if not (count or ids or value == "auto"):
+        raise ValueError(f"must be a count (0, 2), a list of ids ([0, 1]) or auto, not {show(value)}")
+    return value
+
+
+def _check_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value[:80]!r} cannot name a run's directory; use letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit, at most 63"
+        )
+    return value
 
 
 Duration = Annotated[float, BeforeValidator(_positive_duration)]
@@ -105,20 +141,20 @@ class JobSpec(_Model):
     """
 
     tasks: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 1
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[Annotated[str, AfterValidator(_check_address)], ...] = ()
     cpus: Count | None = None
-    gpus: Annotated[int, Field(strict=True, ge=0)] | tuple[Annotated[int, Field(strict=True, ge=0)], ...] | Literal["auto"] = "auto"
+    gpus: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_check_gpus)] = "auto"
     gpu_memory: Count | None = None
     virtual_devices: Count | None = None
     port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = None
     env: Mapping[str, str] = Field(default_factory=dict)
 
-    @field_validator("addresses")
+    @model_validator(mode="before")
     @classmethod
-    def _well_formed(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        for address in addresses:
-            split_address(address)
-        return addresses
+    def _count_addresses(cls, data: object) -> object:
+        if isinstance(data, Mapping) and isinstance(data.get("addresses"), list | tuple) and data.get("tasks") is None:
+            return {**data, "tasks": len(data["addresses"])}
+        return data
 
     @field_validator("env", mode="before")
     @classmethod
@@ -129,7 +165,25 @@ class JobSpec(_Model):
             if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
                 raise ValueError(f"{name!r} is not a name of an environment variable")
         # Numbers are as good as strings here, and everyone writes them: OMP_NUM_THREADS: 4.
-        return {name: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for name, v in env.items()}
+        return {name: str(value) if type(value) in (int, float) else value for name, value in env.items()}
+
+    def endpoints(self) -> tuple[tuple[str, int | None], ...]:
+        """Return host and port of each task as far as the file fixes them; port None: one is chosen at start.
+
+        Without addresses the host is this machine and ``port`` counts up per task; an address without a port takes
+        ``port``, counting up per task of the same host.
+        """
+        if not self.addresses:
+            return tuple((LOOPBACK, None if self.port is None else self.port + i) for i in range(self.tasks))
+        seen: Counter[str] = Counter()
+        found: list[tuple[str, int | None]] = []
+        for address in self.addresses:
+            host, port = split_address(address)
+            if port is None and self.port is not None:
+                port = self.port + seen[host]
+                seen[host] += 1
+            found.append((host, port))
+        return tuple(found)
 
 
 class Cluster(_Model):
@@ -157,9 +211,13 @@ class Cluster(_Model):
 class ClusterSpec(_Model):
     """What was asked: the checked content of a cluster file."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = "cluster"
+    name: Annotated[str, AfterValidator(_check_name)] = "cluster"
     mode: Mode = "sync"
-    job: Annotated[str, StringConstraints(min_length=1)]
+    job: Annotated[
+        str,
+        StringConstraints(min_length=1),
+        Field(description="name the training code: a module of jobs/, any dotted module, or path/to/train.py"),
+    ]
     args: Mapping[str, Any] = Field(default_factory=dict)
-    cluster: Cluster
+    cluster: Annotated[Cluster, Field(description="name its jobs and their tasks, like {worker: 2}")]
     run: RunSpec = RunSpec()

@@ -1,0 +1,144 @@
+"""cluster.yaml read and checked: all of its problems at once, each with its line."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from launcher.cluster.overrides import apply, expand_jobs
+from launcher.cluster.problems import Fault, KeyPath, dotted, faults, type_name
+from launcher.cluster.rules import broken_rules
+from launcher.cluster.spec import ClusterSpec
+from launcher.cluster.yaml_source import Node, parse
+from launcher.errors import Problem, SpecError, did_you_mean
+
+MAX_BYTES = 1 << 20
+_KEYS = "name, mode, job, args, cluster, run"
+# What stands in for a key that is missing or wrong, so that the rest of the file can be looked at all the same.
+_STAND_INS: dict[str, Any] = {"job": "unknown", "cluster": {}}
+
+
+@dataclass(frozen=True)
+class ClusterFile:
+    """A cluster file that was found right."""
+
+    spec: ClusterSpec
+    data: dict[str, Any]  # plain, after --set; as short as it was written
+    directory: Path  # absolute; where relative paths of the file start
+    _root: Node = field(repr=False, compare=False)
+
+    def locate(self, key: str) -> str:
+        """Return where a dotted key stands: ``cluster.yaml:7``, or ``--set …``."""
+        return self._root.locate(tuple(int(part) if part.isdecimal() else part for part in key.split(".")))
+
+    def blame(self, error: SpecError) -> SpecError:
+        """Return the error with the line of each of its keys that has none yet."""
+        return SpecError(
+            problem if problem.where else replace(problem, where=self.locate(problem.key)) for problem in error.problems
+        )
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
+    """Read the file, apply each ``key=value``, and check it all; SpecError names every problem."""
+    root, problems = parse(_read(path), lambda line: f"{path}:{line}")
+    if root is None or not isinstance(root.value, dict):
+        found = "is empty" if root is None else f"is {type_name(root.value)}, not a mapping"
+        raise SpecError([Problem(str(path), "", f"{found}; a cluster file has the keys {_KEYS}")])
+    for override in overrides:
+        try:
+            root = apply(root, override)
+        except SpecError as error:
+            problems += error.problems
+    full = expand_jobs(root)
+    spec, found_faults = _check(full.plain())
+    problems += [Problem(full.locate(fault.path), dotted(fault.path), fault.message) for fault in found_faults]
+    if spec is None or problems:
+        raise SpecError(problems)
+    return ClusterFile(spec, root.plain(), path.absolute().parent, full)
+
+
+def _check(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
+    """Return the spec and everything wrong with it: of the shape first, then of what it asks for."""
+    try:
+        spec = ClusterSpec.model_validate(data)
+    except ValidationError as error:
+        shape = faults(error, data, ClusterSpec)
+    else:
+        return spec, list(broken_rules(spec))
+    rest = _without(data, shape)
+    try:
+        spec = ClusterSpec.model_validate(rest)
+    except ValidationError:
+        return None, shape
+    return None, shape + [fault for fault in broken_rules(spec) if not _idle(fault, shape)]
+
+
+def _without(data: dict[str, Any], shape: Iterable[Fault]) -> dict[str, Any]:
+    for fault in shape:
+        data = _pruned(data, fault.path)
+    return _STAND_INS | data
+
+
+def _pruned(data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    # A list loses the whole of itself, not an item: the indices of the others must stay true.
+    if not path or path[0] not in data:
+        return data
+    key, child = str(path[0]), data[str(path[0])]
+    if len(path) > 1 and isinstance(child, dict):
+        return data | {key: _pruned(child, path[1:])}
+    return {name: value for name, value in data.items() if name != key}
+
+
+def _idle(fault: Fault, shape: Iterable[Fault]) -> bool:
+    """Whether the fault was concluded from keys that are wrong themselves."""
+    grounds = (fault.path, *fault.relies_on)
+    return any(wrong.path[: len(path)] == path for wrong in shape for path in grounds)
+
+
+def _read(path: Path) -> str:
+    """Return the file's text; SpecError where there is none."""
+    try:
+        state = path.stat()
+        if stat.S_ISDIR(state.st_mode):
+            raise _unreadable(path, "is a directory", _others(path))
+        if state.st_size <= MAX_BYTES:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)  # a pipe or a device has no size to go by
+    except FileNotFoundError:
+        raise _unreadable(path, "there is no such file", _others(path.parent, path.name)) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if state.st_size > MAX_BYTES or len(content) > MAX_BYTES:
+        raise _unreadable(path, "is larger than 1 MiB; a cluster file is a page of text")
+    return _decode(path, content)
+
+
+def _decode(path: Path, content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise _unreadable(path, "is written in UTF-16; save it as UTF-8")
+    if b"\0" in content:
+        raise _unreadable(path, "is a binary file; a cluster file is text")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise SpecError([Problem(f"{path}:{line}", "", found)]) from None
+
+
+def _others(directory: Path, name: str = "") -> str:
+    try:
+        known = sorted(found.name for found in directory.iterdir() if found.suffix in (".yaml", ".yml"))
+    except OSError:
+        return ""
+    hint = did_you_mean(name, known)
+    return hint or (f"; {directory} holds {', '.join(known[:5])}" if known else f"; {directory} holds no *.yaml")
+
+
+def _unreadable(path: Path, found: str, hint: str = "") -> SpecError:
+    return SpecError([Problem(str(path), "", found + hint)])
