@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test setup clean
+
+# Tools run through it: their own first lines name the place where .venv was made, and a tree may move.
+python := .venv/bin/python
+
+## make run     train what cluster.yaml says; sets up .venv the first time
+##                MODE=async       the same file, asynchronously
+##                FILE=my.yaml     another cluster file
+##                ARGS='...'       anything else that `launcher run` takes: ARGS='--set cluster.worker.tasks=3'
+##              make exits with 2 for every failure; .venv/bin/launcher has the exit codes
+run: setup
+	@exec $(python) -m launcher run $(if $(FILE),'$(FILE)') $(if $(MODE),--set 'mode=$(MODE)') $(ARGS)
+
+## make test    lint, types, import contracts, then all tests; ARGS='-k placement' goes to pytest
+test: setup
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy
+	$(python) .venv/bin/lint-imports --no-logo
+	$(python) -m pytest $(ARGS)
+
+## make setup   make .venv ready, and do nothing else
+##                PYTHON=python3.12   with this interpreter; otherwise the first of 3.11 to 3.13 on PATH
+setup:
+	@.make/setup.sh
+
+## make clean   remove .venv and every cache; runs stay
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find launcher jobs tests -name __pycache__ -prune -exec rm -rf {} +
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile

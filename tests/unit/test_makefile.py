@@ -1,0 +1,291 @@
+"""`make setup` and `make run` with interpreters that only pretend, so that nothing is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = "-m pip install --disable-pip-version-check --quiet -r requirements.txt -e ."
+CTRL_C = signal.SIGINT
+
+# Answers what the set-up asks of a Python, and keeps a record of what it was asked to do.
+INTERPRETER = """\
+#!/bin/sh
+case "$1 $2" in
+    "-c "*) printf '{version}' ;;
+    "-m venv") echo "venv by {version}" >>'{record}'; {venv} ;;
+    "-m pip") if [ "$3" = install ]; then echo "$@" >>'{record}'; {pip}; fi ;;
+    *) echo "$@" >>'{record}'; {launcher} ;;
+esac
+"""
+CREATES_VENV = 'mkdir -p "$3/bin" && cp "$0" "$3/bin/python"'
+LACKS_ENSUREPIP = 'mkdir -p "$3/bin"; echo "ensurepip is not available"; exit 1'
+
+
+class Tree:
+    """A checkout, and a PATH that holds the system's tools and the interpreters that a test puts there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "a tree"
+        self.path = directory / "bin"
+        self.record = directory / "record"
+        self.path.mkdir()
+        self.directory.mkdir()
+        for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.directory)
+        shutil.copytree(ROOT / ".make", self.directory / ".make")
+        for tool in ("sh", "make", "cat", "cksum", "cp", "dirname", "flock", "mkdir", "mv", "rm", "sed", "sleep"):
+            if found := shutil.which(tool):
+                (self.path / tool).symlink_to(found)
+
+    def add_python(
+        self,
+        name: str = "python3",
+        *,
+        version: str = "3.11",
+        venv: str = CREATES_VENV,
+        pip: str = "true",
+        launcher: str = "true",
+    ) -> Path:
+        """Put an interpreter on PATH."""
+        text = INTERPRETER.format(version=version, venv=venv, pip=pip, launcher=launcher, record=self.record)
+        return self.add_tool(name, text)
+
+    def add_tool(self, name: str, text: str) -> Path:
+        file = self.path / name
+        file.write_text(text)
+        file.chmod(0o755)
+        return file
+
+    def environment(self) -> dict[str, str]:
+        return {"PATH": str(self.path)}
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", *arguments],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def done(self) -> list[str]:
+        """What interpreters were asked to do since the last look."""
+        lines = self.record.read_text().splitlines() if self.record.exists() else []
+        self.record.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Children heed SIGINT, even where the tests run in the background (`make test &`) and so ignore it."""
+    before = signal.signal(CTRL_C, signal.default_int_handler)
+    yield
+    signal.signal(CTRL_C, before)
+
+
+def test_the_first_run_installs_and_the_second_starts_at_once(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("run").returncode == 0
+    assert tree.done() == ["venv by 3.11", INSTALLED, "-m launcher run"]
+    second = tree.make("run")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert tree.done() == ["-m launcher run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "launched"),
+    [
+        (["MODE=async"], "-m launcher run --set mode=async"),
+        (["FILE=my own.yaml"], "-m launcher run my own.yaml"),
+        (["ARGS=--set cluster.worker.tasks=3"], "-m launcher run --set cluster.worker.tasks=3"),
+        (["FILE=a.yaml", "MODE=sync", "ARGS=--resume r"], "-m launcher run a.yaml --set mode=sync --resume r"),
+    ],
+)
+def test_mode_file_and_further_options_reach_the_launcher(tree: Tree, arguments: list[str], launched: str) -> None:
+    tree.add_python()
+    assert tree.make("run", *arguments).returncode == 0
+    assert tree.done()[-1] == launched
+
+
+def test_a_failed_run_fails_make(tree: Tree) -> None:
+    tree.add_python(launcher="exit 3")
+    assert tree.make("run").returncode == 2
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
+def test_ctrl_c_reaches_the_launcher_and_make_waits_for_it(tree: Tree) -> None:
+    ends = f"sleep 0.2; echo cleaned up >>'{tree.record}'; exit 130"
+    tree.add_python(launcher=f"trap \"{ends}\" INT; echo started >>'{tree.record}'; while :; do sleep 0.05; done")
+    make = subprocess.Popen(["make", "run"], cwd=tree.directory, env=tree.environment(), start_new_session=True)
+    try:
+        while not tree.record.exists() or "started" not in tree.record.read_text():
+            assert make.poll() is None
+            time.sleep(0.02)
+        os.killpg(make.pid, CTRL_C)  # as a terminal does it: to everyone in the foreground
+        assert make.wait(timeout=30) != 0
+        assert tree.done()[-1] == "cleaned up"
+    finally:
+        if make.poll() is None:
+            os.killpg(make.pid, signal.SIGKILL)
+            make.wait()
+
+
+def test_without_python_the_remedy_is_said(tree: Tree) -> None:
+    made = tree.make("run")
+    assert made.returncode == 2
+    assert "There is no Python on PATH" in made.stderr
+    assert "apt-get install python3 python3-venv" in made.stderr
+    tree.add_python()
+    assert tree.make("run").returncode == 0
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.9", "3.10", "3.14"])
+def test_a_python_that_tensorflow_does_not_support_is_named_with_the_remedy(tree: Tree, version: str) -> None:
+    tree.add_python(version=version)
+    made = tree.make("setup")
+    assert made.returncode == 2
+    assert f"needs Python 3.11 to 3.13, but python3 is Python {version}." in made.stderr
+    assert "make run PYTHON=" in made.stderr
+    assert tree.done() == []
+    assert not (tree.directory / ".venv").exists()
+
+
+def test_a_supported_python_is_found_behind_an_old_python3_and_a_dead_shim(tree: Tree) -> None:
+    tree.add_python(version="3.9")
+    tree.add_tool("python3.13", "#!/bin/sh\nexit 127\n")
+    tree.add_python("python3.12", version="3.12")
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == ["venv by 3.12", INSTALLED]
+
+
+def test_python_is_taken_at_its_word(tree: Tree) -> None:
+    tree.add_python()
+    other = tree.add_python("other python", version="3.13")
+    assert tree.make("setup").returncode == 0
+    assert tree.make("setup", f"PYTHON={other}").returncode == 0
+    assert tree.done()[-2:] == ["venv by 3.13", INSTALLED]
+    assert tree.make("setup").returncode == 0, "any supported .venv will do when no Python is asked for"
+    assert tree.done() == []
+    made = tree.make("setup", "PYTHON=/nowhere/python")
+    assert made.returncode == 2
+    assert "PYTHON=/nowhere/python does not run" in made.stderr
+
+
+def test_without_the_venv_module_the_package_is_named(tree: Tree) -> None:
+    tree.add_python(venv=LACKS_ENSUREPIP)
+    made = tree.make("run")
+    assert made.returncode == 2
+    assert "ensurepip is not available" in made.stderr
+    assert "apt-get install python3.11-venv" in made.stderr
+    assert not (tree.directory / ".venv").exists()
+    tree.add_python()
+    assert tree.make("run").returncode == 0
+
+
+def test_a_pip_that_fails_is_reported_and_the_next_run_works(tree: Tree) -> None:
+    tree.add_python(pip="echo no network >&2; exit 1")
+    made = tree.make("run")
+    assert made.returncode == 2
+    assert made.stderr.index("no network") < made.stderr.index("pip could not install requirements.txt")
+    assert "-m launcher run" not in tree.done()
+    tree.add_python()
+    assert tree.make("run").returncode == 0
+    assert tree.done() == ["venv by 3.11", INSTALLED, "-m launcher run"]
+
+
+def test_an_interrupted_install_is_built_anew(tree: Tree) -> None:
+    tree.add_python(pip="kill -9 $PPID")
+    assert tree.make("run").returncode != 0
+    (left := tree.directory / ".venv/left").touch()
+    tree.add_python()
+    made = tree.make("run")
+    assert made.returncode == 0
+    assert "an earlier install was interrupted" in made.stderr
+    assert not left.exists()
+
+
+def test_a_venv_of_the_users_own_is_kept(tree: Tree) -> None:
+    (tree.directory / ".venv/bin").mkdir(parents=True)
+    shutil.copy(tree.add_python(version="3.13"), tree.directory / ".venv/bin/python")
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == [INSTALLED]
+
+
+def test_a_venv_whose_python_is_gone_is_built_anew(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup").returncode == 0
+    (tree.directory / ".venv/bin/python").unlink()
+    (tree.directory / ".venv/bin/python").symlink_to("/nowhere/python")
+    tree.done()
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == ["venv by 3.11", INSTALLED]
+
+
+def test_changed_requirements_are_installed_into_the_same_venv(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup").returncode == 0
+    tree.done()
+    with (tree.directory / "requirements.txt").open("a") as file:
+        file.write("six\n")
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == [INSTALLED]
+
+
+def test_nvidia_gpus_bring_tensorflows_cuda_libraries(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup").returncode == 0
+    tree.done()
+    tree.add_tool("nvidia-smi", "#!/bin/sh\necho 'GPU 0: H200'\n")
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == [INSTALLED.replace("-e .", "tensorflow[and-cuda]>=2.21,<2.22 -e .")]
+
+
+def test_a_driver_without_gpus_installs_the_plain_tensorflow(tree: Tree) -> None:
+    tree.add_python()
+    tree.add_tool("nvidia-smi", "#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == ["venv by 3.11", INSTALLED]
+
+
+def test_two_set_ups_at_once_install_once(tree: Tree) -> None:
+    tree.add_python(pip="sleep 0.5")
+    command = ["make", "setup"]
+    both = [subprocess.Popen(command, cwd=tree.directory, env=tree.environment()) for _ in range(2)]
+    assert [make.wait(timeout=60) for make in both] == [0, 0]
+    assert tree.done() == ["venv by 3.11", INSTALLED]
+
+
+def test_help_lists_every_target(tree: Tree) -> None:
+    made = tree.make()
+    assert made.returncode == 0
+    for target in ("run", "test", "setup", "clean"):
+        assert f"make {target} " in made.stdout
+
+
+def test_clean_keeps_the_runs(tree: Tree) -> None:
+    for tool in ("find", "sh"):
+        (tree.path / tool).unlink(missing_ok=True)
+        (tree.path / tool).symlink_to(str(shutil.which(tool)))
+    for kept in ("runs/first", "launcher", "jobs", "tests", ".venv", ".mypy_cache"):
+        (tree.directory / kept).mkdir(parents=True)
+    assert tree.make("clean").returncode == 0
+    assert (tree.directory / "runs/first").exists()
+    assert not (tree.directory / ".venv").exists()
+    assert not (tree.directory / ".mypy_cache").exists()
