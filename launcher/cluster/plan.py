@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from launcher.cluster.context import ENVIRONMENT_KEY, Role, Task, TaskContext
+from launcher.cluster.rules import machine
 from launcher.cluster.spec import ClusterSpec
 
 
@@ -17,7 +19,7 @@ class TaskPlan:
 
     task: Task
     role: Role
-    address: str  # host:port; the evaluator, whom nobody calls, has none
+    address: str  # host:port; empty where nobody calls the task: an evaluator, or the only one that trains
     cores: tuple[int, ...] = ()
     gpus: tuple[int, ...] = ()
     gpu_memory: int | None = None
@@ -66,7 +68,16 @@ class Plan:
 
     def find(self, task: Task) -> TaskPlan | None:
         """Return the plan of that task, or None where it does not start."""
-        return next((plan for plan in self.tasks if plan.task == task), None)
+        return self._by_task.get(task)
+
+    @cached_property
+    def _by_task(self) -> dict[Task, TaskPlan]:
+        return {plan.task: plan for plan in self.tasks}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The machines that the tasks lie on, as the addresses name them; one or none: this machine is enough."""
+        return tuple({machine(plan.host): plan.host for plan in self.tasks if plan.host}.values())
 
     def context(self, plan: TaskPlan) -> TaskContext:
         """Return what this task is told; the run fills in its directory, attempt, token and report_fd."""

@@ -59,10 +59,10 @@ def _ports(path: KeyPath, job: JobSpec) -> Iterator[Fault]:
         if port is None:
             yield Fault((*path, "addresses", index), f"{address!r} has no port; write {address}:2222, or set port")
     highest = max((port for _, port in job.endpoints() if port is not None), default=0)
-    # The port behind the highest one holds the rendezvous, so it must exist as well.
-    if highest >= 65535:
+    # Behind the highest written port come that of a chief which is not written, and the rendezvous.
+    if highest > 65533:
         where = (*path, "port") if job.port is not None else (*path, "addresses")
-        yield Fault(where, f"the tasks need ports up to {highest}, and the rendezvous the next; ports end at 65535")
+        yield Fault(where, f"tasks need ports up to {highest}, and the launcher the next two; ports end at 65535")
 
 
 def _gpus(path: KeyPath, name: str, job: JobSpec) -> Iterator[Fault]:

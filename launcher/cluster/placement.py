@@ -1,0 +1,148 @@
+"""place: what was asked and what is there, joined into a Plan; pure, so every machine computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from launcher.cluster.addresses import assign, ports_needed
+from launcher.cluster.config import ClusterFile
+from launcher.cluster.context import Role, Task
+from launcher.cluster.devices import Member, Share, deal, refuse
+from launcher.cluster.inventory import Inventory
+from launcher.cluster.plan import Idle, Plan, TaskPlan
+from launcher.cluster.rules import ONE_CPU_DEVICE, machine
+from launcher.cluster.spec import LOOPBACK, ClusterSpec, JobSpec, split_address
+from launcher.errors import SpecError
+
+__all__ = ["place", "place_file", "ports_needed"]
+
+NO_PS = "sync mode starts no ps: MultiWorkerMirroredStrategy keeps every variable on every worker"
+_ROLES: dict[str, dict[str, Role]] = {
+    "sync": {"chief": "train", "worker": "train", "evaluator": "evaluate"},
+    "async": {"chief": "coordinate", "worker": "serve", "ps": "serve", "evaluator": "evaluate"},
+}
+
+
+def place_file(file: ClusterFile, inventory: Inventory) -> Plan:
+    """Place a cluster file's tasks; SpecError names the line of what this host cannot give."""
+    try:
+        return place(file.spec, inventory, str(file.directory))
+    except SpecError as error:
+        raise file.blame(error) from None
+
+
+def place(spec: ClusterSpec, inventory: Inventory, directory: str = "") -> Plan:
+    """Decide what starts where; SpecError (keys without lines) where the host has less than was asked."""
+    members, idle = _members(spec)
+    training = [member for member in members if member.role == "train"]
+    leader = next(member.task for member in members if member.task.job in ("chief", "worker"))
+    meet = spec.mode == "async" or len(training) > 1
+    addresses = assign(spec, [member.task for member in members], leader, inventory.ports, meet=meet)
+    shares = _shares(members, addresses.of, inventory)
+    _same_devices([member for member in members if member.trains], shares, alone=not meet)
+    cluster = _cluster(members, addresses.of) if meet else {}
+    fixed = _fixed_environment(spec, cluster, addresses.rendezvous)
+    tasks = tuple(_task_plan(member, addresses.of, shares[member.task], fixed) for member in members)
+    strategy, communication, reason = _strategy(tasks, training, shares)
+    return Plan(spec, directory, strategy, communication, reason, tasks, idle, cluster, leader, addresses.rendezvous)
+
+
+def _members(spec: ClusterSpec) -> tuple[list[Member], tuple[Idle, ...]]:
+    """Return the tasks that start, leader first, and those that do not."""
+    roles = _ROLES[spec.mode]
+    members = [Member(task, job, roles[task.job]) for task, job in spec.cluster.tasks() if task.job in roles]
+    if spec.mode == "async" and not any(member.task.job == "chief" for member in members):
+        members.insert(0, Member(Task("chief", 0), JobSpec(), "coordinate"))
+    return members, tuple(Idle(task, NO_PS) for task, _ in spec.cluster.tasks() if task.job not in roles)
+
+
+def _host(address: str | None) -> str:
+    return machine(split_address(address)[0]) if address else LOOPBACK
+
+
+def _shares(members: Sequence[Member], addresses: dict[Task, str], inventory: Inventory) -> dict[Task, Share]:
+    """Deal devices on each host by itself; hosts other than this one are taken to be like it."""
+    hosts: dict[str, list[Member]] = {}
+    for member in members:
+        hosts.setdefault(_host(addresses.get(member.task)), []).append(member)
+    return {task: share for group in hosts.values() for task, share in deal(group, inventory).items()}
+
+
+def _same_devices(training: Sequence[Member], shares: dict[Task, Share], *, alone: bool) -> None:
+    """Refuse what TensorFlow would hang or fail on: tasks that train together on unequal devices."""
+    first = training[0]
+    for member in training:
+        name, gpus, virtual = member.task.job, len(shares[member.task].gpus), member.job.virtual_devices or 1
+        _same(member, first, "gpus", "GPUs", gpus, len(shares[first.task].gpus))
+        _same(member, first, "virtual_devices", "virtual devices", virtual, first.job.virtual_devices or 1)
+        if gpus and member.job.virtual_devices and member.job.gpu_memory is None:
+            refuse(name, "virtual_devices", "virtual devices of a GPU need gpu_memory, the MiB of each")
+        if virtual > 1 and not gpus and not alone:
+            refuse(name, "virtual_devices", ONE_CPU_DEVICE)
+
+
+def _same(member: Member, first: Member, key: str, word: str, mine: int, others: int) -> None:
+    if mine != others:
+        why = "TensorFlow joins the devices of all training tasks one to one, so each needs the same number"
+        refuse(member.task.job, key, f"{member.task} would have {mine} {word} and {first.task} {others}; {why}")
+
+
+def _cluster(members: Sequence[Member], addresses: dict[Task, str]) -> dict[str, tuple[str, ...]]:
+    joined = (member.task for member in members if member.role != "evaluate")
+    return {name: tuple(addresses[task] for task in tasks) for name, tasks in groupby(joined, lambda task: task.job)}
+
+
+def _fixed_environment(spec: ClusterSpec, cluster: dict[str, tuple[str, ...]], rendezvous: str) -> dict[str, str]:
+    fixed = {"PYTHONUNBUFFERED": "1", "GRPC_FAIL_FAST": "use_caller"}
+    if cluster:
+        # A proxy that is set for downloads would get the cluster's gRPC as well. This variable is gRPC's own and goes
+        # before no_proxy, which stays as the user has it.
+        hosts = {split_address(address)[0] for job in cluster.values() for address in job}
+        fixed["no_grpc_proxy"] = ",".join(sorted(hosts | {split_address(rendezvous)[0]}))
+    # Below two threads TensorFlow can wait for itself; asynchronous servers block one for each worker they talk to.
+    workers = len(cluster.get("worker", ())) if spec.mode == "async" else 1
+    fixed["TF_NUM_INTEROP_THREADS"] = str(max(2, workers + 1))
+    return fixed
+
+
+def _task_plan(member: Member, addresses: dict[Task, str], share: Share, fixed: dict[str, str]) -> TaskPlan:
+    environment = dict(fixed)
+    if member.role == "evaluate":
+        environment["TF_NUM_INTEROP_THREADS"] = "2"
+    environment["TF_NUM_INTRAOP_THREADS"] = environment["OMP_NUM_THREADS"] = str(share.threads)
+    environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, share.gpus)) or "-1"
+    if share.gpus:
+        # Numbered as nvidia-smi and the inventory do; memory is taken as it is needed, not all of it at once.
+        environment |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    return TaskPlan(
+        task=member.task,
+        role=member.role,
+        address=addresses.get(member.task, ""),
+        cores=share.cores,
+        gpus=share.gpus,
+        gpu_memory=member.job.gpu_memory if share.gpus else None,
+        virtual_devices=member.job.virtual_devices if member.trains else None,
+        environment=environment | dict(member.job.env),
+    )
+
+
+def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dict[Task, Share]) -> tuple[str, str, str]:
+    """Return strategy, communication and why, as design.md's table has it."""
+    if not training:
+        workers, ps = (sum(plan.task.job == job for plan in tasks) for job in ("worker", "ps"))
+        reason = f"async: {_count(workers, 'worker')} updating variables on {ps} ps without waiting for each other"
+        return "ParameterServerStrategy", "AUTO", reason
+    if len(training) == 1:
+        devices = next(plan.devices for plan in tasks if plan.task == training[0].task)
+        if devices == 1:
+            return "OneDeviceStrategy", "AUTO", "sync: one task trains on one device"
+        return "MirroredStrategy", "AUTO", f"sync: one task trains on its {devices} devices"
+    together = f"sync: {len(training)} tasks take each step together"
+    if all(shares[member.task].gpus for member in training):
+        return "MultiWorkerMirroredStrategy", "NCCL", f"{together}; NCCL, since each has GPUs of its own"
+    return "MultiWorkerMirroredStrategy", "RING", f"{together}; RING over gRPC, since they compute on CPUs"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
