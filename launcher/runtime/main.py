@@ -43,6 +43,8 @@ def _prepare(context: TaskContext) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if context.cores:
         os.sched_setaffinity(0, context.cores)
+    if context.report_fd >= 0:
+        os.set_inheritable(context.report_fd, False)  # the job's own child processes have no say
     faulthandler.enable()
     os.chdir(context.directory)
     sys.path.insert(0, context.directory)

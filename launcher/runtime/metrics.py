@@ -11,6 +11,7 @@ from typing import Any
 
 from launcher.cluster.context import TaskContext
 from launcher.rundir import RunFiles, append_json, write_whole
+from launcher.runtime.job import Job
 
 
 def plain(value: Any) -> Any:
@@ -37,15 +38,15 @@ class Reporter:
         if self._fd >= 0:
             os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
 
-    def report(self, step: int, steps_per_epoch: int, figures: Mapping[str, Any]) -> dict[str, Any]:
-        """Record the figures at a step, tell them, and return the record."""
-        epoch = step // steps_per_epoch if steps_per_epoch else 0
+    def report(self, job: Job, step: int, figures: Mapping[str, Any]) -> dict[str, Any]:
+        """Record the job's figures at a step, tell them, and return the record."""
+        epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
         seconds = round(time.monotonic() - self._started, 3)
         record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
         self.history.append(record)
         if self._speaks:
             append_json(self._files.metrics, record)
-        self.tell("progress", step=step, figures=plain(figures))
+        self.tell("progress", step=step, steps=job.steps, figures=plain(figures))
         return record
 
     def resume_at(self, step: int) -> None:

@@ -94,5 +94,5 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
 
 
 def _score(job: Job, reporter: Reporter, step: int) -> None:
-    record = reporter.report(step, job.steps_per_epoch, plain(job.evaluate()))
+    record = reporter.report(job, step, plain(job.evaluate()))
     print(job.describe(record), flush=True)

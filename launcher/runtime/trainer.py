@@ -88,10 +88,10 @@ class Trainer:
         self.step = step
         self._first_call = self._first_call or (time.monotonic(), step)
         if not self.job.report_every or step % self.job.report_every:
-            self.reporter.report(step, self.job.steps_per_epoch, figures)
+            self.reporter.report(self.job, step, figures)
             return
         figures = {**plain(figures), **plain(self.job.evaluate())}
-        self._print(self.job.describe(self.reporter.report(step, self.job.steps_per_epoch, figures)))
+        self._print(self.job.describe(self.reporter.report(self.job, step, figures)))
 
     def _print(self, line: str) -> None:
         if line and self._speaks:
@@ -180,7 +180,7 @@ class AsyncTrainer(Trainer):
     def _tell_progress(self) -> None:
         applied = int(self._applied.numpy())
         if applied > self.step:
-            self.reporter.tell("progress", step=applied, figures={})
+            self.reporter.tell("progress", step=applied, steps=self.job.steps, figures={})
 
     def _steps(self, iterator: Any, count: tf.Tensor) -> None:
         for _ in tf.range(count):

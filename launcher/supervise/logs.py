@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 _CHUNK = 65536
 _LONGEST = 65536  # bytes of a line after which it is shown in pieces
+_LAST_CHUNKS = 256  # what is read at most after a task has ended
 # TensorFlow's own start-up noise: C++ log lines (two styles) and continuations, and Python's log lines below ERROR.
 _NOISE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
@@ -25,39 +25,48 @@ def is_noise(line: str) -> bool:
     return _NOISE.match(line) is not None
 
 
-class TaskOutput:
-    """One task's output: a pipe that is read without blocking, and the file that keeps every byte."""
+class LinePipe:
+    """A pipe from a task, read by lines without blocking; ``path`` is the file that keeps every byte, if any."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.read_end, self.write_end = os.pipe()
         os.set_blocking(self.read_end, False)
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("ab", buffering=0) if path else None
         self._rest = b""
+        self.ended = False  # every process that could write has closed it
+        self._dry = False  # nothing more had arrived at the last look
 
     def started(self) -> None:
         """Let go of the write end, which is the task's now."""
         os.close(self.write_end)
 
-    def lines(self) -> Iterator[str] | None:
-        """Return the lines that have arrived, or None at the end of the output."""
+    def lines(self) -> list[str]:
+        """Return the lines that have arrived; none at the end, or where nothing has."""
         try:
             chunk = os.read(self.read_end, _CHUNK)
+            self.ended = not chunk
         except BlockingIOError:
-            return iter(())
-        if not chunk:
-            return None
-        self._file.write(chunk)
+            chunk = b""
+        self._dry = not chunk
+        if self._file:
+            self._file.write(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > _LONGEST:
             lines, self._rest = [*lines, self._rest], b""
-        return (_text(line) for line in lines)
+        return [_text(line) for line in lines]
 
-    def close(self) -> Iterator[str]:
-        """Close the pipe and the file, and yield what had no end of line."""
+    def close(self) -> list[str]:
+        """Return what is left, the last line without its end included, and close pipe and file."""
+        lines: list[str] = []
+        # Bounded, since a process that left the task's group may hold the other end and write for ever.
+        for _ in range(_LAST_CHUNKS):
+            lines += self.lines()
+            if self._dry:
+                break
         os.close(self.read_end)
-        self._file.close()
-        if self._rest:
-            yield _text(self._rest)
+        if self._file:
+            self._file.close()
+        return [*lines, _text(self._rest)] if self._rest else lines
 
 
 def _text(line: bytes) -> str:

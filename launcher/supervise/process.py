@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import signal
@@ -81,9 +82,10 @@ class Processes:
         send_request(self.connection, request, [output, report])
 
     def kill(self, task: Task, number: int) -> None:
-        """Send a signal to the task's group, which may have outlived the task."""
+        """Send a signal to the task's group; where the spawner has just gone, its end is on the way to us."""
         if task in self._pids:
-            send_request(self.connection, {"kill": self._pids[task], "signal": number})
+            with contextlib.suppress(BrokenPipeError):
+                send_request(self.connection, {"kill": self._pids[task], "signal": number})
 
     def receive(self) -> Iterator[Mapping[str, Any]]:
         """Yield what the spawner has said; raises EOFError where it has gone."""
@@ -107,6 +109,7 @@ class Processes:
                 os.killpg(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        self._pids.clear()
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -53,8 +53,10 @@ class Supervisor:
 
     @property
     def done(self) -> bool:
-        """Whether the leader brought the run to its end."""
-        return self.result is not None and self.tasks.get(self._leader) is TaskState.DONE
+        """Whether the leader brought the run to its end; where it runs elsewhere, whether every task here did."""
+        if self._leader in self.tasks:
+            return self.result is not None and self.tasks[self._leader] is TaskState.DONE
+        return all(state is TaskState.DONE for state in self.tasks.values())
 
     @property
     def cause(self) -> Cause | None:
@@ -121,9 +123,7 @@ class Supervisor:
             return False  # noise after the end: whoever still ran has nothing left to do
         if self.state is RunState.STOPPING:
             return event.error is not None and self.stopped_by is None
-        # Trainers part together, a moment before or after their leader; a server has no reason to leave before it.
-        may_leave = self._roles[event.task] != "serve" or self.result is not None
-        return event.code != 0 or not may_leave
+        return event.code != 0  # a task leaves with 0 only when all have agreed on the end
 
     def _failed(self, cause: Cause, now: float) -> None:
         self._set(cause.task, TaskState.FAILED, cause.error)
@@ -144,7 +144,7 @@ class Supervisor:
         match self.state:
             case RunState.FORMING if self._passed(now):
                 self._not_formed(now)
-            case RunState.TRAINING if self.result is None and now - self._progress_at >= self._stall_timeout:
+            case RunState.TRAINING if self._stalled(now):
                 self._give_up(self._leader, f"no step for {self._stall_timeout:g} s (run.stall_timeout)", 1, now)
             case RunState.LEAVING if self._passed(now) and not self._still_evaluates(now):
                 self._stop("the leader is done", now)
@@ -166,6 +166,10 @@ class Supervisor:
         late = [task for task, state in self.tasks.items() if state.alive]
         in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
         return in_time and all(self._roles[task] == "evaluate" for task in late)
+
+    def _stalled(self, now: float) -> bool:
+        here = self._leader in self.tasks and self.result is None
+        return here and now - self._progress_at >= self._stall_timeout
 
     def _passed(self, now: float) -> bool:
         return self._deadline is not None and now >= self._deadline
@@ -210,7 +214,7 @@ def _how(event: Exited) -> str:
 def _cause(event: Exited) -> Cause:
     error = event.error
     if error is None:
-        return Cause(event.task, _how(event) or "ended before the run was over", event.time_ns)
+        return Cause(event.task, _how(event), event.time_ns)
     return Cause(
         event.task,
         f"{error['type']}: {error['message']}",

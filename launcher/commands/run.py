@@ -1,0 +1,162 @@
+"""``launcher run``: start the cluster, train the job on it, and leave a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from launcher.cluster.config import ClusterFile, check_job, load
+from launcher.cluster.context import Task
+from launcher.cluster.inventory import take
+from launcher.cluster.placement import hosts, place
+from launcher.cluster.plan import Plan, TaskPlan
+from launcher.commands.options import cluster_file
+from launcher.commands.screen import TerminalScreen, clock
+from launcher.errors import UsageError, did_you_mean
+from launcher.rundir import RunFiles, write_json, write_whole
+from launcher.supervise.events import Cause
+from launcher.supervise.launch import Launch
+from launcher.supervise.logs import is_noise
+from launcher.supervise.result import Outcome, RunResult
+
+_LAST_LINES = 5  # of a task's log, where it left no exception
+
+
+@click.command(epilog="Example: launcher run --set mode=async --set args.epochs=100")
+@cluster_file
+@click.option("--resume", metavar="RUN", help="Continue a run (its name, its path, or latest) from its last checkpoint.")
+@click.option("--task", metavar="JOB:INDEX", help="Run exactly this task, in the foreground: --task worker:1.")
+@click.option("--host", metavar="NAME", help="Run the tasks whose addresses lie on this machine: --host node-a.")
+@click.option("--json", "as_json", is_flag=True, help="Print result.json at the end instead of the summary.")
+def command(
+    file: Path, overrides: Sequence[str], resume: str | None, task: str | None, host: str | None, as_json: bool
+) -> None:
+    """Start the cluster that FILE describes, train its job, and leave a run directory.
+
+    Exit codes: 0 done; 1 the job failed; 2 the command line or the file is wrong; 3 the cluster could not form in time;
+    130, 143 stopped by Ctrl-C, by SIGTERM.
+    """
+    began = time.monotonic()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows no │ still works
+    files, asked = _resumed(resume, file, overrides) if resume else (None, load(file, overrides))
+    if files and (result := files.read_result()) and result["status"] == "done":
+        click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
+        return
+    check_job(asked)
+    plan = place(asked.spec, take(ports=asked.spec.cluster.size + 2), str(asked.directory))
+    here = _tasks_here(plan, task, host)
+    files = files or RunFiles.create(asked.directory / asked.spec.run.output, asked.spec.name)
+    sys.exit(_run(plan, here, files, asked, began, as_json))
+
+
+def _run(
+    plan: Plan, here: Sequence[TaskPlan], files: RunFiles, asked: ClusterFile, began: float, as_json: bool
+) -> int:
+    write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
+    write_json(files.plan, plan.to_dict())
+    with TerminalScreen(task.task for task in here) as screen:
+        launch = Launch(plan, here, files, _network(asked), screen, began)
+        screen.note(_headline(plan, files))
+        outcome = launch.run()
+    lines = [json.dumps(outcome.result.to_dict(), indent=2)] if as_json else _summary(outcome, files, launch)
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:
+        sys.stdout = None  # nobody reads any more, and the interpreter must not try again at its exit
+    return outcome.exit_code
+
+
+def _resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
+    """Find a run and load the cluster file that it was started with; paths start where they started then."""
+    output = load(file).spec.run.output if file.exists() else "runs"
+    files = RunFiles.find(file.parent / output, run)
+    plan: dict[str, Any] = json.loads(files.plan.read_text(encoding="utf-8"))
+    asked = load(files.cluster_file, overrides)
+    return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
+
+
+def _tasks_here(plan: Plan, task: str | None, host: str | None) -> list[TaskPlan]:
+    """Return the tasks that this launcher starts; UsageError instead of a guess."""
+    if task is not None:
+        return [_one_task(plan, task)]
+    if host is not None:
+        return _on_host(plan, host)
+    several = hosts(plan)
+    if len(several) > 1:
+        each = "\n".join(f"  launcher run --host {name}" for name in several)
+        raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
+    return list(plan.tasks)
+
+
+def _one_task(plan: Plan, name: str) -> TaskPlan:
+    try:
+        found = plan.find(Task.parse(name))
+    except ValueError as error:
+        raise UsageError(f"--task: {error}") from None
+    if found is None:
+        names = [str(task.task) for task in plan.tasks]
+        hint = did_you_mean(name, names)
+        raise UsageError(f"--task: {name} does not start in this cluster{hint}. Tasks: {', '.join(names)}")
+    return found
+
+
+def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
+    here = [task for task in plan.tasks if task.host == host]
+    if not here:
+        names = hosts(plan)
+        raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
+    return here
+
+
+def _network(asked: ClusterFile) -> str:
+    # Whoever writes addresses means the network that these addresses are in.
+    written = any(job.addresses for _, job in asked.spec.cluster.items())
+    return "host" if written else asked.spec.run.network
+
+
+def _headline(plan: Plan, files: RunFiles) -> str:
+    return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {plan.strategy}, {len(plan.tasks)} tasks, {files.name}"
+
+
+def _summary(outcome: Outcome, files: RunFiles, launch: Launch) -> list[str]:
+    result, where = outcome.result, f"run directory: {_shown(files.directory)}"
+    if result.status == "done":
+        return [_achieved(result), where]
+    if outcome.cause is None:
+        again = f"launcher run --resume {files.name}"
+        return [f"stopped at step {result.steps} after {clock(result.wall_s)}; to go on: {again}", where]
+    return [where, *_first_cause(outcome.cause, launch.log(outcome.cause.task))]
+
+
+def _achieved(result: RunResult) -> str:
+    speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
+    figures = "".join(f"  {name} {value:.7g}" for name, value in result.metrics.items() if isinstance(value, float))
+    return f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}{figures}"
+
+
+def _first_cause(cause: Cause, log: Path) -> list[str]:
+    """Return the first cause as the screen shows it last: task, error, the user's code, where to read on."""
+    code = [f"  {line}" for line in (cause.record or {}).get("code", [])]
+    if cause.record is None:
+        code = [f"  {line}" for line in _last_lines(log)]
+    return [f"{cause.task} failed: {cause.error}", *code, f"  full log: {_shown(log)}"]
+
+
+def _last_lines(log: Path) -> list[str]:
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if line.strip() and not is_noise(line)][-_LAST_LINES:]
+
+
+def _shown(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,89 @@
+"""The terminal during a run: every task's lines once, prefixed, and a live line of progress under them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from launcher.cluster.context import Task
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+_REDRAW = 0.1  # seconds
+
+
+class TerminalScreen:
+    """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        names = [str(task) for task in tasks]
+        self._width = max(map(len, names), default=0)
+        self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._first: tuple[float, int] | None = None  # when the first progress came, and its step
+        self._drawn_at = 0.0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> TerminalScreen:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, transient=True, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def line(self, task: Task, text: str) -> None:
+        """Show a line that a task printed."""
+        name = str(task)
+        if self._live:
+            prefix = Text(f"{name:<{self._width}} │ ", style=self._colours[name])
+            self._console.print(prefix + Text.from_ansi(text))
+        else:
+            self._write(f"{name:<{self._width}} │ {text}")
+
+    def note(self, text: str) -> None:
+        """Show a line of the launcher's own."""
+        if self._live:
+            self._console.print(Text(text, style="dim"))
+        else:
+            self._write(text)
+
+    def progress(self, progress: Mapping[str, Any]) -> None:
+        """Redraw the live line; piped output has none."""
+        now = time.monotonic()
+        self._first = self._first or (now, progress["step"])
+        if self._live and now - self._drawn_at >= _REDRAW:
+            self._drawn_at = now
+            self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
+
+    def _describe(self, progress: Mapping[str, Any], now: float) -> str:
+        step, steps, (at, first) = progress["step"], progress["steps"], self._first or (now, 0)
+        speed = (step - first) / (now - at) if now > at else 0.0
+        parts = [f"step {step:,}/{steps:,}"]
+        if speed:
+            parts.append(f"{speed:,.0f} steps/s")
+        parts += [f"{name} {value:.5g}" for name, value in progress["figures"].items() if isinstance(value, float)][:1]
+        parts.append(f"{clock(now - self._began)} elapsed")
+        if speed:
+            parts.append(f"{clock((steps - step) / speed)} left")
+        return " · ".join(parts)
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def clock(seconds: float) -> str:
+    """Return 0:07, 12:30 or 1:02:03."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

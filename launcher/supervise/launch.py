@@ -1,0 +1,270 @@
+"""Launch: the hands of the Supervisor. Starts a plan's tasks, carries events in and actions out, until all is over."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from launcher.cluster.context import Task
+from launcher.cluster.plan import Plan, TaskPlan
+from launcher.rundir import RunFiles, append_json, write_json
+from launcher.supervise.events import Action, Cause, Event, Exited, Kill, Record, RunState, Signalled, Start, Tick, Told
+from launcher.supervise.logs import LinePipe, is_noise
+from launcher.supervise.network import held_ports
+from launcher.supervise.process import TASK_REPORT_FD, Processes
+from launcher.supervise.result import Outcome, RunResult, Status
+from launcher.supervise.supervisor import Supervisor
+
+_TICK = 0.1  # seconds between two looks at the clock when nothing happens
+_TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+Reader = Callable[[Task, Iterable[str]], None]
+
+
+class Screen(Protocol):
+    """Where a run is watched. Raises OSError where nobody can watch any more."""
+
+    def line(self, task: Task, text: str) -> None:
+        """Show a line that a task printed."""
+
+    def note(self, text: str) -> None:
+        """Show a line of the launcher's own."""
+
+    def progress(self, progress: Mapping[str, Any]) -> None:
+        """Show how far the training is; called several times a second."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipes:
+    """What one task writes to."""
+
+    output: LinePipe
+    report: LinePipe
+
+
+class Launch:
+    """One attempt at a run on this host: the plan's tasks that belong here, from start to end."""
+
+    def __init__(
+        self, plan: Plan, tasks: Iterable[TaskPlan], files: RunFiles, network: str, screen: Screen, began: float
+    ) -> None:
+        """``network`` is private or host; ``began`` is when the launcher began, in seconds of ``time.monotonic``."""
+        self._plan, self._files, self._network, self._screen, self._began = plan, files, network, screen, began
+        self._tasks = {task.task: task for task in tasks}
+        self._attempt = files.next_attempt()
+        self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
+        run = plan.spec.run
+        roles = {task: here.role for task, here in self._tasks.items()}
+        self._supervisor = Supervisor(roles, plan.leader, run.start_timeout, run.stall_timeout)
+        self._pipes: dict[Task, Pipes] = {}
+        self._events: list[Event] = []
+        self._watched = True
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> Outcome:
+        """Run to the end, whatever it is, and write result.json."""
+        self._files.prepare_attempt(self._attempt)
+        with _signals(self._selector, self._signalled), Processes(self._network) as processes, ExitStack() as stack:
+            self._processes = processes
+            self._selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
+            stack.enter_context(self._settle_network())
+            self._act(self._supervisor.begin(time.monotonic()))
+            while self._supervisor.state is not RunState.OVER:
+                self._turn()
+        outcome = self._outcome()
+        write_json(self._files.result, outcome.result.to_dict())
+        return outcome
+
+    def _settle_network(self) -> contextlib.AbstractContextManager[None]:
+        """Hear which network the spawner got, and hold this host's ports where it is the host's."""
+        (network,) = self._processes.receive()
+        if network["network"] == "private":
+            return contextlib.nullcontext()
+        if self._network == "private":
+            self._say(f"the tasks' ports are open to this host's network: {network['why']}")
+        ports = [int(task.address.rpartition(":")[2]) for task in self._tasks.values() if task.address]
+        if self._plan.leader in self._tasks and self._plan.rendezvous:
+            ports.append(int(self._plan.rendezvous.rpartition(":")[2]))
+        return held_ports(ports)
+
+    # Events in
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(_TICK):
+            key.data()
+        for event in [*self._take_events(), Tick()]:
+            self._act(self._supervisor.handle(event, time.monotonic()))
+        if self._supervisor.progress:
+            self._show(lambda: self._screen.progress(self._supervisor.progress))
+
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def _spawner_says(self) -> None:
+        try:
+            messages = list(self._processes.receive())
+        except EOFError:
+            self._selector.unregister(self._processes.connection)
+            self._events += [Exited(task, -signal.SIGKILL, time_ns=time.time_ns()) for task in self._pipes]
+            return
+        for message in messages:
+            if "exited" in message:
+                self._ended(Task.parse(message["exited"]), message["code"], message["time_ns"])
+
+    def _ended(self, task: Task, code: int, time_ns: int) -> None:
+        pipes = self._pipes.pop(task)
+        for pipe, read in self._readers(pipes):
+            if not pipe.ended:
+                self._selector.unregister(pipe.read_end)
+            read(task, pipe.close())
+        path = self._files.error(self._attempt, task.slug)
+        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        self._events.append(Exited(task, code, error, error["time_ns"] if error else time_ns))
+
+    def _hear(self, task: Task, lines: Iterable[str]) -> None:
+        for line in lines:
+            details = json.loads(line)
+            self._events.append(Told(task, details.pop("event"), details))
+
+    def _signalled(self, number: int) -> None:
+        self._events.append(Signalled(number))
+
+    # Actions out
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(task):
+                    self._start(self._tasks[task])
+                case Kill(task, number):
+                    self._processes.kill(task, number)
+                case Record():
+                    self._record(action)
+
+    def _start(self, task: TaskPlan) -> None:
+        output = LinePipe(self._files.log(self._attempt, task.task.slug))
+        self._pipes[task.task] = pipes = Pipes(output, LinePipe())
+        context = dataclasses.replace(
+            self._plan.context(task),
+            run_directory=str(self._files.directory),
+            attempt=self._attempt,
+            token=self._token,
+            report_fd=TASK_REPORT_FD,
+        )
+        environment = self._plan.environment(task, context)
+        self._processes.start(task.task, _TASK_COMMAND, environment, output.write_end, pipes.report.write_end)
+        for pipe, read in self._readers(pipes):
+            pipe.started()
+            self._selector.register(pipe.read_end, selectors.EVENT_READ, self._reading(task.task, pipe, read))
+
+    def _readers(self, pipes: Pipes) -> Iterable[tuple[LinePipe, Reader]]:
+        return (pipes.output, self._print), (pipes.report, self._hear)
+
+    def _reading(self, task: Task, pipe: LinePipe, read: Reader) -> Callable[[], None]:
+        def take() -> None:
+            read(task, pipe.lines())
+            if pipe.ended:  # the task has closed it, and may live on
+                self._selector.unregister(pipe.read_end)
+
+        return take
+
+    def _print(self, task: Task, lines: Iterable[str]) -> None:
+        for line in lines:
+            if not is_noise(line):
+                self._show(lambda line=line: self._screen.line(task, line))  # type: ignore[misc]
+
+    def _say(self, text: str) -> None:
+        self._show(lambda: self._screen.note(text))
+
+    def _show(self, show: Callable[[], None]) -> None:
+        # A closed pipe or a dead terminal: nobody watches, so the run ends as after SIGHUP.
+        if self._watched:
+            try:
+                show()
+            except OSError:
+                self._watched = False
+                self._signalled(signal.SIGHUP)
+
+    def _record(self, record: Record) -> None:
+        line = {"time": time.time(), "attempt": self._attempt, "task": record.task and str(record.task)}
+        append_json(self._files.events, line | {"state": record.state, "cause": record.cause})
+
+    # The end
+
+    def _outcome(self) -> Outcome:
+        supervisor, told, spec = self._supervisor, self._supervisor.result or {}, self._plan.spec
+        cause, status = supervisor.cause, self._status()
+        first = supervisor.first_step_at
+        result = RunResult(
+            status=status,
+            mode=spec.mode,
+            strategy=self._plan.strategy,
+            world_size=self._plan.world_size,
+            steps=told.get("steps", supervisor.progress.get("step", 0)),
+            metrics=told.get("metrics", {}),
+            attempts=self._attempt,
+            wall_s=round(time.monotonic() - self._began, 3),
+            time_to_first_step_s=None if first is None else round(first - self._began, 3),
+            steps_per_s=told.get("steps_per_s"),
+            cause=None if cause is None or status != "failed" else self._describe(cause),
+        )
+        return Outcome(result, self._exit_code(status), cause if status == "failed" else None)
+
+    def _status(self) -> Status:
+        if self._supervisor.done:
+            return "done"
+        return "failed" if self._supervisor.cause or not self._supervisor.stopped_by else "stopped"
+
+    def _exit_code(self, status: Status) -> int:
+        if status == "stopped":
+            return 130 if self._supervisor.stopped_by == signal.SIGINT else 143
+        cause = self._supervisor.cause
+        return 0 if status == "done" else cause.exit_code if cause else 1
+
+    def _describe(self, cause: Cause) -> Mapping[str, Any]:
+        task = cause.task
+        file = self._files.error(self._attempt, task.slug) if cause.record else self._files.log(self._attempt, task.slug)
+        return {"task": str(task), "error": cause.error, "file": str(file.relative_to(self._files.directory))}
+
+    def log(self, task: Task) -> Path:
+        """Return where everything that the task printed lies."""
+        return self._files.log(self._attempt, task.slug)
+
+
+def shared_token(plan: Plan) -> str:
+    """Return what tells this cluster file from every other, for launchers that share nothing but the file."""
+    return hashlib.sha256(plan.spec.model_dump_json().encode()).hexdigest()
+
+
+@contextmanager
+def _signals(selector: selectors.BaseSelector, take: Callable[[int], None]) -> Iterator[None]:
+    """Turn the signals that stop a launcher into events; the loop acts on them, never a handler."""
+    read_end, write_end = socket.socketpair()
+    with read_end, write_end:
+        read_end.setblocking(False)
+        write_end.setblocking(False)
+        selector.register(read_end, selectors.EVENT_READ, lambda: [take(n) for n in read_end.recv(64)])
+        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+        wakeup = signal.set_wakeup_fd(write_end.fileno())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            selector.unregister(read_end)
