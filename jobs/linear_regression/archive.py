@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +31,12 @@ def _arrays(path: Path, file: str) -> dict[str, NDArray[Any]]:
         # np.load opens other kinds of files too: what is no archive is refused, and nothing is ever unpickled.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in archive.files if name in TRAIN + TEST}
-    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile):
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
+    except Exception:  # noqa: BLE001  # a damaged archive makes numpy, zipfile and zlib raise almost anything
         raise ValueError(
             f"{file} is not an archive of number arrays; write it with numpy.savez({file!r}, x=x, y=y)"
         ) from None
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
 def _check_names(arrays: Iterable[str], file: str) -> None:
@@ -73,6 +72,6 @@ def _numbers(name: str, values: NDArray[Any], file: str) -> FloatArray:
     if bad.any():
         place = np.unravel_index(np.argmax(bad), bad.shape)
         index = ", ".join(str(axis) for axis in place)
-        more = f" ({bad.sum() - 1} more below)" if bad.sum() > 1 else ""
+        more = f" (and {bad.sum() - 1} more below)" if bad.sum() > 1 else ""
         raise ValueError(f"{file}: {name}[{index}] is {numbers[place]}{more}; every value must be a finite number")
     return numbers

@@ -176,8 +176,8 @@ def _drawn(asked: Synthetic) -> Dataset:
         x = random.standard_normal((rows, asked.features))
         y = x @ w + b + asked.noise * random.standard_normal(rows)
     except (MemoryError, ValueError):  # numpy calls what no machine could address a ValueError
-        size = f"{asked.samples} samples of {asked.features} features"
-        raise ValueError(f"synthetic: {size} do not fit into memory; ask for fewer") from None
+        size = f"samples: {asked.samples} with features: {asked.features}"
+        raise ValueError(f"synthetic: {size} does not fit into memory; ask for fewer") from None
     points = Points(x, y, _feature_names(asked.features), "y")
     every = np.arange(rows)
     return _dataset(points.take(every[: asked.samples]), points.take(every[asked.samples :]), "the synthetic points")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
@@ -58,7 +59,7 @@ class Column:
     def _add_one(self, line: int, text: str) -> None:
         value = _number(text)
         self.numbers += value is not None
-        finite = value is not None and np.isfinite(value)
+        finite = value is not None and isfinite(value)
         self.cells.append(value if value is not None and finite else np.nan)
         if not finite:
             self.first_flaw = self.first_flaw if self.flaws else (line, _flaw(text, value))
@@ -94,7 +95,7 @@ class Table:
 
     def _sentence(self, column: Column) -> str:
         line, what = column.first_flaw
-        more = f" ({column.flaws - 1} more such cells below)" if column.flaws > 1 else ""
+        more = f" (and {column.flaws - 1} more below)" if column.flaws > 1 else ""
         return f"{self.file}, line {line}, column {column.name!r}: {what}{more}; write a number, or remove the row"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_test_data_goes_before_test_arrays(tmp_path: Path) -> None:
         ),
         (
             {"x": [1.0, 2, 3], "y": [1.0, np.inf, np.inf]},
-            "points.npz: y[1] is inf (1 more below); every value must be a finite number",
+            "points.npz: y[1] is inf (and 1 more below); every value must be a finite number",
         ),
         (
             {"x": [1.0, 2], "y": [1.0, 2], "x_test": [[1.0, 2]], "y_test": [1.0]},
@@ -102,3 +103,13 @@ def test_a_single_array_is_not_an_archive(tmp_path: Path) -> None:
         np.save(file, np.arange(3.0))
     with pytest.raises(ValueError, match="not an archive"):
         load(Config(data="points.npz"), tmp_path)
+
+
+def test_no_damage_to_an_archive_ends_in_a_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "points.npz"
+    np.savez_compressed(path, x=np.arange(12.0).reshape(6, 2), y=np.arange(6.0))
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + random.bytes(3) + whole[place + 3 :])
+        with contextlib.suppress(ValueError):
+            load(Config(data="points.npz"), tmp_path)

@@ -118,5 +118,5 @@ class TestSynthetic:
         with pytest.raises(ValueError, match=r".") as refused:
             load(Config(synthetic=Synthetic(samples=samples)), tmp_path)
         assert str(refused.value) == (
-            f"synthetic: {samples} samples of 1 features do not fit into memory; ask for fewer"
+            f"synthetic: samples: {samples} with features: 1 does not fit into memory; ask for fewer"
         )

@@ -108,7 +108,7 @@ class TestCsvRefusals:
     def test_all_columns_with_bad_cells_are_told_at_once(self, houses: Path) -> None:
         assert refusal(houses, "x,y", *ROWS, "?,1", "?,", "2,2").splitlines() == [
             (
-                "houses.csv, line 7, column 'x': '?' is not a number (1 more such cells below); "
+                "houses.csv, line 7, column 'x': '?' is not a number (and 1 more below); "
                 "write a number, or remove the row"
             ),
             "houses.csv, line 8, column 'y': the cell is empty; write a number, or remove the row",
