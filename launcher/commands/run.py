@@ -13,10 +13,11 @@ from typing import Any
 import click
 import yaml
 
+from launcher.cluster.addresses import ports_needed
 from launcher.cluster.config import ClusterFile, check_job, load
 from launcher.cluster.context import Task
 from launcher.cluster.inventory import take
-from launcher.cluster.placement import hosts, place
+from launcher.cluster.placement import place_file
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.commands.options import cluster_file
 from launcher.commands.screen import TerminalScreen, clock
@@ -51,7 +52,7 @@ def command(
         click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
         return
     check_job(asked)
-    plan = place(asked.spec, take(ports=asked.spec.cluster.size + 2), str(asked.directory))
+    plan = place_file(asked, take(ports_needed(asked.spec)))
     here = _tasks_here(plan, task, host)
     files = files or RunFiles.create(asked.directory / asked.spec.run.output, asked.spec.name)
     sys.exit(_run(plan, here, files, asked, began, as_json))
@@ -89,7 +90,7 @@ def _tasks_here(plan: Plan, task: str | None, host: str | None) -> list[TaskPlan
         return [_one_task(plan, task)]
     if host is not None:
         return _on_host(plan, host)
-    several = hosts(plan)
+    several = plan.hosts
     if len(several) > 1:
         each = "\n".join(f"  launcher run --host {name}" for name in several)
         raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
@@ -111,7 +112,7 @@ def _one_task(plan: Plan, name: str) -> TaskPlan:
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     here = [task for task in plan.tasks if task.host == host]
     if not here:
-        names = hosts(plan)
+        names = plan.hosts
         raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
     return here
 

@@ -44,6 +44,7 @@ class Trainer:
         self.checkpoints = Checkpoints(context, job)
         self.step = self.checkpoints.restore()
         self.reporter.resume_at(self.step)
+        self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
         self._stop = Stop()
         self._first_call: tuple[float, int] | None = None  # when the first call was over, and its step
         self._began = time.monotonic(), self.step
@@ -58,10 +59,9 @@ class Trainer:
                 self.checkpoints.save(self.step)
             if stop:
                 return None
-        figures = plain(self.job.evaluate())
         if self.job.steps:
             self.checkpoints.save(self.step)
-        return dict(figures)
+        return self._evaluated or plain(self.job.evaluate())
 
     def steps_per_second(self) -> float:
         """Return the speed of training, without the first call, which traces the step (unless it was the only one)."""
@@ -87,11 +87,11 @@ class Trainer:
         """Report the step that was reached, with an evaluation where the job asks for one."""
         self.step = step
         self._first_call = self._first_call or (time.monotonic(), step)
-        if not self.job.report_every or step % self.job.report_every:
-            self.reporter.report(self.job, step, figures)
-            return
-        figures = {**plain(figures), **plain(self.job.evaluate())}
-        self._print(self.job.describe(self.reporter.report(self.job, step, figures)))
+        evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
+        self._evaluated = plain(self.job.evaluate()) if evaluates else {}
+        record = self.reporter.report(self.job, step, {**figures, **self._evaluated})
+        if evaluates:
+            self._print(self.job.describe(record))
 
     def _print(self, line: str) -> None:
         if line and self._speaks:
