@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from launcher.cluster.context import read_args
+from launcher.cluster.job_source import config_module, importing_from
 from launcher.cluster.overrides import apply, expand_jobs
 from launcher.cluster.problems import Fault, KeyPath, dotted, faults, type_name
 from launcher.cluster.rules import broken_rules
@@ -42,6 +46,10 @@ class ClusterFile:
             problem if problem.where else replace(problem, where=self.locate(problem.key)) for problem in error.problems
         )
 
+    def refuse(self, key: str, message: str) -> SpecError:
+        """Return the error that there is something wrong at that key; each line of the message is a problem."""
+        return SpecError(Problem(self.locate(key), key, line) for line in message.splitlines() or [""])
+
 
 def load(path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
     """Read the file, apply each ``key=value``, and check it all; SpecError names every problem."""
@@ -58,8 +66,33 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
     spec, found_faults = _check(full.plain())
     problems += [Problem(full.locate(fault.path), dotted(fault.path), fault.message) for fault in found_faults]
     if spec is None or problems:
-        raise SpecError(problems)
+        raise SpecError(sorted(problems, key=_line))
     return ClusterFile(spec, root.plain(), path.absolute().parent, full)
+
+
+def check_job(file: ClusterFile) -> None:
+    """Find the job, and check ``args`` where its package has a ``config``; no code of the training itself is run."""
+    try:
+        name = config_module(file.spec.job, file.directory)
+    except ValueError as error:
+        raise file.refuse("job", str(error)) from None
+    if name:
+        with importing_from(file.directory):
+            _check_args(file, name)
+
+
+def _check_args(file: ClusterFile, name: str) -> None:
+    try:
+        config_class = getattr(import_module(name), "Config", None)
+        config: Any = read_args(config_class, file.spec.args) if config_class else None
+        if hasattr(config, "check"):
+            config.check(file.directory)
+    except SpecError as error:
+        raise file.blame(error) from None
+    except (ValueError, OSError) as error:
+        raise file.refuse("args", str(error)) from None
+    except Exception as error:
+        raise file.refuse("job", f"{name} fails: {type(error).__name__}: {error}") from error
 
 
 def _check(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
@@ -76,6 +109,11 @@ def _check(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
     except ValidationError:
         return None, shape
     return None, shape + [fault for fault in broken_rules(spec) if not _idle(fault, shape)]
+
+
+def _line(problem: Problem) -> float:
+    line = problem.where.rpartition(":")[2]
+    return int(line) if line.isdecimal() else math.inf  # what --set brings comes last
 
 
 def _without(data: dict[str, Any], shape: Iterable[Fault]) -> dict[str, Any]:

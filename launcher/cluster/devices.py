@@ -53,8 +53,10 @@ def _by_job(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:
         yield name, list(group)
 
 
-def _times(tasks: int, each: int) -> str:
-    return f"{tasks * each} ({tasks} tasks x {each})" if tasks > 1 else str(each)
+def _asks(tasks: int, each: int, word: str) -> str:
+    """Return ``4 cores (2 tasks x 2)``."""
+    number = f"{tasks * each} {word}{'' if tasks * each == 1 else 's'}"
+    return f"{number} ({tasks} tasks x {each})" if tasks > 1 else number
 
 
 def _cores(members: Sequence[Member], inventory: Inventory) -> dict[Task, tuple[tuple[int, ...], int]]:
@@ -78,11 +80,10 @@ def _cores(members: Sequence[Member], inventory: Inventory) -> dict[Task, tuple[
 
 
 def _refuse_cores(pinned: Sequence[Member], asked: int, there: int) -> NoReturn:
-    jobs = [(name, _times(len(group), group[0].job.cpus or 0)) for name, group in _by_job(pinned)]
-    first, *rest = jobs
-    each = [f"{first[0]} asks for {first[1]} core{'' if asked == 1 else 's'}", *(f"{job} for {n}" for job, n in rest)]
-    together = f", together {asked}" if rest else ""
-    refuse(first[0], "cpus", f"{' and '.join(each)}{together}; this machine has {there}")
+    jobs = [(name, _asks(len(group), group[0].job.cpus or 0, "core")) for name, group in _by_job(pinned)]
+    each = [f"{name} asks for {cores}" for name, cores in jobs]
+    together = f", together {asked}" if len(jobs) > 1 else ""
+    refuse(jobs[0][0], "cpus", f"{' and '.join(each)}{together}; this machine has {there}")
 
 
 def _gpus(members: Sequence[Member], inventory: Inventory) -> dict[Task, tuple[int, ...]]:
@@ -127,17 +128,16 @@ def _counted(
     asked = each * len(group)
     if asked > len(left):
         others = f", {len(left)} of them left by other jobs" if len(left) < len(inventory.gpus) else ""
-        word = "GPU" if asked == 1 else "GPUs"
         refuse(
             name,
             "gpus",
-            f"{name} asks for {_times(len(group), each)} {word}; this machine has {_there(inventory)}{others}",
+            f"{name} asks for {_asks(len(group), each, 'GPU')}; this machine has {_there(inventory)}{others}",
         )
     return {member.task: _pop(left, each) for member in group}
 
 
 def _there(inventory: Inventory) -> str:
     if not inventory.gpus:
-        return f"none: {inventory.gpu_note}" if inventory.gpu_note else "none"
+        return f"none ({inventory.gpu_note})" if inventory.gpu_note else "none"
     ids = ", ".join(str(gpu.id) for gpu in inventory.gpus)
     return f"{len(inventory.gpus)} (GPU {ids})"

@@ -115,7 +115,7 @@ def _gpus() -> tuple[tuple[Gpu, ...], str]:
 
 def _reason(error: Exception) -> str:
     if type(error).__name__ == "NVMLError_LibraryNotFound":
-        return "this machine has no NVIDIA driver"
+        return "no NVIDIA driver"
     return f"the NVIDIA driver does not answer: {error}"
 
 
@@ -142,7 +142,7 @@ def _node_of_pci(bus: str) -> int:
 def _visible(there: list[Gpu], variable: str | None) -> tuple[tuple[Gpu, ...], str]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, in its order; CUDA reads it up to the first unknown word."""
     if not there:
-        return (), "the NVIDIA driver finds no GPU"
+        return (), "the NVIDIA driver finds none"
     if variable is None:
         return tuple(there), ""
     chosen: list[Gpu] = []

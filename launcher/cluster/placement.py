@@ -15,7 +15,7 @@ from launcher.cluster.rules import ONE_CPU_DEVICE, machine
 from launcher.cluster.spec import LOOPBACK, ClusterSpec, JobSpec, split_address
 from launcher.errors import SpecError
 
-__all__ = ["place", "place_file", "ports_needed"]
+__all__ = ["hosts", "place", "place_file", "ports_needed"]
 
 NO_PS = "sync mode starts no ps: MultiWorkerMirroredStrategy keeps every variable on every worker"
 _ROLES: dict[str, dict[str, Role]] = {
@@ -46,6 +46,11 @@ def place(spec: ClusterSpec, inventory: Inventory, directory: str = "") -> Plan:
     tasks = tuple(_task_plan(member, addresses.of, shares[member.task], fixed) for member in members)
     strategy, communication, reason = _strategy(tasks, training, shares)
     return Plan(spec, directory, strategy, communication, reason, tasks, idle, cluster, leader, addresses.rendezvous)
+
+
+def hosts(plan: Plan) -> tuple[str, ...]:
+    """Return the machines that the tasks lie on, as addresses name them; at most one: this machine is enough."""
+    return tuple({machine(task.host): task.host for task in plan.tasks if task.host}.values())
 
 
 def _members(spec: ClusterSpec) -> tuple[list[Member], tuple[Idle, ...]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from launcher.cluster.context import ENVIRONMENT_KEY, Role, Task, TaskContext
-from launcher.cluster.rules import machine
 from launcher.cluster.spec import ClusterSpec
 
 
@@ -74,11 +73,6 @@ class Plan:
     def _by_task(self) -> dict[Task, TaskPlan]:
         return {plan.task: plan for plan in self.tasks}
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The machines that the tasks lie on, as the addresses name them; one or none: this machine is enough."""
-        return tuple({machine(plan.host): plan.host for plan in self.tasks if plan.host}.values())
-
     def context(self, plan: TaskPlan) -> TaskContext:
         """Return what this task is told; the run fills in its directory, attempt, token and report_fd."""
         alone = plan.role == "evaluate"
@@ -125,6 +119,6 @@ class Plan:
             "directory": self.directory,
             "leader": str(self.leader),
             "rendezvous": self.rendezvous,
-            "tasks": [asdict(plan) | {"task": str(plan.task)} for plan in self.tasks],
+            "tasks": [vars(plan) | {"task": str(plan.task)} for plan in self.tasks],
             "idle": [{"task": str(idle.task), "reason": idle.reason} for idle in self.idle],
         }

@@ -100,8 +100,8 @@ def faults(error: ValidationError, data: object, model: type) -> list[Fault]:
         path = _in_data(detail["loc"], data, detail["type"])
         if kind := _expected(detail):
             expected.setdefault(path, []).append(kind)
-        else:
-            others.setdefault(path, []).append(_sentence(detail, path, model))
+        else:  # a job's Config may say several things at once, a line each
+            others.setdefault(path, []).extend(_sentence(detail, path, model).splitlines())
     return [Fault(path, message) for path, messages in others.items() for message in dict.fromkeys(messages)] + [
         Fault(path, _wrong(list(dict.fromkeys(kinds)), _at(data, path)))
         for path, kinds in expected.items()

@@ -201,6 +201,11 @@ class Cluster(_Model):
             if spec is not None:
                 yield name, spec
 
+    @property
+    def size(self) -> int:
+        """How many tasks were asked for."""
+        return sum(job.tasks for _, job in self.items())
+
     def tasks(self) -> Iterator[tuple[Task, JobSpec]]:
         """Yield every task that was asked for."""
         for name, spec in self.items():
