@@ -136,14 +136,14 @@ def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dic
     """Return strategy, communication and why, as design.md's table has it."""
     if not training:
         workers, ps = (sum(plan.task.job == job for plan in tasks) for job in ("worker", "ps"))
-        reason = f"async: {_count(workers, 'worker')} updating variables on {ps} ps without waiting for each other"
+        reason = f"{_count(workers, 'worker')} updating variables on {ps} ps without waiting for each other"
         return "ParameterServerStrategy", "AUTO", reason
     if len(training) == 1:
         devices = next(plan.devices for plan in tasks if plan.task == training[0].task)
         if devices == 1:
-            return "OneDeviceStrategy", "AUTO", "sync: one task trains on one device"
-        return "MirroredStrategy", "AUTO", f"sync: one task trains on its {devices} devices"
-    together = f"sync: {len(training)} tasks take each step together"
+            return "OneDeviceStrategy", "AUTO", "one task trains on one device"
+        return "MirroredStrategy", "AUTO", f"one task trains on its {devices} devices"
+    together = f"{len(training)} tasks take each step together"
     if all(shares[member.task].gpus for member in training):
         return "MultiWorkerMirroredStrategy", "NCCL", f"{together}; NCCL, since each has GPUs of its own"
     return "MultiWorkerMirroredStrategy", "RING", f"{together}; RING over gRPC, since they compute on CPUs"

@@ -1,0 +1,134 @@
+"""``launcher plan``: what would start where, and what would not, and why."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from launcher.cluster.config import load
+from launcher.cluster.context import Task
+from launcher.cluster.inventory import Inventory, take
+from launcher.cluster.placement import hosts, place_file, ports_needed
+from launcher.cluster.plan import Idle, Plan, TaskPlan
+from launcher.commands.options import cluster_file
+from launcher.errors import UsageError, did_you_mean
+
+_INDENT = 13  # of what stands beside a bold word under the table
+
+
+@click.command()
+@cluster_file
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--task", metavar="JOB:INDEX", help="Print this task's environment, ready to paste into a shell.")
+def command(file: Path, overrides: Sequence[str], as_json: bool, task: str | None) -> None:
+    """Show what FILE would start where on this machine, what it would not, and why. Nothing is started.
+
+    \b
+    Examples:
+      launcher plan --set mode=async
+      eval "$(launcher plan --task worker:1)"
+    """
+    asked = load(file, overrides)
+    inventory = take(ports_needed(asked.spec))
+    plan = place_file(asked, inventory)
+    if task is not None:
+        variables = plan.environment(_find(plan, task))
+        values = dict(sorted(variables.items()))
+        click.echo(json.dumps(values, indent=2) if as_json else exports(values))
+    elif as_json:
+        click.echo(json.dumps(plan.to_dict(), indent=2))
+    else:
+        _show(plan, inventory)
+
+
+def exports(variables: dict[str, str]) -> str:
+    """Return the variables as lines that any POSIX shell takes."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def devices(plan: TaskPlan) -> str:
+    """Return what a task computes on, as a person says it: ``core 0``, ``2 cores, GPU 0``."""
+    words = [f"core{'' if len(plan.cores) == 1 else 's'} {ranges(plan.cores)}" if plan.cores else "any core"]
+    if plan.gpus:
+        words.append(f"GPU{'' if len(plan.gpus) == 1 else 's'} {ranges(plan.gpus)}")
+    if (plan.virtual_devices or 1) > 1:
+        words.append(f"as {plan.virtual_devices} devices")
+    if plan.gpu_memory:
+        words.append(f"{plan.gpu_memory} MiB each")
+    return ", ".join(words)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return ``0-3,8`` for 0, 1, 2, 3 and 8."""
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _find(plan: Plan, name: str) -> TaskPlan:
+    try:
+        task = Task.parse(name)
+    except ValueError as error:
+        raise UsageError(f"--task: {error}") from None
+    if found := plan.find(task):
+        return found
+    for idle in plan.idle:
+        if idle.task == task:
+            raise UsageError(f"--task: {task} does not start: {idle.reason}")
+    known = [str(there.task) for there in plan.tasks]
+    hint = did_you_mean(name, known) or f"; tasks: {', '.join(known[:8])}"
+    raise UsageError(f"--task: the plan has no {name}{hint}")
+
+
+def _show(plan: Plan, inventory: Inventory) -> None:
+    click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {plan.spec.job}\n")
+    for line in table(plan):
+        click.echo(line)
+    click.echo()
+    for name, text in _notes(plan, inventory):
+        click.echo(click.style(f"{name:<{_INDENT}}", bold=True) + _wrapped(text))
+
+
+def table(plan: Plan) -> Iterator[str]:
+    """Yield a line for each task, in columns as wide as they must be: no cell is ever cut or broken."""
+    rows = [("task", "address", "role", "devices", "strategy")]
+    for task in plan.tasks:
+        strategy = "-" if task.role == "evaluate" else plan.strategy
+        rows.append((str(task.task), task.address or "-", task.role, devices(task), strategy))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield line if number else click.style(line, bold=True)
+
+
+def _wrapped(text: str) -> str:
+    # A person reads on a terminal as wide as it is; a program wants one line.
+    if not sys.stdout.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns - _INDENT)
+    return ("\n" + " " * _INDENT).join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+
+
+def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
+    for name, reason in _idle(plan.idle):
+        yield "not started", f"{name}: {reason}"
+    yield "strategy", f"{plan.strategy}: {plan.reason}"
+    found = ", ".join(f"{gpu.id}: {gpu.name}, {gpu.total} MiB" for gpu in inventory.gpus)
+    yield "GPUs", found or f"none ({inventory.gpu_note})"
+    if len(several := hosts(plan)) > 1:
+        yield "machines", f"{', '.join(several)}; each starts its part: launcher run --host {several[0]}"
+    if any(task.address and int(task.address.rpartition(":")[2]) in inventory.ports for task in plan.tasks):
+        yield "ports", "free ones, chosen again at each start; port or addresses in the file fix them"
+
+
+def _idle(tasks: Iterable[Idle]) -> Iterator[tuple[str, str]]:
+    for (job, reason), group in groupby(tasks, lambda idle: (idle.task.job, idle.reason)):
+        indices = [idle.task.index for idle in group]
+        yield f"{job}:{ranges(indices)}", reason
