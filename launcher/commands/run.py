@@ -13,11 +13,10 @@ from typing import Any
 import click
 import yaml
 
-from launcher.cluster.addresses import ports_needed
 from launcher.cluster.config import ClusterFile, check_job, load
 from launcher.cluster.context import Task
 from launcher.cluster.inventory import take
-from launcher.cluster.placement import place_file
+from launcher.cluster.placement import hosts, place_file, ports_needed
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.commands.options import cluster_file
 from launcher.commands.screen import TerminalScreen, clock
@@ -90,7 +89,7 @@ def _tasks_here(plan: Plan, task: str | None, host: str | None) -> list[TaskPlan
         return [_one_task(plan, task)]
     if host is not None:
         return _on_host(plan, host)
-    several = plan.hosts
+    several = hosts(plan)
     if len(several) > 1:
         each = "\n".join(f"  launcher run --host {name}" for name in several)
         raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
@@ -112,7 +111,7 @@ def _one_task(plan: Plan, name: str) -> TaskPlan:
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     here = [task for task in plan.tasks if task.host == host]
     if not here:
-        names = plan.hosts
+        names = hosts(plan)
         raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
     return here
 

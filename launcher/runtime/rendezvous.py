@@ -72,6 +72,7 @@ class Leader:
         self._services = {str(task) for task in context.members if context.mode == "async" and task != context.task}
         self._token, self._rendezvous = context.token, context.rendezvous
         self._present: dict[str, object] = {}  # name → the connection that it came by
+        self._told: set[str] = set()  # that all have met
         self._gone: set[str] = set()  # finished, or lost after all had met
         self._formed = self._over = False
         self._changed = threading.Condition()
@@ -116,6 +117,9 @@ class Leader:
                     waiting(self._missing())
             self._formed = True
             self._changed.notify_all()
+            # Building a MultiWorkerMirroredStrategy holds Python's lock until all peers have connected: whoever has not
+            # heard the word by then never would.
+            self._changed.wait_for(lambda: self._members <= self._told | self._gone, timeout=_HELLO_TIMEOUT)
 
     def _converse(self, handler: socketserver.StreamRequestHandler) -> None:
         name = self._read_hello(handler)
@@ -126,6 +130,9 @@ class Leader:
             self._changed.notify_all()
         try:
             self._keep_informed(handler)
+            with self._changed:
+                self._told.add(name)
+                self._changed.notify_all()
             for message in _messages(handler.rfile):
                 if message.get("finished"):
                     self._leave(name)

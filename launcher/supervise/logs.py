@@ -15,7 +15,7 @@ _NOISE = re.compile(
     r"|[IWE]0000 00:00:\d+\.\d+ "
     r"|[IWE]\d{4} \d\d:\d\d:\d\d\.\d+ "
     r"|WARNING: All log messages before absl::InitializeLog"
-    r"|To enable the following instructions:"
+    r"|To enable the following instructions:|/job:\w+/replica:\d+/task:\d+$"
     r"|(INFO|WARNING):(tensorflow|absl):"
 )
 
