@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import yaml
@@ -24,7 +24,7 @@ from launcher.errors import UsageError, did_you_mean
 from launcher.rundir import RunFiles, write_json, write_whole
 from launcher.supervise.events import Cause
 from launcher.supervise.launch import Launch
-from launcher.supervise.logs import is_noise
+from launcher.supervise.logs import NoiseFilter
 from launcher.supervise.result import Outcome, RunResult
 
 _LAST_LINES = 5  # of a task's log, where it left no exception
@@ -63,7 +63,7 @@ def _run(
     write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
     write_json(files.plan, plan.to_dict())
     with TerminalScreen(task.task for task in here) as screen:
-        launch = Launch(plan, here, files, _network(asked), screen, began)
+        launch = Launch(plan, here, files, screen, network=_network(asked), began=began)
         screen.note(_headline(plan, files))
         outcome = launch.run()
     lines = [json.dumps(outcome.result.to_dict(), indent=2)] if as_json else _summary(outcome, files, launch)
@@ -116,7 +116,7 @@ def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     return here
 
 
-def _network(asked: ClusterFile) -> str:
+def _network(asked: ClusterFile) -> Literal["private", "host"]:
     # Whoever writes addresses means the network that these addresses are in.
     written = any(job.addresses for _, job in asked.spec.cluster.items())
     return "host" if written else asked.spec.run.network
@@ -154,7 +154,8 @@ def _last_lines(log: Path) -> list[str]:
     if not log.exists():
         return []
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line for line in lines if line.strip() and not is_noise(line)][-_LAST_LINES:]
+    noise = NoiseFilter()
+    return [line for line in lines if not noise.is_noise(line) and line.strip()][-_LAST_LINES:]
 
 
 def _shown(path: Path) -> Path:

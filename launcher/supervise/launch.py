@@ -12,16 +12,16 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from launcher.cluster.context import Task
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
 from launcher.supervise.events import Action, Cause, Event, Exited, Kill, Record, RunState, Signalled, Start, Tick, Told
-from launcher.supervise.logs import LinePipe, is_noise
+from launcher.supervise.logs import LinePipe, NoiseFilter
 from launcher.supervise.network import held_ports
 from launcher.supervise.process import TASK_REPORT_FD, Processes
 from launcher.supervise.result import Outcome, RunResult, Status
@@ -60,10 +60,19 @@ class Launch:
     """One attempt at a run on this host: the plan's tasks that belong here, from start to end."""
 
     def __init__(
-        self, plan: Plan, tasks: Iterable[TaskPlan], files: RunFiles, network: str, screen: Screen, began: float
+        self,
+        plan: Plan,
+        tasks: Iterable[TaskPlan],
+        files: RunFiles,
+        screen: Screen,
+        *,
+        network: Literal["private", "host"],
+        began: float,
+        command: Sequence[str] = _TASK_COMMAND,
     ) -> None:
-        """``network`` is private or host; ``began`` is when the launcher began, in seconds of ``time.monotonic``."""
-        self._plan, self._files, self._network, self._screen, self._began = plan, files, network, screen, began
+        """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task."""
+        self._plan, self._files, self._screen, self._network = plan, files, screen, network
+        self._began, self._command = began, command
         self._tasks = {task.task: task for task in tasks}
         self._attempt = files.next_attempt()
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
@@ -71,6 +80,7 @@ class Launch:
         roles = {task: here.role for task, here in self._tasks.items()}
         self._supervisor = Supervisor(roles, plan.leader, run.start_timeout, run.stall_timeout)
         self._pipes: dict[Task, Pipes] = {}
+        self._noise = {task: NoiseFilter() for task in self._tasks}
         self._events: list[Event] = []
         self._watched = True
         self._selector = selectors.DefaultSelector()
@@ -167,7 +177,7 @@ class Launch:
             report_fd=TASK_REPORT_FD,
         )
         environment = self._plan.environment(task, context)
-        self._processes.start(task.task, _TASK_COMMAND, environment, output.write_end, pipes.report.write_end)
+        self._processes.start(task.task, self._command, environment, output.write_end, pipes.report.write_end)
         for pipe, read in self._readers(pipes):
             pipe.started()
             self._selector.register(pipe.read_end, selectors.EVENT_READ, self._reading(task.task, pipe, read))
@@ -184,8 +194,9 @@ class Launch:
         return take
 
     def _print(self, task: Task, lines: Iterable[str]) -> None:
+        noise = self._noise[task]
         for line in lines:
-            if not is_noise(line):
+            if not noise.is_noise(line):
                 self._show(lambda line=line: self._screen.line(task, line))  # type: ignore[misc]
 
     def _say(self, text: str) -> None:

@@ -18,11 +18,24 @@ _NOISE = re.compile(
     r"|To enable the following instructions:|/job:\w+/replica:\d+/task:\d+$"
     r"|(INFO|WARNING):(tensorflow|absl):"
 )
+_DUMP = "SessionOptions:"
 
 
-def is_noise(line: str) -> bool:
-    """Whether a line is TensorFlow talking to itself."""
-    return _NOISE.match(line) is not None
+class NoiseFilter:
+    """Tells the lines that TensorFlow says to itself from those that somebody should read."""
+
+    def __init__(self) -> None:
+        self._in_dump = False
+
+    def is_noise(self, line: str) -> bool:
+        """Whether this line, which follows the one asked about before, is noise."""
+        if self._in_dump:
+            # A server dumps its options over many lines, which look like anyone's, up to an empty one.
+            self._in_dump = bool(line)
+            return True
+        noise = _NOISE.match(line) is not None
+        self._in_dump = noise and _DUMP in line
+        return noise
 
 
 class LinePipe:

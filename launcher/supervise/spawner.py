@@ -131,6 +131,7 @@ def main() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     launcher = socket.socket(fileno=int(sys.argv[1]))
+    launcher.set_inheritable(False)
     why_not = enter_private_network() if sys.argv[2] == "private" else "run.network is host"
     launcher.sendall((json.dumps({"network": "host" if why_not else "private", "why": why_not}) + "\n").encode())
     Spawner(launcher).serve()
