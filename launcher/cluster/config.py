@@ -6,6 +6,7 @@ import math
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from pydantic import ValidationError
 
 from launcher.cluster.context import read_args
 from launcher.cluster.job_source import config_module, importing_from
-from launcher.cluster.overrides import apply, expand_jobs
+from launcher.cluster.overrides import JOBS, apply, expand_jobs
 from launcher.cluster.problems import Fault, KeyPath, dotted, faults, type_name
-from launcher.cluster.rules import broken_rules
-from launcher.cluster.spec import ClusterSpec
+from launcher.cluster.rules import UNKNOWN, broken_rules
+from launcher.cluster.spec import WRITTEN_AS, ClusterSpec
 from launcher.cluster.yaml_source import Node, parse
-from launcher.errors import Problem, SpecError, did_you_mean
+from launcher.errors import Problem, SpecError
 
 MAX_BYTES = 1 << 20
 _KEYS = "name, mode, job, args, cluster, run"
@@ -97,23 +98,32 @@ def _check_args(file: ClusterFile, name: str) -> None:
 
 def _check(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
     """Return the spec and everything wrong with it: of the shape first, then of what it asks for."""
+    spec, shape = _shape(data)
+    if shape:
+        spec, still = _shape(_without(data, shape))
+        if still:  # nothing more can be said
+            return None, shape
+    assert spec is not None
+    return spec, shape + [fault for fault in broken_rules(spec) if not _idle(fault, shape)]
+
+
+def _shape(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
     try:
-        spec = ClusterSpec.model_validate(data)
+        return ClusterSpec.model_validate(data), _empty_jobs(data)
     except ValidationError as error:
-        shape = faults(error, data, ClusterSpec)
-    else:
-        return spec, list(broken_rules(spec))
-    rest = _without(data, shape)
-    try:
-        spec = ClusterSpec.model_validate(rest)
-    except ValidationError:
-        return None, shape
-    return None, shape + [fault for fault in broken_rules(spec) if not _idle(fault, shape)]
+        return None, [*faults(error, data, ClusterSpec), *_empty_jobs(data)]
 
 
 def _line(problem: Problem) -> float:
     line = problem.where.rpartition(":")[2]
     return int(line) if line.isdecimal() else math.inf  # what --set brings comes last
+
+
+def _empty_jobs(data: dict[str, Any]) -> list[Fault]:
+    # `worker:` with nothing behind it could mean none or one; pydantic would take it for none.
+    cluster = data.get("cluster")
+    empty = [name for name in JOBS if name in cluster and cluster[name] is None] if isinstance(cluster, dict) else []
+    return [Fault(("cluster", name), f"must be {WRITTEN_AS}, not empty; 0 is none") for name in empty]
 
 
 def _without(data: dict[str, Any], shape: Iterable[Fault]) -> dict[str, Any]:
@@ -123,12 +133,14 @@ def _without(data: dict[str, Any], shape: Iterable[Fault]) -> dict[str, Any]:
 
 
 def _pruned(data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
-    # A list loses the whole of itself, not an item: the indices of the others must stay true.
     if not path or path[0] not in data:
         return data
     key, child = str(path[0]), data[str(path[0])]
     if len(path) > 1 and isinstance(child, dict):
         return data | {key: _pruned(child, path[1:])}
+    if len(path) > 1 and key == "addresses":
+        # A list keeps its length, so that the indices and the number of the others stay true.
+        return data | {key: [f"{UNKNOWN}:{i + 1}" if i == path[1] else address for i, address in enumerate(child)]}
     return {name: value for name, value in data.items() if name != key}
 
 
@@ -174,8 +186,11 @@ def _others(directory: Path, name: str = "") -> str:
         known = sorted(found.name for found in directory.iterdir() if found.suffix in (".yaml", ".yml"))
     except OSError:
         return ""
-    hint = did_you_mean(name, known)
-    return hint or (f"; {directory} holds {', '.join(known[:5])}" if known else f"; {directory} holds no *.yaml")
+    # Compared without their ending, which would make any two names look alike.
+    stems = {Path(file).stem: file for file in known}
+    if near := get_close_matches(Path(name).stem, stems, n=1):
+        return f"; did you mean {stems[near[0]]!r}?"
+    return f"; {directory} holds {', '.join(known[:5]) or 'no *.yaml'}"
 
 
 def _unreadable(path: Path, found: str, hint: str = "") -> SpecError:

@@ -50,7 +50,11 @@ def place(spec: ClusterSpec, inventory: Inventory, directory: str = "") -> Plan:
 
 def hosts(plan: Plan) -> tuple[str, ...]:
     """Return the machines that the tasks lie on, as addresses name them; at most one: this machine is enough."""
-    return tuple({machine(task.host): task.host for task in plan.tasks if task.host}.values())
+    found: dict[str, str] = {}
+    for task in plan.tasks:
+        if task.host:
+            found.setdefault(machine(task.host), task.host)
+    return tuple(found.values())
 
 
 def _members(spec: ClusterSpec) -> tuple[list[Member], tuple[Idle, ...]]:

@@ -17,6 +17,10 @@ _OURS = {
 ONE_CPU_DEVICE = "without GPUs, several training tasks compute on one CPU device each; leave virtual_devices out"
 
 
+# Where an address is not well-formed, one of this machine stands in, so that the others can be looked at.
+UNKNOWN = "unknown.invalid"
+
+
 def is_loopback(host: str) -> bool:
     """Whether that name means another machine on every machine."""
     return host.lower() == "localhost" or host.startswith("127.") or host == "[::1]"
@@ -95,6 +99,7 @@ def _machines(spec: ClusterSpec) -> Iterator[Fault]:
         (("cluster", name, "addresses", index), split_address(address)[0])
         for name, job in spec.cluster.items()
         for index, address in enumerate(job.addresses)
+        if not address.startswith(UNKNOWN)
     ]
     named = next((host for _, host in written if not is_loopback(host)), None)
     if named is None:

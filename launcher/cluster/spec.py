@@ -21,6 +21,7 @@ from pydantic import (
 from launcher.cluster.context import CheckpointPolicy, Mode, Task
 from launcher.cluster.problems import show
 
+WRITTEN_AS = "a number of tasks, a list of addresses, or a mapping"
 LOOPBACK = "127.0.0.1"
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -36,8 +37,8 @@ def parse_duration(value: object) -> float:
     """Return the seconds of ``30s``, ``5m``, ``500ms`` or ``2h``; raises ValueError for anything else."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        unit = f"; write {value}s" if isinstance(value, int | float) and not isinstance(value, bool) else ""
-        raise ValueError(f"a duration is a number with a unit (ms, s, m, h), like 30s or 5m{unit}")
+        unit = f"; write {value}s" if type(value) in (int, float) else ""
+        raise ValueError(f"must be a number with a unit (ms, s, m, h), like 30s or 5m, not {show(value)}{unit}")
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -110,8 +111,9 @@ class Checkpoint(_Model):
             return value
         try:
             _positive_duration(value)
-        except ValueError as error:
-            raise ValueError(f"{error}; or a number of steps, like 500 steps") from None
+        except ValueError:
+            found = show(value)
+            raise ValueError(f"must be a duration like 30s or 5m, or steps like 500 steps, not {found}") from None
         return value
 
     @property
@@ -152,6 +154,8 @@ class JobSpec(_Model):
     @model_validator(mode="before")
     @classmethod
     def _count_addresses(cls, data: object) -> object:
+        if not isinstance(data, Mapping | JobSpec):
+            raise ValueError(f"must be {WRITTEN_AS}, not {show(data)}")  # noqa: TRY004  # pydantic's way to refuse
         if isinstance(data, Mapping) and isinstance(data.get("addresses"), list | tuple) and data.get("tasks") is None:
             return {**data, "tasks": len(data["addresses"])}
         return data

@@ -190,7 +190,8 @@ class _Builder:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             self.problems.append(self._problem(event, path, f"the tag {tag} is not understood; write the plain value"))
         if isinstance(event, yaml.ScalarEvent):
-            return resolve(event.value) if event.implicit[0] and event.tag is None else event.value
+            text = event.tag in _PLAIN_TAGS and not event.implicit[0]  # quoted, or tagged !!str
+            return event.value if text or event.tag == "!" else resolve(event.value)
         return self._sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)
 
     def _sequence(self, path: KeyPath) -> list[Node]:
