@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from jobs.linear_regression import pictures
 from jobs.linear_regression.config import Config
 from jobs.linear_regression.data import Dataset, cost, load
 from jobs.linear_regression.table import FloatArray
@@ -94,6 +93,9 @@ class LinearRegression(Job):
 
     def report(self, run: RunFiles, history: History) -> None:
         """Print what was learned, draw the pictures and export the model."""
+        # Only the leader draws, and only now: importing matplotlib takes a fifth of a task's start.
+        from jobs.linear_regression import pictures
+
         figures = self.evaluate()
         print("Optimization Finished!")
         print(f"Training cost= {figures['training_cost']:.7f} W= {_shown(figures['W'])} b= {figures['b']:.7f}")

@@ -95,7 +95,7 @@ def _user_code(error: BaseException, directory: Path) -> list[str]:
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
         library = "site-packages" in path.parts or path.is_relative_to(sys.base_prefix) or path.is_relative_to(ours)
-        if not library and path.is_absolute():
+        if not library and path.is_absolute() and not path.name.startswith("__autograph_generated_file"):
             shown = path.relative_to(directory) if path.is_relative_to(directory) else path
             lines.append(f"{shown}:{frame.lineno}: {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
     return lines

@@ -133,7 +133,7 @@ class SyncTrainer(Trainer):
         for _ in tf.range(count - 1):
             figures = self.strategy.run(self.job.train_step, args=(next(iterator),))
         total = tf.distribute.ReduceOp.SUM
-        wishes = self.strategy.run(lambda: wishes)
+        wishes = self.strategy.run(tf.identity, args=(wishes,))
         return tf.nest.map_structure(self._sum, figures), self.strategy.reduce(total, wishes, axis=None)
 
     def _sum(self, share: Any) -> tf.Tensor:

@@ -1,0 +1,168 @@
+"""What training reaches, under every strategy and however many tasks share the work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.cluster.conftest import Ran, Workplace
+
+ONE = {"cluster": {"worker": 1}}
+# 51 steps in calls of 20: the last call of an epoch's reports, and of the run, is shorter.
+UNEVEN = {"args": {"epochs": 3, "report_every": 2, "steps_per_call": 20}}
+BATCHES = {"args": {"epochs": 4, "batch_size": 7, "report_every": 1, "steps_per_call": 3}}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """The figures of a single process on the full batch."""
+    ran = Workplace(tmp_path_factory.mktemp("alone")).run(**ONE, **UNEVEN)
+    assert ran.result["strategy"] == "OneDeviceStrategy"
+    return ran.metrics
+
+
+def assert_same(metrics: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for name in ("W", "b", "training_cost", "testing_cost"):
+        assert metrics[name] == pytest.approx(expected[name], rel=1e-6), name
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_a_synchronous_cluster_of_any_size_reaches_the_weights_of_one_process(
+    workplace: Workplace, alone: Mapping[str, Any], workers: int
+) -> None:
+    ran = workplace.run(cluster={"worker": workers}, **UNEVEN)
+    assert_same(ran.metrics, alone)
+    assert ran.result["strategy"] == "MultiWorkerMirroredStrategy"
+    assert (ran.result["world_size"], ran.result["steps"]) == (workers, 51)
+
+
+@pytest.mark.parametrize("devices", [2, 3])
+def test_virtual_devices_under_mirrored_strategy_reach_the_weights_of_one(
+    workplace: Workplace, alone: Mapping[str, Any], devices: int
+) -> None:
+    ran = workplace.run(cluster={"worker": {"tasks": 1, "virtual_devices": devices}}, **UNEVEN)
+    assert_same(ran.metrics, alone)
+    assert ran.result["strategy"] == "MirroredStrategy"
+
+
+def test_a_chief_trains_like_a_worker_in_a_synchronous_cluster(workplace: Workplace, alone: Mapping[str, Any]) -> None:
+    ran = workplace.run(cluster={"chief": 1, "worker": 1, "ps": 1}, **UNEVEN)
+    assert_same(ran.metrics, alone)
+    assert "chief:0" in ran.output
+    assert not (ran.files / "logs" / "attempt-1" / "ps-0.log").exists()
+
+
+def test_shuffled_batches_are_the_same_on_two_workers_as_in_one_process(workplace: Workplace) -> None:
+    expected = workplace.run(**ONE, **BATCHES).metrics
+    assert_same(workplace.run(**BATCHES).metrics, expected)
+
+
+def test_asynchronous_training_reaches_the_truth_on_the_full_batch(workplace: Workplace) -> None:
+    ran = workplace.run(mode="async", args={"epochs": 150}, cluster={"worker": 2, "ps": 1})
+    assert ran.result["strategy"] == "ParameterServerStrategy"
+    assert ran.metrics["W"] == pytest.approx(0.2516349, abs=5e-3)
+    assert ran.metrics["b"] == pytest.approx(0.7988012, abs=5e-3)
+    assert (ran.result["world_size"], ran.result["steps"]) == (2, 150 * 17)
+
+
+def test_asynchronous_workers_draw_batches_of_their_own_and_two_ps_share_the_variables(workplace: Workplace) -> None:
+    ran = workplace.run(mode="async", args=BATCHES["args"] | {"epochs": 200}, cluster={"worker": 2, "ps": 2})
+    assert ran.metrics["training_cost"] == pytest.approx(0.0769288, rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A short synchronous run whose files several tests look at."""
+    place = Workplace(tmp_path_factory.mktemp("files"))
+    return place.run(args={"epochs": 100}, run={"checkpoint": {"every": "500 steps", "keep": 2}})
+
+
+def test_the_screen_shows_the_tutorials_lines(regression: Ran) -> None:
+    shown = [line.partition("│ ")[2] for line in regression.output.splitlines() if line.startswith("worker:0 │")]
+    assert [line.split()[:2] for line in shown[:2]] == [["Epoch:", "0050"], ["Epoch:", "0100"]]
+    assert all(word in shown[0] for word in ("cost= ", "W= ", "b= "))
+    assert shown[2] == "Optimization Finished!"
+    assert [line.partition("=")[0] for line in shown[3:]] == ["Training cost", "Testing cost", "Absolute difference"]
+
+
+def test_the_screen_shows_no_line_of_tensorflows_own(regression: Ran) -> None:
+    told = [line for line in regression.output.splitlines() if "│" in line]
+    assert len(told) == 6
+    assert "cpu_feature_guard" in (regression.files / "logs/attempt-1/worker-0.log").read_text()
+
+
+def test_the_run_directory_is_complete(regression: Ran) -> None:
+    names = {path.name for path in regression.files.iterdir()}
+    assert names == {
+        *("cluster.yaml", "plan.json", "events.jsonl", "metrics.jsonl", "result.json", "logs", "errors"),
+        *("checkpoints", "model", "linear_train.png", "linear_test.png", "cost.png"),
+    }
+    assert {path.name for path in (regression.files / "logs/attempt-1").iterdir()} == {"worker-0.log", "worker-1.log"}
+    assert not list((regression.files / "errors/attempt-1").iterdir())
+
+
+def test_result_json_has_the_promised_keys(regression: Ran) -> None:
+    assert list(regression.result) == [
+        *("status", "mode", "strategy", "world_size", "steps", "metrics", "attempts", "wall_s"),
+        *("time_to_first_step_s", "steps_per_s", "cause"),
+    ]
+    assert set(regression.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}
+
+
+def test_metrics_jsonl_has_a_line_per_report(regression: Ran) -> None:
+    records = [json.loads(line) for line in (regression.files / "metrics.jsonl").read_text().splitlines()]
+    steps = [record["step"] for record in records]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 1700
+    assert {"step", "epoch", "time", "cost"} <= set(records[0])
+    assert "training_cost" in next(record for record in records if record["step"] == 850)
+
+
+def test_only_as_many_checkpoints_as_asked_are_kept_and_nothing_half_written_is_left(regression: Ran) -> None:
+    kept = sorted(path.name for path in (regression.files / "checkpoints").iterdir())
+    assert kept == ["step-0000001500", "step-0000001700"]
+
+
+def test_the_exported_model_predicts_the_same_after_reload(regression: Ran) -> None:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(regression.files / "model"))
+    predicted = model.predict(tf.constant([[3.3], [10.0]], tf.float64)).numpy()
+    w, b = regression.metrics["W"], regression.metrics["b"]
+    np.testing.assert_allclose(predicted, [3.3 * w + b, 10.0 * w + b], rtol=1e-12)
+
+
+def test_any_csv_is_learned_in_its_own_units_and_exported(workplace: Workplace) -> None:
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    rooms, area = random.integers(1, 8, 60), random.uniform(30, 200, 60)
+    price = 20.0 * rooms + 3.0 * area + 50.0
+    rows = [f"{r},street {i},{a},{p}" for i, (r, a, p) in enumerate(zip(rooms, area, price, strict=True))]
+    (workplace.directory / "houses.csv").write_text("\n".join(["rooms,street,area,price", *rows]))
+    args = {"data": "houses.csv", "target": "price", "standardise": True, "epochs": 400, "learning_rate": 0.3}
+    ran = workplace.run(args=args)
+    assert ran.metrics["W"] == pytest.approx([20.0, 3.0], rel=1e-6)
+    assert ran.metrics["b"] == pytest.approx(50.0, rel=1e-6)
+    model = tf.saved_model.load(str(ran.files / "model"))
+    assert model.predict(tf.constant([[2.0, 100.0]], tf.float64)).numpy() == pytest.approx([390.0], rel=1e-6)
+
+
+def test_synthetic_data_trains_in_batches(workplace: Workplace) -> None:
+    synthetic = {"samples": 1000, "features": 3, "noise": 0.0, "seed": 5}
+    ran = workplace.run(args={"synthetic": synthetic, "batch_size": 100, "epochs": 40, "learning_rate": 0.1}, **ONE)
+    assert len(ran.metrics["W"]) == 3
+    assert ran.metrics["training_cost"] < 1e-6
+
+
+def test_an_evaluator_scores_the_last_checkpoint_beside_the_cluster(workplace: Workplace) -> None:
+    ran = workplace.run(cluster={"worker": 1, "evaluator": 1})
+    assert ran.code == 0, ran.output
+    records = [json.loads(line) for line in (ran.files / "metrics.jsonl").read_text().splitlines()]
+    scored = [record for record in records if record["task"] == "evaluator:0"]
+    assert scored[-1]["step"] == 34
+    assert scored[-1]["training_cost"] == pytest.approx(ran.metrics["training_cost"], rel=1e-12)
