@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from launcher.cluster.context import Task
 from launcher.cluster.rules import machine
 from launcher.cluster.spec import LOOPBACK, ClusterSpec, JobSpec, split_address
+from launcher.errors import Problem, SpecError
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def _chosen(written: _Written, task: Task, host: str, ports: Iterator[int], behi
     try:
         return f"{host}:{next(ports)}"
     except StopIteration:
-        raise ValueError("the inventory was taken with too few ports; ask for ports_needed(spec)") from None
+        message = "needs more free ports than this machine has; start fewer tasks, or write port"
+        raise SpecError([Problem("", f"cluster.{task.job}", message)]) from None
 
 
 class _Written:

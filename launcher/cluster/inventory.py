@@ -12,6 +12,7 @@ from typing import Any
 _NODES = Path("/sys/devices/system/node")
 _PCI = Path("/sys/bus/pci/devices")
 _MIB = 1 << 20
+MOST_PORTS = 16_384  # about half of what systems set aside; nearer to the end every search takes long
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,12 @@ def take(ports: int = 0) -> Inventory:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return that many ports that nobody holds; the kernel hands none out twice while all are held at once."""
+    """Return that many ports (MOST_PORTS at most) that nobody holds.
+
+    They are held all at once while they are looked for, since the kernel hands none out twice then.
+    """
     found: dict[int, None] = {}
+    count = min(count, MOST_PORTS)
     while len(found) < count:
         before = len(found)
         with ExitStack() as held, suppress(OSError):  # out of file descriptors or ports: these go back, then on

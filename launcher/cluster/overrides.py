@@ -13,15 +13,14 @@ JOBS = ("chief", "worker", "ps", "evaluator")
 
 def apply(root: Node, override: str) -> Node:
     """Return the tree with the key of ``key=value`` set; SpecError where it cannot be."""
-    where = f"--set {override}"
-    key, separator, text = override.partition("=")
+    # An argument may be bytes of any kind; what is printed is text.
+    printable = override.encode(errors="backslashreplace").decode()
+    where = f"--set {printable}"
+    key, text = printable.partition("=")[0], override.partition("=")[2]
     parts = key.strip().split(".")
-    if not separator or not all(parts):
+    if "=" not in override or not all(parts):
         raise SpecError([Problem(where, "", "write KEY=VALUE with a dotted key, like cluster.worker.tasks=3")])
-    try:
-        value, problems = parse(text, lambda _: where)
-    except UnicodeError:
-        raise SpecError([Problem(where, key, "the value is not UTF-8 text")]) from None
+    value, problems = parse(text, lambda _: where)
     if problems:
         raise SpecError(problems)
     return _put(root, parts, 0, replace(value or Node(None, where), where=where))

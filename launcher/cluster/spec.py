@@ -25,6 +25,7 @@ WRITTEN_AS = "a number of tasks, a list of addresses, or a mapping"
 LOOPBACK = "127.0.0.1"
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_YEAR = 365 * 24 * 3600.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _STEPS = re.compile(r"(\d+)\s*steps?")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
@@ -48,6 +49,8 @@ def _positive_duration(value: object) -> float:
     seconds = parse_duration(value)
     if seconds <= 0:
         raise ValueError("must be longer than 0s")
+    if seconds > _YEAR:
+        raise ValueError("must be at most a year, 8760h")  # what waits and selects cannot wait for ever
     return seconds
 
 

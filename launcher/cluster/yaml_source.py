@@ -114,7 +114,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, where: Callable[[int], str])
     if mark is None:
         return Problem(where(1), "", sentence)
     if "cannot start any token" in words:
-        sentence = _bad_start(text.splitlines()[mark.line][mark.column :][:1])
+        line = "".join(text.splitlines()[mark.line : mark.line + 1])
+        sentence = _bad_start(line[mark.column :][:1])
     return Problem(where(mark.line + 1), "", f"column {mark.column + 1}: {sentence}")
 
 
@@ -190,6 +191,8 @@ class _Builder:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             self.problems.append(self._problem(event, path, f"the tag {tag} is not understood; write the plain value"))
         if isinstance(event, yaml.ScalarEvent):
+            if "\0" in event.value:  # no path and no variable can hold it
+                self.problems.append(self._problem(event, path, "holds a NUL character; leave it out"))
             text = event.tag in _PLAIN_TAGS and not event.implicit[0]  # quoted, or tagged !!str
             return event.value if text or event.tag == "!" else resolve(event.value)
         return self._sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)

@@ -92,6 +92,7 @@ def test_a_key_that_belongs_one_level_deeper_is_sent_there(write: Write) -> None
         ("run: {network: on}", "run.network: must be 'private' or 'host', not 'on' (text)"),
         ("run: {start_timeout: 60}", "not 60 (a whole number); write 60s"),
         ("run: {start_timeout: 0s}", "run.start_timeout: must be longer than 0s"),
+        ("run: {stall_timeout: 9999999h}", "run.stall_timeout: must be at most a year"),
         ("run: {checkpoint: {every: 5}}", "must be a duration like 30s or 5m, or steps like 500 steps"),
         ("run: {output: ''}", "run.output: must not be empty"),
     ],

@@ -148,6 +148,10 @@ def test_ports_needed_is_enough_for_every_plan() -> None:
     place(spec, host(ports=ports_needed(spec)))
 
 
+def test_too_few_free_ports_are_refused() -> None:
+    assert refusal(host(ports=3), worker=3).startswith("cluster.worker: needs more free ports than this machine has")
+
+
 def test_cores_are_pinned_in_order_and_the_others_share_what_is_left() -> None:
     found = plan(host(cores=6), "async", worker={"tasks": 2, "cpus": 2}, ps=1)
     assert [task(found, name).cores for name in ("worker:0", "worker:1")] == [(0, 1), (2, 3)]

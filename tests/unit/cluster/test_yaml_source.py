@@ -80,6 +80,7 @@ def test_each_key_knows_its_line_and_a_missing_one_that_of_what_is_above_it() ->
         ("a:\n\tb: 1\n", "f:2: column 1: a tab; YAML is indented with spaces"),
         ("a: @b\n", "f:1: column 4: a value cannot begin with '@'; put it in quotes"),
         ("a: [b]]\n", "f:1: column 7: "),
+        ('a: "x\\0"\n', "f:1: a: holds a NUL character"),
         ("a: 1\nb: \x07\n", "f:2: holds the control character U+0007"),
     ],
 )
