@@ -36,8 +36,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; an unknown one gets the nearest right word."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], VERBS)
-            raise click.UsageError(f"there is no verb {args[0]!r}{hint}. Verbs: {', '.join(VERBS)}")
+            hint = did_you_mean(args[0], VERBS) or "."
+            raise click.UsageError(f"there is no verb {args[0]!r}{hint} Verbs: {', '.join(VERBS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -129,7 +129,9 @@ class RunFiles:
             directory = _make_new(output, f"{name}-{stamp}")
             _point_latest(output, directory)
         except OSError as error:
-            raise UsageError(f"cannot write to the output directory {output}: {error.strerror}; set run.output") from None
+            raise UsageError(
+                f"cannot write to the output directory {output}: {error.strerror}; set run.output"
+            ) from None
         return cls(directory)
 
     @classmethod

@@ -109,7 +109,7 @@ class LinearRegression(Job):
         _export(run.model, Predictor(w, b))
 
 
-class Predictor(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+class Predictor(tf.Module):
     """What is exported: ``predict`` maps (rows, features) in the units of the data to (rows,)."""
 
     def __init__(self, w: FloatArray, b: float) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from launcher.cluster.context import read_args
+from launcher.cluster.args import read_args
 from launcher.cluster.job_source import config_module, importing_from
 from launcher.cluster.overrides import JOBS, apply, expand_jobs
 from launcher.cluster.problems import Fault, KeyPath, dotted, faults, type_name

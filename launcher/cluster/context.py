@@ -6,12 +6,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
-
-from launcher.errors import Problem, SpecError
+from typing import Any, Literal, NamedTuple
 
 ENVIRONMENT_KEY = "LAUNCHER_TASK"
-Config = TypeVar("Config")
 
 Mode = Literal["sync", "async"]
 # What a task does, which follows from its job and the mode: take part in synchronous training, coordinate
@@ -40,29 +37,6 @@ class Task(NamedTuple):
         if not separator or not job.isidentifier() or not index.isdecimal():
             raise ValueError(f"{text!r} is not a task; a task is written job:index, like worker:1")
         return cls(job, int(index))
-
-
-def job_module(job: str) -> str:
-    """Return the module that holds a job, or the path of its script as it is written."""
-    return job if job.endswith(".py") or "." in job else f"jobs.{job}"
-
-
-def read_args(config: type[Config], args: Mapping[str, Any]) -> Config:
-    """Read ``args`` into a job's Config, a frozen dataclass, strictly; SpecError names every wrong key."""
-    from pydantic import ConfigDict, ValidationError, create_model
-
-    from launcher.cluster.problems import dotted, faults
-
-    # Dataclasses below a model follow its rules, nested ones too; and the locations begin with "args" of themselves.
-    model = create_model("Args", __config__=ConfigDict(extra="forbid", strict=True), args=(config, ...))
-    data = {"args": dict(args)}
-    try:
-        read: Config = model.model_validate_json(json.dumps(data)).args  # type: ignore[attr-defined]
-    except ValidationError as error:
-        raise SpecError(
-            Problem("", dotted(fault.path), fault.message) for fault in faults(error, data, model)
-        ) from None
-    return read
 
 
 @dataclass(frozen=True)

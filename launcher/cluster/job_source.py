@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import launcher
-from launcher.cluster.context import job_module
+from launcher.cluster.args import job_module
 from launcher.errors import did_you_mean
 
 ROOT = Path(launcher.__file__).parent.parent  # the bundled jobs/ lie beside launcher/

@@ -103,7 +103,8 @@ def _cluster(members: Sequence[Member], addresses: dict[Task, str]) -> dict[str,
 
 
 def _fixed_environment(spec: ClusterSpec, cluster: dict[str, tuple[str, ...]], rendezvous: str) -> dict[str, str]:
-    fixed = {"PYTHONUNBUFFERED": "1", "GRPC_FAIL_FAST": "use_caller"}
+    # The launcher holds the ports that it chose until the tasks bind them, so they have to be shared.
+    fixed = {"PYTHONUNBUFFERED": "1", "GRPC_FAIL_FAST": "use_caller", "TF_GRPC_REUSE_PORT": "true"}
     if cluster:
         # A proxy that is set for downloads would get the cluster's gRPC as well. This variable is gRPC's own and goes
         # before no_proxy, which stays as the user has it.

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import errno
 import json
+import re
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 import psutil
 
 from launcher.cluster.config import ClusterFile, check_job, load
+from launcher.cluster.context import Task
 from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.placement import place_file, ports_needed
 from launcher.cluster.plan import Plan
 from launcher.cluster.rules import is_loopback
 from launcher.cluster.spec import split_address
-from launcher.commands.options import cluster_file
+from launcher.commands.options import cluster_file, network_of, tasks_here
 from launcher.errors import SpecError
+from launcher.rundir import RunFiles
+from launcher.supervise.launch import Launch
+from launcher.supervise.network import who_holds
 
 SUPPORTED = (2, 21)
+_ANSWER = re.compile(r"(?P<task>\w+:\d+) (?P<answer>[CG]PU:\d+: .*)")  # what jobs/hello.py prints
 _WHEELS = ("tensorflow", "tensorflow-cpu")
 
 
@@ -42,14 +49,19 @@ class Finding:
 
 @click.command()
 @cluster_file
+@click.option("--live", is_flag=True, help="Then start the cluster with the job hello, and report each task.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
+def command(file: Path, overrides: Sequence[str], live: bool, as_json: bool) -> None:
     """Check FILE, then what it asks of this machine: TensorFlow, devices, ports, a place to write to.
 
-    Exit codes: 0 all is well; 2 there is a problem. Nothing is started.
+    Exit codes: 0 all is well; 2 there is a problem. Without --live nothing is started.
+
+    \b
+    Example:
+      launcher check --live --set mode=async
     """
     findings: list[Finding] = []
-    for finding in examine(file, overrides):
+    for finding in _all(file, overrides, live=live):
         findings.append(finding)
         if not as_json:
             click.echo(str(finding))
@@ -57,6 +69,50 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": ok, "checks": [asdict(finding) for finding in findings]}, indent=2))
     sys.exit(0 if ok else 2)
+
+
+def _all(file: Path, overrides: Sequence[str], *, live: bool) -> Iterator[Finding]:
+    found = []
+    for finding in examine(file, overrides):
+        found.append(finding)
+        yield finding
+    if live and all(finding.ok for finding in found):
+        yield from greet(load(file, overrides))
+
+
+def greet(file: ClusterFile) -> Iterator[Finding]:
+    """Start the cluster with the job hello, and look what each of its tasks computed."""
+    heard = Heard()
+    with tempfile.TemporaryDirectory() as output:
+        asked = replace(file, spec=file.spec.model_copy(update={"job": "hello", "args": {}}))
+        plan = place_file(asked, take(ports_needed(asked.spec)))
+        here = tasks_here(plan)
+        files = RunFiles.create(Path(output), asked.spec.name)
+        launch = Launch(plan, here, files, heard, network=network_of(asked), began=time.monotonic())
+        outcome = launch.run()
+    for task in here:
+        said = heard.answers.get(str(task.task), [])
+        yield Finding(bool(said) and outcome.exit_code == 0, str(task.task), "; ".join(said) or "computed nothing")
+    if outcome.cause:
+        yield Finding(False, str(outcome.cause.task), outcome.cause.error)
+
+
+class Heard:
+    """A screen that keeps what hello computed: task → a line for each of its devices."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[str]] = {}
+
+    def line(self, task: Task, text: str) -> None:
+        """Keep an answer under the task that computed it, whoever printed it."""
+        if found := _ANSWER.fullmatch(text):
+            self.answers.setdefault(found["task"], []).append(found["answer"])
+
+    def note(self, text: str) -> None:
+        """Show nothing: the findings say it all."""
+
+    def progress(self, progress: Mapping[str, Any]) -> None:
+        """Show nothing: hello is over before anyone looks."""
 
 
 def examine(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
@@ -127,7 +183,7 @@ def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
     held = [
         Finding(False, f"port {port}", f"{name} needs it; {why}")
         for name, port in fixed.items()
-        if (why := _held(port))
+        if (why := who_holds(port))
     ]
     yield from held
     if not held:
@@ -159,26 +215,3 @@ def _is_here(name: str) -> bool:
         return any(info[4][0] in own for info in socket.getaddrinfo(name.strip("[]"), None))
     except (OSError, UnicodeError):
         return False  # a name that only the cluster's own network knows
-
-
-def _held(port: int) -> str:
-    """Return why nobody can listen on the port, or nothing."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # A port whose last connection is still dying down is free for a server.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("", port))
-    except OSError as error:
-        return _holder(port) if error.errno == errno.EADDRINUSE else f"it cannot be opened: {error.strerror}"
-    return ""
-
-
-def _holder(port: int) -> str:
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.pid:
-                process = psutil.Process(connection.pid)
-                return f"{process.name()} (pid {process.pid}) holds it"
-    except psutil.Error:
-        pass  # some systems let only root look, and a process may end meanwhile
-    return "another process holds it"

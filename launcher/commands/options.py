@@ -1,12 +1,18 @@
-"""The arguments that every verb shares."""
+"""The arguments that verbs share, and what they mean for a plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
+
+from launcher.cluster.config import ClusterFile
+from launcher.cluster.context import Task
+from launcher.cluster.placement import hosts
+from launcher.cluster.plan import Plan, TaskPlan
+from launcher.errors import UsageError, did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,3 +28,47 @@ def cluster_file(function: Command) -> Command:
         help="Change a key of the file for this call, dotted: --set cluster.worker.tasks=3. Repeatable.",
     )
     return argument(override(function))
+
+
+def planned(plan: Plan, name: str) -> TaskPlan:
+    """Return the task that ``--task`` names; UsageError where it does not start."""
+    try:
+        task = Task.parse(name)
+    except ValueError as error:
+        raise UsageError(f"--task: {error}") from None
+    if found := plan.find(task):
+        return found
+    for idle in plan.idle:
+        if idle.task == task:
+            raise UsageError(f"--task: {task} does not start: {idle.reason}")
+    known = [str(there.task) for there in plan.tasks]
+    hint = did_you_mean(name, known) or f"; tasks: {', '.join(known[:8])}"
+    raise UsageError(f"--task: the plan has no {name}{hint}")
+
+
+def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> list[TaskPlan]:
+    """Return the tasks that this launcher starts; UsageError instead of a guess."""
+    if task is not None:
+        return [planned(plan, task)]
+    if host is not None:
+        return _on_host(plan, host)
+    several = hosts(plan)
+    if len(several) > 1:
+        each = "\n".join(f"  launcher run --host {name}" for name in several)
+        raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
+    return list(plan.tasks)
+
+
+def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
+    here = [task for task in plan.tasks if task.host == host]
+    if not here:
+        names = hosts(plan)
+        raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
+    return here
+
+
+def network_of(asked: ClusterFile) -> Literal["private", "host"]:
+    """Return the network that a file's tasks run in."""
+    # Whoever writes addresses means the network that these addresses are in.
+    written = any(job.addresses for _, job in asked.spec.cluster.items())
+    return "host" if written else asked.spec.run.network

@@ -14,12 +14,10 @@ from pathlib import Path
 import click
 
 from launcher.cluster.config import load
-from launcher.cluster.context import Task
 from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.placement import hosts, place_file, ports_needed
 from launcher.cluster.plan import Idle, Plan, TaskPlan
-from launcher.commands.options import cluster_file
-from launcher.errors import UsageError, did_you_mean
+from launcher.commands.options import cluster_file, planned
 
 _INDENT = 13  # of what stands beside a bold word under the table
 
@@ -40,7 +38,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool, task: str | Non
     inventory = take(ports_needed(asked.spec))
     plan = place_file(asked, inventory)
     if task is not None:
-        variables = plan.environment(_find(plan, task))
+        variables = plan.environment(planned(plan, task))
         values = dict(sorted(variables.items()))
         click.echo(json.dumps(values, indent=2) if as_json else exports(values))
     elif as_json:
@@ -70,21 +68,6 @@ def ranges(numbers: Iterable[int]) -> str:
     """Return ``0-3,8`` for 0, 1, 2, 3 and 8."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-def _find(plan: Plan, name: str) -> TaskPlan:
-    try:
-        task = Task.parse(name)
-    except ValueError as error:
-        raise UsageError(f"--task: {error}") from None
-    if found := plan.find(task):
-        return found
-    for idle in plan.idle:
-        if idle.task == task:
-            raise UsageError(f"--task: {task} does not start: {idle.reason}")
-    known = [str(there.task) for there in plan.tasks]
-    hint = did_you_mean(name, known) or f"; tasks: {', '.join(known[:8])}"
-    raise UsageError(f"--task: the plan has no {name}{hint}")
 
 
 def _show(plan: Plan, inventory: Inventory) -> None:

@@ -8,23 +8,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 import yaml
 
 from launcher.cluster.config import ClusterFile, check_job, load
-from launcher.cluster.context import Task
 from launcher.cluster.inventory import take
-from launcher.cluster.placement import hosts, place_file, ports_needed
-from launcher.cluster.plan import Plan, TaskPlan
-from launcher.commands.options import cluster_file
+from launcher.cluster.placement import place_file, ports_needed
+from launcher.cluster.plan import Plan
+from launcher.commands.options import cluster_file, network_of, tasks_here
 from launcher.commands.screen import TerminalScreen, clock
-from launcher.errors import UsageError, did_you_mean
 from launcher.rundir import RunFiles, write_json, write_whole
 from launcher.supervise.events import Cause
-from launcher.supervise.launch import Launch
+from launcher.supervise.launch import Launch, ports_of
 from launcher.supervise.logs import NoiseFilter
+from launcher.supervise.network import held_ports
 from launcher.supervise.result import Outcome, RunResult
 
 _LAST_LINES = 5  # of a task's log, where it left no exception
@@ -32,7 +31,9 @@ _LAST_LINES = 5  # of a task's log, where it left no exception
 
 @click.command(epilog="Example: launcher run --set mode=async --set args.epochs=100")
 @cluster_file
-@click.option("--resume", metavar="RUN", help="Continue a run (its name, its path, or latest) from its last checkpoint.")
+@click.option(
+    "--resume", metavar="RUN", help="Continue a run (its name, its path, or latest) from its last checkpoint."
+)
 @click.option("--task", metavar="JOB:INDEX", help="Run exactly this task, in the foreground: --task worker:1.")
 @click.option("--host", metavar="NAME", help="Run the tasks whose addresses lie on this machine: --host node-a.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end instead of the summary.")
@@ -52,26 +53,26 @@ def command(
         return
     check_job(asked)
     plan = place_file(asked, take(ports_needed(asked.spec)))
-    here = _tasks_here(plan, task, host)
-    files = files or RunFiles.create(asked.directory / asked.spec.run.output, asked.spec.name)
-    sys.exit(_run(plan, here, files, asked, began, as_json))
+    here = tasks_here(plan, task, host)
+    network = network_of(asked)
+    # Before the run gets a directory: a port that is in use means that nothing was started.
+    with held_ports(ports_of(plan, here) if network == "host" else ()):
+        files = files or RunFiles.create(asked.directory / asked.spec.run.output, asked.spec.name)
+        write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
+        write_json(files.plan, plan.to_dict())
+        with TerminalScreen(task.task for task in here) as screen:
+            screen.note(_headline(plan, files))
+            launch = Launch(plan, here, files, screen, network=network, began=began)
+            outcome = launch.run()
+    _print([json.dumps(outcome.result.to_dict(), indent=2)] if as_json else _summary(outcome, files, launch))
+    sys.exit(outcome.exit_code)
 
 
-def _run(
-    plan: Plan, here: Sequence[TaskPlan], files: RunFiles, asked: ClusterFile, began: float, as_json: bool
-) -> int:
-    write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
-    write_json(files.plan, plan.to_dict())
-    with TerminalScreen(task.task for task in here) as screen:
-        launch = Launch(plan, here, files, screen, network=_network(asked), began=began)
-        screen.note(_headline(plan, files))
-        outcome = launch.run()
-    lines = [json.dumps(outcome.result.to_dict(), indent=2)] if as_json else _summary(outcome, files, launch)
+def _print(lines: Sequence[str]) -> None:
     try:
-        print("\n".join(lines), flush=True)
+        click.echo("\n".join(lines))
     except OSError:
         sys.stdout = None  # nobody reads any more, and the interpreter must not try again at its exit
-    return outcome.exit_code
 
 
 def _resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
@@ -83,47 +84,10 @@ def _resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, 
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
 
 
-def _tasks_here(plan: Plan, task: str | None, host: str | None) -> list[TaskPlan]:
-    """Return the tasks that this launcher starts; UsageError instead of a guess."""
-    if task is not None:
-        return [_one_task(plan, task)]
-    if host is not None:
-        return _on_host(plan, host)
-    several = hosts(plan)
-    if len(several) > 1:
-        each = "\n".join(f"  launcher run --host {name}" for name in several)
-        raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
-    return list(plan.tasks)
-
-
-def _one_task(plan: Plan, name: str) -> TaskPlan:
-    try:
-        found = plan.find(Task.parse(name))
-    except ValueError as error:
-        raise UsageError(f"--task: {error}") from None
-    if found is None:
-        names = [str(task.task) for task in plan.tasks]
-        hint = did_you_mean(name, names)
-        raise UsageError(f"--task: {name} does not start in this cluster{hint}. Tasks: {', '.join(names)}")
-    return found
-
-
-def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
-    here = [task for task in plan.tasks if task.host == host]
-    if not here:
-        names = hosts(plan)
-        raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
-    return here
-
-
-def _network(asked: ClusterFile) -> Literal["private", "host"]:
-    # Whoever writes addresses means the network that these addresses are in.
-    written = any(job.addresses for _, job in asked.spec.cluster.items())
-    return "host" if written else asked.spec.run.network
-
-
 def _headline(plan: Plan, files: RunFiles) -> str:
-    return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {plan.strategy}, {len(plan.tasks)} tasks, {files.name}"
+    return (
+        f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {plan.strategy}, {len(plan.tasks)} tasks, {files.name}"
+    )
 
 
 def _summary(outcome: Outcome, files: RunFiles, launch: Launch) -> list[str]:

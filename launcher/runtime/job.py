@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from launcher.cluster.context import TaskContext, job_module, read_args
+from launcher.cluster.args import job_module, read_args
+from launcher.cluster.context import TaskContext
 from launcher.errors import UsageError
 from launcher.rundir import RunFiles
+
+__all__ = ["History", "Job", "Metrics", "RunFiles", "Shard", "load_job"]
 
 # The figures of one step or one evaluation: name → scalar or vector.
 Metrics = Mapping[str, Any]
@@ -48,7 +51,7 @@ class NoArgs:
     """The settings of a job that has none."""
 
 
-class Job(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+class Job(tf.Module):
     """One training job: model, data and one step; the same class runs under every strategy.
 
     A subclass sets ``steps`` (in all) in ``build``, and may set ``steps_per_epoch`` (for the reports),
@@ -102,7 +105,9 @@ class Job(tf.Module):  # type: ignore[misc]  # tensorflow has no types
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync == 1:
             return tensors
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+        # all_reduce asks each tensor for its device, and one that comes straight from a dataset has none
+        # (distribute/cross_device_ops.py:81, "destinations can not be empty").
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.identity, tensors))
 
 
 def load_job(context: TaskContext) -> Job:
@@ -141,6 +146,8 @@ def _job_class(module: ModuleType, job: str) -> type[Job]:
         if inspect.isclass(value) and issubclass(value, Job) and value.__module__ == module.__name__
     ]
     if len(own) == 1:
-        return cast(type[Job], own[0])
+        return own[0]
     found = "no subclass of Job" if not own else " and ".join(value.__name__ for value in own)
-    raise UsageError(f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.runtime.job.Job")
+    raise UsageError(
+        f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.runtime.job.Job"
+    )

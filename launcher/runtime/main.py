@@ -55,13 +55,13 @@ def _import_tensorflow() -> None:
     # `import tensorflow` eagerly imports Keras' optimizers, a quarter of its time (tensorflow/__init__.py:459-471), and
     # accepts that Keras is not there. A job that wants Keras imports it as always, a moment later.
     sys.modules["keras"] = None  # type: ignore[assignment]
-    import tensorflow  # noqa: F401, PLC0415
+    import tensorflow  # noqa: F401
 
     del sys.modules["keras"]
 
 
 def _run(context: TaskContext) -> int:
-    from launcher.runtime.roles import play  # noqa: PLC0415  # TensorFlow, which _prepare had to precede
+    from launcher.runtime.roles import play  # TensorFlow, which _prepare had to precede
 
     return 0 if play(context) else _STOPPED
 

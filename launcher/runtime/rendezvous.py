@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Protocol
 
-from launcher.cluster.context import Task, TaskContext
+from launcher.cluster.context import TaskContext
 from launcher.errors import FormationError, LauncherError
 
 _HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.cluster.context import TaskContext
+from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint import Checkpoints
 from launcher.runtime.job import Job, load_job
 from launcher.runtime.metrics import Reporter, plain
@@ -18,7 +19,6 @@ from launcher.runtime.rendezvous import Meeting, meet
 from launcher.runtime.server import start_server
 from launcher.runtime.strategy import build_strategy
 from launcher.runtime.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
-from launcher.rundir import RunFiles
 
 _LOOK_EVERY = 0.5  # seconds between an evaluator's looks for a new checkpoint
 

@@ -18,7 +18,7 @@ def build_strategy(context: TaskContext) -> tf.distribute.Strategy:
         "OneDeviceStrategy": lambda: tf.distribute.OneDeviceStrategy(_local_devices()[0]),
         "MirroredStrategy": lambda: tf.distribute.MirroredStrategy(_local_devices()),
         "MultiWorkerMirroredStrategy": lambda: _multi_worker_mirrored(context),
-        "ParameterServerStrategy": lambda: _parameter_server(),
+        "ParameterServerStrategy": _parameter_server,
     }
     return builders[context.strategy]()
 

@@ -100,22 +100,20 @@ class Launch:
         return outcome
 
     def _settle_network(self) -> contextlib.AbstractContextManager[None]:
-        """Hear which network the spawner got, and hold this host's ports where it is the host's."""
+        """Hear which network the spawner got; where it is not the one that was asked for, hold the host's ports."""
         (network,) = self._processes.receive()
-        if network["network"] == "private":
+        if network["network"] == self._network:
             return contextlib.nullcontext()
-        if self._network == "private":
-            self._say(f"the tasks' ports are open to this host's network: {network['why']}")
-        ports = [int(task.address.rpartition(":")[2]) for task in self._tasks.values() if task.address]
-        if self._plan.leader in self._tasks and self._plan.rendezvous:
-            ports.append(int(self._plan.rendezvous.rpartition(":")[2]))
-        return held_ports(ports)
+        self._say(f"the tasks' ports are open to this host's network: {network['why']}")
+        return held_ports(ports_of(self._plan, self._tasks.values()))
 
     # Events in
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(_TICK):
-            key.data()
+            # A task's end, heard of a moment ago in this same round, has closed its pipes.
+            if key.fileobj in self._selector.get_map():
+                key.data()
         for event in [*self._take_events(), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
         if self._supervisor.progress:
@@ -249,7 +247,9 @@ class Launch:
 
     def _describe(self, cause: Cause) -> Mapping[str, Any]:
         task = cause.task
-        file = self._files.error(self._attempt, task.slug) if cause.record else self._files.log(self._attempt, task.slug)
+        file = (
+            self._files.error(self._attempt, task.slug) if cause.record else self._files.log(self._attempt, task.slug)
+        )
         return {"task": str(task), "error": cause.error, "file": str(file.relative_to(self._files.directory))}
 
     def log(self, task: Task) -> Path:
@@ -257,9 +257,18 @@ class Launch:
         return self._files.log(self._attempt, task.slug)
 
 
+def ports_of(plan: Plan, tasks: Iterable[TaskPlan]) -> list[int]:
+    """Return the ports that these tasks listen on, the rendezvous included where the leader is among them."""
+    here = [task for task in tasks if task.address]
+    addresses = [task.address for task in here]
+    if any(task.task == plan.leader for task in here):
+        addresses.append(plan.rendezvous)
+    return [int(address.rpartition(":")[2]) for address in addresses if address]
+
+
 def shared_token(plan: Plan) -> str:
     """Return what tells this cluster file from every other, for launchers that share nothing but the file."""
-    return hashlib.sha256(plan.spec.model_dump_json().encode()).hexdigest()
+    return hashlib.sha256(plan.spec.model_dump_json(exclude={"run"}).encode()).hexdigest()
 
 
 @contextmanager
@@ -269,7 +278,12 @@ def _signals(selector: selectors.BaseSelector, take: Callable[[int], None]) -> I
     with read_end, write_end:
         read_end.setblocking(False)
         write_end.setblocking(False)
-        selector.register(read_end, selectors.EVENT_READ, lambda: [take(n) for n in read_end.recv(64)])
+
+        def arrived() -> None:
+            for number in read_end.recv(64):
+                take(number)
+
+        selector.register(read_end, selectors.EVENT_READ, arrived)
         before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
         wakeup = signal.set_wakeup_fd(write_end.fileno())
         try:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from launcher.cluster.context import Task
 
@@ -65,7 +65,7 @@ class Processes:
                 start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
             )
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,6 +7,7 @@ their group, which the kernel hands to this process because it is a subreaper.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -104,14 +105,13 @@ def _ended_child() -> int | None:
 
 
 def _kill_group(group: int, number: int) -> None:
-    try:
+    # Where it ended in the meantime, its end is on the way to the launcher.
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass  # it ended in the meantime; its end is on the way to the launcher
 
 
 def _kill_descendants() -> None:
-    import psutil  # noqa: PLC0415  # only the last act needs it, and a task should not wait for its import
+    import psutil  # only the last act needs it, and a task should not wait for its import
 
     this, deadline = psutil.Process(), time.monotonic() + _LAST_WAIT
     while (children := this.children(recursive=True)) and time.monotonic() < deadline:

@@ -26,7 +26,7 @@ class Watched:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
         self.notes: list[str] = []
-        self.on_line: Callable[[str], None] = lambda text: None
+        self.on_line: Callable[[str], None] = lambda _: None
 
     def line(self, task: Task, text: str) -> None:
         self.lines.append((str(task), text))

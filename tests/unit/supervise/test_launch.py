@@ -131,7 +131,9 @@ def test_a_screen_that_nobody_watches_any_more_stops_the_run(make_launch: MakeLa
     assert launch.run().exit_code == 143
 
 
-def test_a_run_that_never_gets_ready_ends_with_exit_code_3(make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_never_gets_ready_ends_with_exit_code_3(
+    make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("launcher.supervise.supervisor.FORMING_GRACE", 0.0)
     launch, _, _ = make_launch("sleep=600", start_timeout="500ms")
     outcome = launch.run()
@@ -140,7 +142,7 @@ def test_a_run_that_never_gets_ready_ends_with_exit_code_3(make_launch: MakeLaun
     assert "worker:0" in outcome.result.cause["error"]
 
 
-def test_the_death_of_the_spawner_ends_the_run_and_every_task(make_launch: MakeLaunch, tmp_path: Path) -> None:
+def test_the_death_of_the_spawner_ends_the_run_and_every_task(make_launch: MakeLaunch) -> None:
     launch, _, screen = make_launch("ready", "say=go", "sleep=600")
     tasks: list[psutil.Process] = []
 

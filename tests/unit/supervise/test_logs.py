@@ -31,7 +31,14 @@ def test_start_up_messages_of_tensorflow_are_noise(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["Epoch: 0050 cost= 0.0769", "ERROR:tensorflow:lost", "I think so", "", "loss: 3", "F0000 00:00:17.1 2 a.cc:1] Check"],
+    [
+        "Epoch: 0050 cost= 0.0769",
+        "ERROR:tensorflow:lost",
+        "I think so",
+        "",
+        "loss: 3",
+        "F0000 00:00:17.1 2 a.cc:1] Check",
+    ],
 )
 def test_what_a_job_prints_and_fatal_errors_are_no_noise(line: str) -> None:
     assert not NoiseFilter().is_noise(line)

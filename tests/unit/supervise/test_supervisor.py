@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 from launcher.cluster.context import Role, Task
-from launcher.supervise.events import Action, Event, Exited, Kill, Record, RunState, Signalled, Start, TaskState, Tick, Told
+from launcher.supervise.events import (
+    Action,
+    Event,
+    Exited,
+    Kill,
+    Record,
+    RunState,
+    Signalled,
+    Start,
+    TaskState,
+    Tick,
+    Told,
+)
 from launcher.supervise.supervisor import (
     CAUSE_GRACE,
     EVALUATE_GRACE,
@@ -209,11 +221,19 @@ def test_one_signal_asks_and_kills_after_the_grace(moment: str) -> None:
 
 def test_a_second_signal_kills_at_once() -> None:
     history = [*ready(FIRST), (2, Signalled(signal.SIGINT)), (3, Signalled(signal.SIGINT))]
-    assert kills(replay({FIRST: "train"}, FIRST, history)[1]) == [(2, "worker:0", "SIGTERM"), (3, "worker:0", "SIGKILL")]
+    assert kills(replay({FIRST: "train"}, FIRST, history)[1]) == [
+        (2, "worker:0", "SIGTERM"),
+        (3, "worker:0", "SIGKILL"),
+    ]
 
 
 def test_errors_of_tasks_that_were_asked_to_stop_are_no_cause() -> None:
-    history = [*ready(FIRST, SECOND), (2, Signalled(signal.SIGTERM)), (3, Exited(FIRST, 1, error())), (3, Exited(SECOND, 143))]
+    history = [
+        *ready(FIRST, SECOND),
+        (2, Signalled(signal.SIGTERM)),
+        (3, Exited(FIRST, 1, error())),
+        (3, Exited(SECOND, 143)),
+    ]
     supervisor, _ = replay(SYNC, FIRST, history)
     assert supervisor.cause is None
     assert supervisor.state is RunState.OVER
@@ -242,7 +262,11 @@ def test_where_the_leader_runs_elsewhere_the_run_here_is_done_when_all_tasks_her
 
 def test_every_change_of_state_is_recorded_with_its_cause() -> None:
     supervisor = Supervisor({FIRST: "train"}, FIRST, start_timeout=60, stall_timeout=300)
-    actions = [*supervisor.begin(0), *supervisor.handle(Told(FIRST, "meeting"), 1), *supervisor.handle(Exited(FIRST, -9), 2)]
+    actions = [
+        *supervisor.begin(0),
+        *supervisor.handle(Told(FIRST, "meeting"), 1),
+        *supervisor.handle(Exited(FIRST, -9), 2),
+    ]
     assert [action for action in actions if isinstance(action, Record)] == [
         Record(FIRST, "started"),
         Record(FIRST, "meeting"),

@@ -17,7 +17,7 @@ def tell(event: str, **details: object) -> None:
     os.write(REPORT_FD, (json.dumps({"event": event, **details}) + "\n").encode())
 
 
-def act(word: str) -> None:
+def act(word: str) -> None:  # noqa: C901, PLR0912  # a table of words, one case each
     action, _, value = word.partition("=")
     match action:
         case "say":
@@ -46,15 +46,15 @@ def act(word: str) -> None:
         case "grandchild":  # one that leaves the group, and says who it is in a file
             program = f"import os, time; open({value!r}, 'w').write(str(os.getpid())); time.sleep(600)"
             subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
-            while not (os.path.exists(value) and os.path.getsize(value)):
+            while not (Path(value).exists() and Path(value).stat().st_size):
                 time.sleep(0.01)
         case "touch":
             Path(value).touch()
         case "await":
-            while not os.path.exists(value):
+            while not Path(value).exists():
                 time.sleep(0.01)
         case "fd":
-            print("inherited", sorted(map(int, os.listdir("/proc/self/fd"))), flush=True)
+            print("inherited", sorted(int(path.name) for path in Path("/proc/self/fd").iterdir()), flush=True)
         case _:
             raise ValueError(word)
 
