@@ -15,7 +15,7 @@ def start_server(context: TaskContext) -> tf.distribute.Server:
         intra_op_parallelism_threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")),
         inter_op_parallelism_threads=int(os.environ.get("TF_NUM_INTEROP_THREADS", "0")),
     )
-    # Idle threads that spin take the cores from the other servers of a host: one sixth of the speed with four tasks on
+    # Idle threads that spin take the cores from the other servers of a host: an eighth of the speed with four tasks on
     # two cores.
     config.experimental.disable_thread_spinning = True
     return tf.distribute.Server(
