@@ -38,6 +38,7 @@ class LinearRegression(Job):
         self.steps_per_call = config.steps_per_call
         self.report_every = config.report_every * self.steps_per_epoch
         initial = np.random.default_rng(config.seed).standard_normal(len(train.features) + 1)
+        self.first_cost = cost(train, initial[:-1], initial[-1])
         # One variable rather than W and b: one round trip to the ps a step instead of two.
         self.weights = tf.Variable(
             initial, name="weights", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA, dtype=tf.float64
@@ -105,7 +106,8 @@ class LinearRegression(Job):
         pictures.train_picture(run.picture("linear_train"), self.data.original_points(self.data.train), w, b)
         pictures.test_picture(run.picture("linear_test"), self.data.original_points(self.data.test), w, b)
         told = [(record["epoch"], record.get("training_cost", record.get("cost"))) for record in history]
-        pictures.cost_picture(run.picture("cost"), [epoch for epoch, _ in told], [value for _, value in told])
+        epochs, costs = zip((0, self.first_cost), *told, strict=True)
+        pictures.cost_picture(run.picture("cost"), epochs, costs)
         _export(run.model, Predictor(w, b))
 
 

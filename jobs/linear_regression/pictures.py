@@ -55,6 +55,7 @@ def _draw_costs(axes: Axes, epochs: FloatArray, costs: FloatArray) -> None:
     marker, size = "o" if len(costs) <= 40 else "", 5 if len(costs) > 1 else 10
     label = f"training cost, {costs[-1]:.6g} at the end"
     axes.plot(epochs, costs, color=RED, linewidth=2, marker=marker, markersize=size, label=label)
+    axes.ticklabel_format(axis="y", useOffset=False)  # 0.07693, not 13 and somewhere above it 1e-7+7.692e-2
     if costs.min() > 0 and costs.max() > 10 * costs.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
