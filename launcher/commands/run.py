@@ -16,7 +16,7 @@ import yaml
 from launcher.cluster.config import ClusterFile, check_job, load
 from launcher.cluster.inventory import take
 from launcher.cluster.placement import place_file, ports_needed
-from launcher.cluster.plan import Plan
+from launcher.cluster.plan import Plan, TaskPlan
 from launcher.commands.options import cluster_file, network_of, tasks_here
 from launcher.commands.screen import TerminalScreen, clock
 from launcher.rundir import RunFiles, write_json, write_whole
@@ -61,7 +61,7 @@ def command(
         write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
         write_json(files.plan, plan.to_dict())
         with TerminalScreen(task.task for task in here) as screen:
-            screen.note(_headline(plan, files))
+            screen.note(_headline(plan, here))
             launch = Launch(plan, here, files, screen, network=network, began=began)
             outcome = launch.run()
     _print([json.dumps(outcome.result.to_dict(), indent=2)] if as_json else _summary(outcome, files, launch))
@@ -84,26 +84,26 @@ def _resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, 
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
 
 
-def _headline(plan: Plan, files: RunFiles) -> str:
-    return (
-        f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {plan.strategy}, {len(plan.tasks)} tasks, {files.name}"
-    )
+def _headline(plan: Plan, here: Sequence[TaskPlan]) -> str:
+    tasks = "1 task" if len(here) == 1 else f"{len(here)} tasks"
+    return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
 
 
 def _summary(outcome: Outcome, files: RunFiles, launch: Launch) -> list[str]:
     result, where = outcome.result, f"run directory: {_shown(files.directory)}"
     if result.status == "done":
-        return [_achieved(result), where]
+        return [*_achieved(result), where]
     if outcome.cause is None:
         again = f"launcher run --resume {files.name}"
         return [f"stopped at step {result.steps} after {clock(result.wall_s)}; to go on: {again}", where]
     return [where, *_first_cause(outcome.cause, launch.log(outcome.cause.task))]
 
 
-def _achieved(result: RunResult) -> str:
+def _achieved(result: RunResult) -> list[str]:
     speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
-    figures = "".join(f"  {name} {value:.7g}" for name, value in result.metrics.items() if isinstance(value, float))
-    return f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}{figures}"
+    figures = [f"{name} {value:.5g}" for name, value in result.metrics.items() if isinstance(value, float)]
+    done = f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"
+    return [done, f"  {'  '.join(figures)}"] if figures else [done]
 
 
 def _first_cause(cause: Cause, log: Path) -> list[str]:

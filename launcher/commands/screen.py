@@ -45,8 +45,8 @@ class TerminalScreen:
         """Show a line that a task printed."""
         name = str(task)
         if self._live:
-            prefix = Text(f"{name:<{self._width}} │ ", style=self._colours[name])
-            self._console.print(prefix + Text.from_ansi(text))
+            prefix = f"{name:<{self._width}} │ ", self._colours[name]
+            self._console.print(Text.assemble(prefix, Text.from_ansi(text)))
         else:
             self._write(f"{name:<{self._width}} │ {text}")
 
@@ -60,12 +60,15 @@ class TerminalScreen:
     def progress(self, progress: Mapping[str, Any]) -> None:
         """Redraw the live line; piped output has none."""
         now = time.monotonic()
-        self._first = self._first or (now, progress["step"])
+        if progress:
+            self._first = self._first or (now, progress["step"])
         if self._live and now - self._drawn_at >= _REDRAW:
             self._drawn_at = now
             self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
 
     def _describe(self, progress: Mapping[str, Any], now: float) -> str:
+        if not progress:
+            return f"starting · {clock(now - self._began)} elapsed"
         step, steps, (at, first) = progress["step"], progress["steps"], self._first or (now, 0)
         speed = (step - first) / (now - at) if now > at else 0.0
         parts = [f"step {step:,}/{steps:,}"]

@@ -45,7 +45,7 @@ class Screen(Protocol):
         """Show a line of the launcher's own."""
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Show how far the training is; called several times a second."""
+        """Show how far the training is (nothing before the first step); called several times a second."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +116,7 @@ class Launch:
                 key.data()
         for event in [*self._take_events(), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
-        if self._supervisor.progress:
-            self._show(lambda: self._screen.progress(self._supervisor.progress))
+        self._show(lambda: self._screen.progress(self._supervisor.progress))
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
