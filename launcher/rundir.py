@@ -138,11 +138,18 @@ class RunFiles:
     def find(cls, output: Path, run: str) -> RunFiles:
         """Return the run of that name under ``output``, or at that path; UsageError where there is none."""
         for directory in (output / run, Path(run)):
-            if (directory / "plan.json").is_file():
+            if _is_run(directory):
                 return cls(directory.resolve())
         known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
         there = f"{output} holds {', '.join(known[-5:])}" if known else f"{output} holds no run"
         raise UsageError(f"there is no run {run!r}: {there}{did_you_mean(run, known)}")
+
+
+def _is_run(directory: Path) -> bool:
+    try:
+        return (directory / "plan.json").is_file()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def _make_new(output: Path, name: str) -> Path:
