@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+import pytest
+
+from launcher import rundir
+from launcher.errors import UsageError
+from launcher.rundir import RunFiles, append_json, write_json, write_whole
+
+
+class Frozen(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Frozen:
+        return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+
+@pytest.fixture
+def same_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir, "datetime", Frozen)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def started(output: Path, name: str) -> RunFiles:
+    """A run that has its plan."""
+    files = RunFiles(output / name)
+    files.directory.mkdir(parents=True)
+    files.plan.write_text("{}")
+    return files
+
+
+# Files, whole or not at all
+
+
+def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old and longer")
+    write_whole(path, "né")
+    assert path.read_bytes() == b"n\xc3\xa9"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert names(tmp_path) == ["result.json"]
+
+
+def refuse_replace(monkeypatch: pytest.MonkeyPatch) -> str:
+    def replace(*_: object) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(os, "replace", replace)
+    return "new"
+
+
+def refuse_interrupted(monkeypatch: pytest.MonkeyPatch) -> str:
+    def chmod(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    return "new"
+
+
+def refuse_text(_: pytest.MonkeyPatch) -> str:
+    return "no file holds a \ud800"
+
+
+@pytest.mark.parametrize("refuse", [refuse_replace, refuse_interrupted, refuse_text])
+def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[pytest.MonkeyPatch], str]
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+    with monkeypatch.context() as context:
+        text = refuse(context)
+        with pytest.raises((OSError, KeyboardInterrupt, UnicodeEncodeError)):
+            write_whole(path, text)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["plan.json"]
+
+
+def test_json_is_indented_and_ends_its_line(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": [1]})
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == {"a": [1]}
+    assert text.startswith('{\n  "a"')
+    assert text.endswith("}\n")
+
+
+def test_what_json_has_no_word_for_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_json(path, object())
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["x.json"]
+
+
+def test_lines_are_appended_each_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    write = os.write
+
+    def watched(descriptor: int, data: bytes) -> int:
+        written.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", watched)
+    path = tmp_path / "events.jsonl"
+    append_json(path, {"n": 1, "text": "two\nlines"})
+    append_json(path, {"n": 2})
+    assert written == [b'{"n": 1, "text": "two\\nlines"}\n', b'{"n": 2}\n']
+    assert path.read_bytes() == b"".join(written)
+
+
+# A new run
+
+
+def test_a_run_is_named_after_the_cluster_and_the_utc_second(tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    files = RunFiles.create(tmp_path / "deep" / "runs", "my-run")
+    stamp = re.fullmatch(r"my-run-(\d{8}T\d{6})Z", files.name)
+    assert stamp
+    assert before <= datetime.strptime(stamp[1] + "+0000", "%Y%m%dT%H%M%S%z") <= datetime.now(UTC)
+    assert files.directory.is_dir()
+
+
+@pytest.mark.usefixtures("same_second")
+def test_runs_of_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    created = [RunFiles.create(tmp_path, "x").name for _ in range(3)]
+    assert created == ["x-20260102T030405Z", "x-20260102T030405Z-2", "x-20260102T030405Z-3"]
+
+
+@pytest.mark.usefixtures("same_second")
+def test_latest_points_at_the_newest_and_nothing_else_is_left(tmp_path: Path) -> None:
+    RunFiles.create(tmp_path, "x")
+    newest = RunFiles.create(tmp_path, "x")
+    assert (tmp_path / "latest").readlink() == Path(newest.name)  # relative: the output directory can be moved
+    assert names(tmp_path) == ["latest", "x-20260102T030405Z", "x-20260102T030405Z-2"]
+
+
+@pytest.mark.parametrize("output", ["taken", "taken/runs"])
+def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path, output: str) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(
+        UsageError, match=rf"^cannot write to the output directory {tmp_path}/{output}: .+; set run\.output$"
+    ):
+        RunFiles.create(tmp_path / output, "x")
+
+
+def test_a_file_in_the_place_of_latest_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "latest").write_text("")
+    assert RunFiles.create(tmp_path, "x").name == str((tmp_path / "latest").readlink())
+
+
+# Attempts and names
+
+
+def test_the_next_attempt_is_the_first_without_logs(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    assert files.next_attempt() == 1
+    files.prepare_attempt(1)
+    files.prepare_attempt(2)
+    files.prepare_attempt(2)
+    assert files.next_attempt() == 3
+
+
+def test_every_file_has_the_name_of_the_design() -> None:
+    files = RunFiles(Path("r"))
+    paths = [files.cluster_file, files.plan, files.events, files.metrics, files.result, files.checkpoints, files.model]
+    paths += [files.picture("cost"), files.log(1, "worker-0"), files.error(2, "ps-1")]
+    assert [str(path.relative_to("r")) for path in paths] == [
+        "cluster.yaml",
+        "plan.json",
+        "events.jsonl",
+        "metrics.jsonl",
+        "result.json",
+        "checkpoints",
+        "model",
+        "cost.png",
+        "logs/attempt-1/worker-0.log",
+        "errors/attempt-2/ps-1.json",
+    ]
+
+
+def test_a_run_that_has_not_ended_has_no_result(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    assert files.read_result() is None
+    write_json(files.result, {"status": "done"})
+    assert files.read_result() == {"status": "done"}
+
+
+# Finding a run
+
+
+def test_a_run_is_found_by_name_by_path_and_as_the_latest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, elsewhere = tmp_path / "runs", started(tmp_path / "elsewhere", "old")
+    there = started(output, "new")
+    (output / "latest").symlink_to("new")
+    monkeypatch.chdir(tmp_path)
+    assert RunFiles.find(output, "new") == there
+    assert RunFiles.find(output, "latest") == there
+    assert RunFiles.find(output, str(elsewhere.directory)) == elsewhere
+    assert RunFiles.find(output, "elsewhere/old") == elsewhere
+
+
+def test_an_unknown_run_gets_the_nearest_name_and_the_newest_five(tmp_path: Path) -> None:
+    for day in range(1, 8):
+        started(tmp_path, f"x-2026010{day}")
+    (tmp_path / "latest").symlink_to("x-20260107")
+    (tmp_path / "half").mkdir()  # no plan: not a run
+    with pytest.raises(UsageError) as caught:
+        RunFiles.find(tmp_path, "x-2026107")
+    known = ", ".join(f"x-2026010{day}" for day in range(3, 8))
+    assert str(caught.value).startswith(f"there is no run 'x-2026107': {tmp_path} holds {known}; did you mean 'x-2026")
+
+
+@pytest.mark.parametrize("run", ["x", "", "latest", "../x", "a\x00b", "x" * 300])
+def test_where_there_is_no_run_a_sentence_says_so(tmp_path: Path, run: str) -> None:
+    (tmp_path / "latest").symlink_to("gone")
+    for output in (tmp_path, tmp_path / "not-there"):
+        with pytest.raises(UsageError, match=r"there is no run .*: .* holds no run$"):
+            RunFiles.find(output, run)
