@@ -1,0 +1,99 @@
+"""The README is true: its commands run, its files are right."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+
+
+def run(command: str, directory: Path) -> str:
+    """Run a command as a user who has .venv/bin on PATH; return what it printed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=directory,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the committed cluster file, the README's job and its cluster file."""
+    directory = tmp_path_factory.mktemp("readme")
+    shutil.copy(ROOT / "cluster.yaml", directory)
+    (directory / "train.py").write_text(blocks("python")[0])
+    (directory / "mean.yaml").write_text(next(block for block in blocks("yaml") if block.startswith("# mean.yaml")))
+    return directory
+
+
+@pytest.mark.parametrize(("command", "tolerance"), [("make run", 1e-4), ("make run MODE=async", 5e-3)])
+def test_make_run_reaches_the_truth_and_leaves_the_run_directory(command: str, tolerance: float) -> None:
+    assert command in COMMANDS
+    printed = run(command, ROOT)
+    directory = ROOT / printed.rpartition("run directory: ")[2].strip()
+    result = json.loads((directory / "result.json").read_text())
+    assert result["metrics"]["W"] == pytest.approx(0.2516349, abs=tolerance)
+    assert result["metrics"]["b"] == pytest.approx(0.7988012, abs=tolerance)
+    assert {"linear_train.png", "linear_test.png", "cost.png", "model"} <= {path.name for path in directory.iterdir()}
+    assert result["steps"] == 17_000
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("launcher")])
+def test_each_command_of_the_tour_and_of_the_own_job_runs(command: str, workplace: Path) -> None:
+    printed = run(command, workplace)
+    if command.startswith("launcher run mean.yaml"):
+        assert "mean 4.5" in printed
+
+
+def test_the_readme_shows_every_verb_and_every_make_goal_that_it_needs() -> None:
+    assert {command.split()[1] for command in COMMANDS if command.startswith("launcher")} == {"plan", "check", "run"}
+
+
+def test_the_cluster_file_of_the_readme_means_what_the_committed_one_does(tmp_path: Path) -> None:
+    from launcher.cluster.config import load
+
+    shown = tmp_path / "cluster.yaml"
+    shown.write_text(next(block for block in blocks("yaml") if block.startswith("name: linear-regression")))
+    assert load(shown).spec == load(ROOT / "cluster.yaml").spec
+
+
+def test_the_map_of_the_house_names_what_is_there() -> None:
+    for name in ("launcher/cli.py", "launcher/commands", "launcher/rundir.py", "launcher/cluster", "launcher/supervise"):
+        assert (ROOT / name).exists()
+
+
+def test_the_problems_that_the_readme_shows_are_the_ones_a_user_gets(tmp_path: Path) -> None:
+    from launcher.cluster.config import load
+    from launcher.errors import SpecError
+
+    content = "\n".join(["job: hello", "", "cluster:", "", "  worker:", "", "    taks: 2", "run:", "  start_timeout: 60"])
+    (tmp_path / "cluster.yaml").write_text(content)
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "cluster.yaml")
+    told = str(caught.value).replace(f"{tmp_path}/", "")
+    assert told in README
