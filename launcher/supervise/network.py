@@ -27,16 +27,37 @@ def enter_private_network() -> str:
     """
     if sys.platform != "linux":
         return "network namespaces need Linux"
+    # A child tries it first: Ubuntu's AppArmor grants the namespace and forbids the next step, with no way back.
+    number = _tried_by_child() or _enter()
+    return f"the kernel forbids a network namespace here: {os.strerror(number)}" if number else ""
+
+
+def _tried_by_child() -> int:
+    child = os.fork()
+    if child == 0:
+        number = errno.EPERM
+        try:
+            number = _enter()
+        finally:
+            os._exit(number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _enter() -> int:
+    """Enter the namespace; return the errno of the step that was refused, or 0."""
     user, group = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET | (_CLONE_NEWUSER if user else 0)):
-        return f"the kernel forbids a network namespace here: {os.strerror(ctypes.get_errno())}"
-    if user:
-        _map_identity("setgroups", "deny")
-        _map_identity("uid_map", f"{user} {user} 1")
-        _map_identity("gid_map", f"{group} {group} 1")
-    _raise_loopback()
-    return ""
+        return ctypes.get_errno()
+    try:
+        if user:
+            _map_identity("setgroups", "deny")
+            _map_identity("uid_map", f"{user} {user} 1")
+            _map_identity("gid_map", f"{group} {group} 1")
+        _raise_loopback()
+    except OSError as error:
+        return error.errno or errno.EPERM
+    return 0
 
 
 def _map_identity(name: str, value: str) -> None:
