@@ -48,7 +48,9 @@ class Checkpoints:
         return None if every is None else (step // every + 1) * every
 
     def save(self, step: int) -> None:
-        """Write the checkpoint of this step beside its place, rename it into it, and drop the oldest."""
+        """Write the checkpoint of this step, unless it is there, beside its place; rename it; drop the oldest."""
+        if step == self._saved_step:
+            return
         self._directory.mkdir(exist_ok=True)
         place = self._directory if self._writes else None
         beside = Path(tempfile.mkdtemp(dir=place, prefix=f".step-{step}."))
@@ -56,18 +58,12 @@ class Checkpoints:
         if self._writes:
             write_json(beside / _STATE, {"step": step})
             os.chmod(beside, 0o755)
-            self._rename(beside, self._directory / f"step-{step:010d}")
+            os.rename(beside, self._directory / f"step-{step:010d}")
             for old in self.steps()[: -self._policy.keep]:
                 shutil.rmtree(self._directory / f"step-{old:010d}")
         else:
             shutil.rmtree(beside)
         self._saved_at, self._saved_step = time.monotonic(), step
-
-    @staticmethod
-    def _rename(beside: Path, path: Path) -> None:
-        if path.exists():  # the same step again, after a resume
-            shutil.rmtree(path)
-        os.rename(beside, path)
 
     def steps(self) -> list[int]:
         """Return the steps of the complete checkpoints, oldest first."""
@@ -76,6 +72,8 @@ class Checkpoints:
 
     def restore(self) -> int:
         """Read the newest checkpoint into the job and return its step; 0 where there is none."""
+        for unfinished in self._directory.glob(".step-*") if self._writes else ():
+            shutil.rmtree(unfinished)
         steps = self.steps()
         if not steps:
             return 0

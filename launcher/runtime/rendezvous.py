@@ -14,6 +14,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from secrets import compare_digest
 from typing import Any, Protocol
 
 from launcher.cluster.context import TaskContext
@@ -73,7 +74,8 @@ class Leader:
         self._token, self._rendezvous = context.token, context.rendezvous
         self._present: dict[str, object] = {}  # name → the connection that it came by
         self._told: set[str] = set()  # that all have met
-        self._gone: set[str] = set()  # finished, or lost after all had met
+        self._finished: set[str] = set()
+        self._gone: set[str] = set()  # their connection is closed, after all had met
         self._formed = self._over = False
         self._changed = threading.Condition()
         self._server = self._listen()
@@ -108,18 +110,15 @@ class Leader:
         return sorted(self._members - self._present.keys())
 
     def _wait_for_members(self, deadline: float, waiting: Tell) -> None:
-        with self._changed:
-            while missing := self._missing():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise _not_formed(missing)
-                if not self._changed.wait(min(left, _SAY_EVERY)) and deadline > time.monotonic():
-                    waiting(self._missing())
-            self._formed = True
-            self._changed.notify_all()
-            # Building a MultiWorkerMirroredStrategy holds Python's lock until all peers have connected: whoever has not
-            # heard the word by then never would.
-            self._changed.wait_for(lambda: self._members <= self._told | self._gone, timeout=_HELLO_TIMEOUT)
+        while not self._wait(lambda: not self._missing(), min(_SAY_EVERY, deadline - time.monotonic())):
+            missing = self._missing()
+            if time.monotonic() >= deadline:
+                raise _not_formed(missing)
+            waiting(missing)
+        self._note(formed=True)
+        # Building a MultiWorkerMirroredStrategy holds Python's lock until all peers have connected: whoever has not
+        # heard the word by then never would.
+        self._wait(lambda: self._members <= self._told | self._gone, _HELLO_TIMEOUT)
 
     def _converse(self, handler: socketserver.StreamRequestHandler) -> None:
         name = self._read_hello(handler)
@@ -130,21 +129,16 @@ class Leader:
             self._changed.notify_all()
         try:
             self._keep_informed(handler)
-            with self._changed:
-                self._told.add(name)
-                self._changed.notify_all()
+            self._note(told=name)
             for message in _messages(handler.rfile):
                 if message.get("finished"):
-                    self._leave(name)
+                    self._note(finished=name)
         finally:
-            with self._changed:
-                if not self._formed and self._present.get(name) is handler:
-                    del self._present[name]
-            self._leave(name)
+            self._lost(name, handler)
 
     def _read_hello(self, handler: socketserver.StreamRequestHandler) -> str | None:
         hello = json.loads(handler.rfile.readline(_HELLO_LIMIT))
-        if not isinstance(hello, dict) or hello.get("token") != self._token:
+        if not isinstance(hello, dict) or not compare_digest(str(hello.get("token")).encode(), self._token.encode()):
             _send(handler.connection, refused="this rendezvous belongs to another run, or the cluster files differ")
             return None
         if hello.get("task") not in self._members:
@@ -155,38 +149,44 @@ class Leader:
 
     def _keep_informed(self, handler: socketserver.StreamRequestHandler) -> None:
         # Writing every second also finds out, while all still wait, that a member has gone again.
-        with self._changed:
-            while not self._changed.wait_for(lambda: self._formed, timeout=1.0):
-                _send(handler.connection, waiting=self._missing())
+        while not self._wait(lambda: self._formed, 1.0):
+            _send(handler.connection, waiting=self._missing())
         _send(handler.connection, go=True)
         threading.Thread(target=self._announce_end, args=(handler.connection,), daemon=True).start()
 
     def _announce_end(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while not self._wait_until_over(_ALIVE_EVERY):
+            while not self._wait(lambda: self._over, _ALIVE_EVERY):
                 _send(connection, alive=True)
             _send(connection, end=True)
             connection.shutdown(socket.SHUT_WR)
 
-    def _wait_until_over(self, seconds: float) -> bool:
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._over, timeout=seconds)
+            return self._changed.wait_for(condition, timeout=seconds)
 
-    def _leave(self, name: str) -> None:
+    def _note(self, *, formed: bool = False, over: bool = False, told: str = "", finished: str = "") -> None:
+        with self._changed:
+            self._formed, self._over = self._formed or formed, self._over or over
+            self._told |= {told} - {""}
+            self._finished |= {finished} - {""}
+            self._changed.notify_all()
+
+    def _lost(self, name: str, connection: object) -> None:
         with self._changed:
             if self._formed:
                 self._gone.add(name)
+            elif self._present.get(name) is connection:
+                del self._present[name]  # and may come again
             self._changed.notify_all()
 
     def part(self) -> None:
         """Wait for the tasks that train to finish, send all away, and leave last."""
         trainers = self._members - self._services
-        with self._changed:
-            self._changed.wait_for(lambda: trainers <= self._gone, timeout=_PART_TIMEOUT)
-            self._over = True
-            self._changed.notify_all()
-            # A member that hears the end closes its connection: then it no longer needs our TensorFlow server.
-            self._changed.wait_for(lambda: self._members <= self._gone, timeout=_HELLO_TIMEOUT)
+        self._wait(lambda: trainers <= self._finished | self._gone, _PART_TIMEOUT)
+        self._note(over=True)
+        # A member that hears the end closes its connection: then it no longer needs our TensorFlow server.
+        self._wait(lambda: self._members <= self._gone, _HELLO_TIMEOUT)
 
     def wait_for_end(self) -> None:
         """Never called: a leader trains or coordinates, it does not serve."""
@@ -199,7 +199,8 @@ class Member:
     def __init__(self, context: TaskContext, deadline: float, waiting: Tell) -> None:
         self._leader = str(context.leader)
         self._connection = self._connect(context, deadline, waiting)
-        self._lines = _messages(self._connection.makefile("rb"))
+        self._reader = self._connection.makefile("rb")
+        self._lines = _messages(self._reader)
         _send(self._connection, task=str(context.task), token=context.token)
         self._wait_for_go(deadline)
 
@@ -238,19 +239,17 @@ class Member:
         """Say that this task is finished, and wait for the leader's word."""
         with contextlib.suppress(OSError):
             _send(self._connection, finished=True)
-            self._heard_end()
-            self._connection.close()
+        self.wait_for_end()
 
     def wait_for_end(self) -> None:
-        """Wait for the leader's word; raises LeaderLost where it went without one."""
+        """Wait for the leader's word; raises LeaderLost where it went, or fell silent, without one."""
         heard = False
         with contextlib.suppress(OSError):
-            heard = self._heard_end()
+            heard = any(message.get("end") for message in self._lines)
+        self._reader.close()
+        self._connection.close()
         if not heard:
             raise LeaderLost(f"{self._leader} went away without saying that the run is over")
-
-    def _heard_end(self) -> bool:
-        return any(message.get("end") for message in self._lines)
 
 
 def _not_formed(missing: Collection[str]) -> FormationError:
