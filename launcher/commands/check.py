@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ from launcher.supervise.network import who_holds
 
 SUPPORTED = (2, 21)
 _ANSWER = re.compile(r"(?P<task>\w+:\d+) (?P<answer>[CG]PU:\d+: .*)")  # what jobs/hello.py prints
+_IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
 _WHEELS = ("tensorflow", "tensorflow-cpu")
 
 
@@ -147,7 +149,7 @@ def job(file: ClusterFile) -> Iterator[Finding]:
 
 
 def tensorflow() -> Finding:
-    """Look whether TensorFlow is installed at a supported version, without importing it."""
+    """Look whether TensorFlow is there at a supported version, and works."""
     wanted = ".".join(map(str, SUPPORTED))
     for wheel in _WHEELS:
         try:
@@ -155,9 +157,24 @@ def tensorflow() -> Finding:
         except metadata.PackageNotFoundError:
             continue
         if version.split(".")[:2] == wanted.split("."):
-            return Finding(True, "TensorFlow", version)
+            return importable(version)
         return Finding(False, "TensorFlow", f"{version} is installed; pip install 'tensorflow=={wanted}.*'")
     return Finding(False, "TensorFlow", f"is not installed; pip install 'tensorflow=={wanted}.*'")
+
+
+def importable(version: str) -> Finding:
+    """Import TensorFlow in a process of its own: what is installed may still miss a library or a CPU feature."""
+    # Keras is left out as it is in every task (launcher/runtime/main.py).
+    code = "import sys; sys.modules['keras'] = None; import tensorflow"
+    try:
+        python = [sys.executable, "-c", code]
+        done = subprocess.run(python, capture_output=True, text=True, timeout=_IMPORT, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding(False, "TensorFlow", f"{version} was not imported after {_IMPORT} s; is the disk that slow?")
+    if done.returncode == 0:
+        return Finding(True, "TensorFlow", f"{version} can be imported")
+    why = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    return Finding(False, "TensorFlow", f"{version} is installed and cannot be imported: {why[0]}")
 
 
 def host(file: ClusterFile) -> Iterator[Finding]:

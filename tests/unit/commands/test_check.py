@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from launcher.commands import check
 from launcher.commands.check import command
 
 FILE = "job: hello\ncluster: {worker: {tasks: 2, gpus: 0}}\n"
@@ -19,6 +20,14 @@ FILE = "job: hello\ncluster: {worker: {tasks: 2, gpus: 0}}\n"
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cluster.yaml").write_text(FILE)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], check.Finding]:
+    """The real look at TensorFlow, which takes seconds and which the other tests do without."""
+    real = check.importable
+    monkeypatch.setattr(check, "importable", lambda version: check.Finding(True, "TensorFlow", version))
+    return real
 
 
 @pytest.fixture
@@ -103,3 +112,16 @@ def test_json_has_each_finding() -> None:
     assert result.exit_code == 2
     assert value["ok"] is False
     assert [finding["ok"] for finding in value["checks"]] == [False, True]
+
+
+def test_tensorflow_is_imported_to_see_that_it_works(importable: Callable[[str], check.Finding]) -> None:
+    assert importable("2.21.0") == check.Finding(True, "TensorFlow", "2.21.0 can be imported")
+
+
+def test_a_tensorflow_that_cannot_be_imported_says_why(
+    importable: Callable[[str], check.Finding], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('libbroken.so: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    why = "2.21.0 is installed and cannot be imported: ImportError: libbroken.so: cannot open shared object file"
+    assert importable("2.21.0") == check.Finding(False, "TensorFlow", why)
