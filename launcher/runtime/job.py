@@ -120,13 +120,22 @@ def load_job(context: TaskContext) -> Job:
 def _import(name: str, context: TaskContext) -> ModuleType:
     if name.endswith(".py"):
         return _import_script(Path(context.directory, name))
-    if importlib.util.find_spec(name) is None:
+    if not _is_there(name):
         raise UsageError(f"job: there is no module {name!r}")
     module = importlib.import_module(name)
     # A job that is a package keeps its Job class in `job`, beside a `config` that needs no TensorFlow.
     if hasattr(module, "__path__") and importlib.util.find_spec(f"{name}.job"):
         module = importlib.import_module(f"{name}.job")
     return module
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError as error:
+        if f"{name}.".startswith(f"{error.name}."):  # it, or a package on the way to it
+            return False
+        raise
 
 
 def _import_script(path: Path) -> ModuleType:

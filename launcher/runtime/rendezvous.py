@@ -22,10 +22,13 @@ from launcher.errors import FormationError, LauncherError
 
 _HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours
 _HELLO_TIMEOUT = 5.0  # seconds that a connection may stay silent
+_TELL_EVERY = 1.0  # seconds between two words to a member that waits
 _SAY_EVERY = 5.0  # seconds between two lines about who is missing
 _PART_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that were in the same step a moment ago
 _ALIVE_EVERY = 5.0  # seconds between two signs of life of a leader that others depend on
 _SILENCE = 60.0  # seconds without one after which a member takes its leader for lost
+
+_NONSENSE = (ValueError, RecursionError)  # what json.loads raises for what is none of ours
 
 Tell = Callable[[Collection[str]], None]
 
@@ -89,20 +92,21 @@ class Leader:
             timeout = _HELLO_TIMEOUT
 
             def handle(self) -> None:
-                with contextlib.suppress(OSError, ValueError):
+                with contextlib.suppress(OSError, *_NONSENSE):
                     leader._converse(self)
 
+        family, address = _listening_place(self._rendezvous)
+
         class Server(socketserver.ThreadingTCPServer):
+            address_family = family
+            request_queue_size = socket.SOMAXCONN  # all members come at once
             allow_reuse_address = True
             # The launcher holds the port for us until we are here (see supervise/network.py).
             allow_reuse_port = True
             daemon_threads = True
 
-        host, _, port = self._rendezvous.rpartition(":")
-        # Like TensorFlow's own server: the address is where others find us, which may not be ours to bind (NAT).
-        loopback = host == "localhost" or host.startswith("127.")
         try:
-            return Server(("127.0.0.1" if loopback else "0.0.0.0", int(port)), Handler)  # noqa: S104
+            return Server(address, Handler)
         except OSError as error:
             raise LauncherError(f"cannot listen at the rendezvous {self._rendezvous}: {error.strerror}") from None
 
@@ -141,7 +145,7 @@ class Leader:
         if not isinstance(hello, dict) or not compare_digest(str(hello.get("token")).encode(), self._token.encode()):
             _send(handler.connection, refused="this rendezvous belongs to another run, or the cluster files differ")
             return None
-        if hello.get("task") not in self._members:
+        if str(hello.get("task")) not in self._members:
             _send(handler.connection, refused=f"{hello.get('task')} is not a task of this cluster")
             return None
         handler.connection.settimeout(None)
@@ -149,7 +153,7 @@ class Leader:
 
     def _keep_informed(self, handler: socketserver.StreamRequestHandler) -> None:
         # Writing every second also finds out, while all still wait, that a member has gone again.
-        while not self._wait(lambda: self._formed, 1.0):
+        while not self._wait(lambda: self._formed, _TELL_EVERY):
             _send(handler.connection, waiting=self._missing())
         _send(handler.connection, go=True)
         threading.Thread(target=self._announce_end, args=(handler.connection,), daemon=True).start()
@@ -174,10 +178,12 @@ class Leader:
 
     def _lost(self, name: str, connection: object) -> None:
         with self._changed:
+            if self._present.get(name) is not connection:
+                return  # the task has come again since
             if self._formed:
                 self._gone.add(name)
-            elif self._present.get(name) is connection:
-                del self._present[name]  # and may come again
+            else:
+                del self._present[name]
             self._changed.notify_all()
 
     def part(self) -> None:
@@ -201,8 +207,10 @@ class Member:
         self._connection = self._connect(context, deadline, waiting)
         self._reader = self._connection.makefile("rb")
         self._lines = _messages(self._reader)
-        _send(self._connection, task=str(context.task), token=context.token)
-        self._wait_for_go(deadline)
+        try:
+            self._wait_for_go(context, deadline)
+        except _NONSENSE:
+            raise LauncherError(f"not {self._leader} but another program answers at {context.rendezvous}") from None
 
     def _connect(self, context: TaskContext, deadline: float, waiting: Tell) -> socket.socket:
         host, _, port = context.rendezvous.rpartition(":")
@@ -219,11 +227,12 @@ class Member:
                 say_at = now + _SAY_EVERY
             time.sleep(min(0.1, deadline - now))
 
-    def _wait_for_go(self, deadline: float) -> None:
+    def _wait_for_go(self, context: TaskContext, deadline: float) -> None:
         missing = [self._leader]
         self._connection.settimeout(_HELLO_TIMEOUT)
         # The leader names the missing tasks itself; here it is enough to know them when time is up.
         with contextlib.suppress(OSError):
+            _send(self._connection, task=str(context.task), token=context.token)
             for message in self._lines:
                 if "refused" in message:
                     raise LauncherError(f"{self._leader} refused: {message['refused']}")
@@ -244,12 +253,23 @@ class Member:
     def wait_for_end(self) -> None:
         """Wait for the leader's word; raises LeaderLost where it went, or fell silent, without one."""
         heard = False
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, *_NONSENSE):
             heard = any(message.get("end") for message in self._lines)
         self._reader.close()
         self._connection.close()
         if not heard:
             raise LeaderLost(f"{self._leader} went away without saying that the run is over")
+
+
+def _listening_place(rendezvous: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Return where a leader listens: like TensorFlow's server on every interface, but for a loopback address."""
+    # Not at the address itself: it is where others find us, which may not be ours to bind (NAT).
+    host, _, port = rendezvous.rpartition(":")
+    if host.startswith("["):
+        return socket.AF_INET6, ("::1" if host == "[::1]" else "::", int(port))
+    if host == "localhost":
+        return socket.AF_INET, ("127.0.0.1", int(port))
+    return socket.AF_INET, (host if host.startswith("127.") else "0.0.0.0", int(port))  # noqa: S104
 
 
 def _not_formed(missing: Collection[str]) -> FormationError:
@@ -262,6 +282,6 @@ def _send(connection: socket.socket, **message: Any) -> None:
 
 def _messages(lines: Any) -> Iterator[dict[str, Any]]:
     for line in lines:
-        message = json.loads(line)
+        message = json.loads(line) if line.endswith(b"\n") else None  # a last line that broke off says nothing
         if isinstance(message, dict):
             yield message

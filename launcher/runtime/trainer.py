@@ -47,7 +47,7 @@ class Trainer:
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
         self._stop = Stop()
         self._first_call: tuple[float, int] | None = None  # when the first call was over, and its step
-        self._began = time.monotonic(), self.step
+        self._began = self._last_call = time.monotonic(), self.step
 
     def train(self) -> Mapping[str, Any] | None:
         """Train to the last step and return the final figures; None where the task was asked to stop before."""
@@ -65,10 +65,9 @@ class Trainer:
 
     def steps_per_second(self) -> float:
         """Return the speed of training, without the first call, which traces the step (unless it was the only one)."""
-        (at, step), now = self._first_call or self._began, time.monotonic()
-        if step == self.step:
-            at, step = self._began
-        return (self.step - step) / max(now - at, 1e-9)
+        ended, last = self._last_call
+        at, step = self._first_call if self._first_call and self._first_call[1] < last else self._began
+        return (last - step) / max(ended - at, 1e-9)
 
     def _next_stop(self) -> int:
         """Return the step up to which nothing but training happens."""
@@ -86,7 +85,8 @@ class Trainer:
     def _reached(self, step: int, figures: Mapping[str, Any]) -> None:
         """Report the step that was reached, with an evaluation where the job asks for one."""
         self.step = step
-        self._first_call = self._first_call or (time.monotonic(), step)
+        self._last_call = time.monotonic(), step
+        self._first_call = self._first_call or self._last_call
         evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
         self._evaluated = plain(self.job.evaluate()) if evaluates else {}
         record = self.reporter.report(self.job, step, {**figures, **self._evaluated})
