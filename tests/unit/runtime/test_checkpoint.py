@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from launcher.cluster.context import CheckpointPolicy
+from launcher.runtime.checkpoint import Checkpoints
+from tests.unit.runtime.conftest import task_context
+
+BY_STEPS = CheckpointPolicy(every_seconds=None, every_steps=50, keep=3)
+
+
+class Model(tf.Module):
+    """Two variables, made under the strategy of one device."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__()
+        with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+            self.w = tf.Variable([value, value], dtype=tf.float64)
+            self.b = tf.Variable(value)
+
+    @property
+    def values(self) -> list[float]:
+        return [*self.w.numpy().tolist(), float(self.b.numpy())]
+
+    def set(self, value: float) -> None:
+        self.w.assign([value, value])
+        self.b.assign(value)
+
+
+def checkpoints(directory: Path, model: Model | None = None, task: str = "worker:0", **changes: Any) -> Checkpoints:
+    return Checkpoints(task_context(task, directory, **({"checkpoint": BY_STEPS} | changes)), model or Model())
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "checkpoints").iterdir())
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    now = [1000.0]
+    with monkeypatch.context() as context:
+        context.setattr("time.monotonic", lambda: now[0])
+        yield now
+
+
+def test_a_model_is_restored_as_it_was_saved(tmp_path: Path) -> None:
+    model = Model(1 / 3)
+    there = checkpoints(tmp_path, model)
+    there.save(7)
+    model.set(9.0)
+    assert there.restore() == 7
+    assert model.values[:2] == [1 / 3, 1 / 3]
+
+
+def test_another_process_restores_the_newest(tmp_path: Path) -> None:
+    model = Model()
+    there = checkpoints(tmp_path, model)
+    for step in (9, 10):
+        model.set(float(step))
+        there.save(step)
+    fresh = Model()
+    assert checkpoints(tmp_path, fresh).restore() == 10
+    assert fresh.values == [10.0] * 3
+
+
+def test_a_run_without_checkpoints_starts_at_step_0(tmp_path: Path) -> None:
+    model = Model(2.0)
+    assert checkpoints(tmp_path, model).restore() == 0
+    assert model.values == [2.0] * 3
+
+
+def test_the_newest_few_are_kept(tmp_path: Path) -> None:
+    there = checkpoints(tmp_path)
+    for step in (1, 2, 3, 4, 1000):
+        there.save(step)
+    assert names(tmp_path) == ["step-0000000003", "step-0000000004", "step-0000001000"]
+    assert there.steps() == [3, 4, 1000]
+
+
+def test_a_checkpoint_is_as_readable_as_the_rest_of_the_run(tmp_path: Path) -> None:
+    checkpoints(tmp_path).save(1)
+    directory = tmp_path / "checkpoints" / "step-0000000001"
+    assert directory.stat().st_mode & 0o777 == 0o755
+    assert min(path.name for path in directory.iterdir()) == "state.json"
+
+
+def test_a_half_written_checkpoint_is_not_one(tmp_path: Path) -> None:
+    there = checkpoints(tmp_path)
+    there.save(5)
+    half = tmp_path / "checkpoints" / ".step-9.x"
+    half.mkdir()
+    (half / "state.json").write_text('{"step": 9}')
+    (tmp_path / "checkpoints" / "step-0000000008").mkdir()  # no state: not one of ours
+    assert there.steps() == [5]
+    assert checkpoints(tmp_path).restore() == 5
+
+
+def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = checkpoints(tmp_path)
+    there.save(5)
+
+    def full(*_: object) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "rename", full)
+        with pytest.raises(OSError, match="no space"):
+            there.save(6)
+    assert there.steps() == [5]
+    assert checkpoints(tmp_path).restore() == 5
+
+
+def test_a_task_that_does_not_lead_takes_part_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    written: list[str] = []
+    write = tf.train.Checkpoint.write
+
+    def watched(self: tf.train.Checkpoint, path: str, options: tf.train.CheckpointOptions) -> str:
+        written.append(path)
+        return write(self, path, options)
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", watched)
+    checkpoints(tmp_path, task="worker:1").save(5)
+    assert len(written) == 1
+    assert [*elsewhere.iterdir(), *names(tmp_path)] == []
+
+
+def test_the_same_step_saved_twice_is_there_once_and_whole(tmp_path: Path) -> None:
+    model = Model(1.0)
+    there = checkpoints(tmp_path, model)
+    there.save(5)
+    there.save(5)
+    assert names(tmp_path) == ["step-0000000005"]
+    assert there.restore() == 5
+    assert model.values == [1.0] * 3
+
+
+def test_a_step_that_was_restored_is_saved_again_without_harm(tmp_path: Path) -> None:
+    checkpoints(tmp_path, Model(1.0)).save(5)
+    fresh = Model()
+    again = checkpoints(tmp_path, fresh)
+    again.restore()
+    again.save(5)
+    assert again.restore() == 5
+    assert fresh.values == [1.0] * 3
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    class Other(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.more = tf.Variable(0.0)
+
+    checkpoints(tmp_path).save(5)
+    with pytest.raises(AssertionError):
+        checkpoints(tmp_path, Other()).restore()
+
+
+# When
+
+
+def test_a_policy_of_steps_is_due_once_its_boundary_is_reached_or_passed(tmp_path: Path) -> None:
+    there = checkpoints(tmp_path)
+    assert [there.due(step) for step in (1, 49, 50, 51, 120)] == [False, False, True, True, True]
+    there.save(51)
+    assert [there.due(step) for step in (51, 99, 100)] == [False, False, True]
+
+
+def test_a_policy_of_steps_counts_on_after_a_resume(tmp_path: Path) -> None:
+    checkpoints(tmp_path).save(100)
+    there = checkpoints(tmp_path)
+    there.restore()
+    assert [there.due(step) for step in (101, 149, 150)] == [False, False, True]
+
+
+def test_a_policy_of_steps_knows_its_next_step(tmp_path: Path) -> None:
+    there = checkpoints(tmp_path)
+    assert [there.next_step(step) for step in (0, 49, 50, 51)] == [50, 50, 100, 100]
+
+
+def test_a_policy_of_seconds_is_due_that_long_after_the_last_save(tmp_path: Path, clock: list[float]) -> None:
+    there = checkpoints(tmp_path, checkpoint=CheckpointPolicy(every_seconds=30.0))
+    clock[0] += 29.9
+    assert not there.due(10**6)
+    clock[0] += 0.1
+    assert there.due(1)
+    there.save(1)
+    assert not there.due(10**6)
+    clock[0] += 30.0
+    assert there.due(2)
+
+
+def test_a_policy_of_seconds_has_no_next_step(tmp_path: Path) -> None:
+    assert checkpoints(tmp_path, checkpoint=CheckpointPolicy()).next_step(5) is None
