@@ -83,7 +83,13 @@ def test_the_cluster_file_of_the_readme_means_what_the_committed_one_does(tmp_pa
 
 
 def test_the_map_of_the_house_names_what_is_there() -> None:
-    for name in ("launcher/cli.py", "launcher/commands", "launcher/rundir.py", "launcher/cluster", "launcher/supervise"):
+    for name in (
+        "launcher/cli.py",
+        "launcher/commands",
+        "launcher/rundir.py",
+        "launcher/cluster",
+        "launcher/supervise",
+    ):
         assert (ROOT / name).exists()
 
 
@@ -91,7 +97,9 @@ def test_the_problems_that_the_readme_shows_are_the_ones_a_user_gets(tmp_path: P
     from launcher.cluster.config import load
     from launcher.errors import SpecError
 
-    content = "\n".join(["job: hello", "", "cluster:", "", "  worker:", "", "    taks: 2", "run:", "  start_timeout: 60"])
+    content = "\n".join(
+        ["job: hello", "", "cluster:", "", "  worker:", "", "    taks: 2", "run:", "  start_timeout: 60"]
+    )
     (tmp_path / "cluster.yaml").write_text(content)
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "cluster.yaml")
