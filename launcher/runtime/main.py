@@ -6,10 +6,14 @@ import ctypes
 import faulthandler
 import linecache
 import os
+import re
 import signal
 import sys
+import sysconfig
+import textwrap
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +23,9 @@ from launcher.rundir import RunFiles, write_json
 
 _PR_SET_PDEATHSIG = 1
 _STOPPED = 128 + signal.SIGTERM
+# A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
+_TRACED = "in user code:"
+_TRACED_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in ', re.MULTILINE)
 # What TensorFlow raises in a task when another one has gone (tf-facts: UnavailableError after 3 to 10 s).
 _CONSEQUENCES = {"UnavailableError", "AbortedError", "CancelledError", "LeaderLost"}
 
@@ -73,7 +80,7 @@ def _record(context: TaskContext, error: BaseException) -> int:
     record = {
         "task": str(context.task),
         "type": type(error).__name__,
-        "message": str(error),
+        "message": _message(error),
         "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
         "traceback": trace,
         "consequence": type(error).__name__ in _CONSEQUENCES,
@@ -88,17 +95,38 @@ def _record(context: TaskContext, error: BaseException) -> int:
     return code
 
 
+def _message(error: BaseException) -> str:
+    """Return what the error says; that of a traced step without its frames, which _user_code shows."""
+    frames, _, said = str(error).rpartition("\n\n")
+    if not frames.startswith(_TRACED):
+        return str(error)
+    return textwrap.dedent(said).strip().removeprefix(f"{type(error).__name__}: ")
+
+
 def _user_code(error: BaseException, directory: Path) -> list[str]:
     """Return "file:line: code" for each frame of the traceback that is neither a library's nor the launcher's."""
-    ours = Path(__file__).parents[1]
     lines = []
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        library = "site-packages" in path.parts or path.is_relative_to(sys.base_prefix) or path.is_relative_to(ours)
-        if not library and path.is_absolute() and not path.name.startswith("__autograph_generated_file"):
+    for name, number in _frames(error):
+        path = Path(name)
+        if path.is_absolute() and not _is_library(path) and not path.name.startswith("__autograph_generated_file"):
             shown = path.relative_to(directory) if path.is_relative_to(directory) else path
-            lines.append(f"{shown}:{frame.lineno}: {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
+            lines.append(f"{shown}:{number}: {linecache.getline(name, number).strip()}")
     return lines
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield frame.filename, frame.lineno or 0
+    if str(error).startswith(_TRACED):
+        for name, number in _TRACED_FRAME.findall(str(error)):
+            yield name, int(number)
+
+
+def _is_library(path: Path) -> bool:
+    # Not sys.base_prefix: that is /usr as often as not, and a job may lie in /usr/src/app.
+    libraries = {"site-packages", "dist-packages"} & set(path.parts)
+    ours, pythons = Path(__file__).parents[1], sysconfig.get_path("stdlib")
+    return bool(libraries) or path.is_relative_to(ours) or path.is_relative_to(pythons)
 
 
 if __name__ == "__main__":

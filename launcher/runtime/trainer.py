@@ -16,6 +16,7 @@ from launcher.runtime.job import Job, Shard
 from launcher.runtime.metrics import Reporter, plain
 
 _POLL = 0.02  # seconds between two looks at asynchronous progress
+_ROUNDS = 10  # calls of each asynchronous worker after which the coordinator looks whether a checkpoint is due
 
 
 class Stop:
@@ -156,6 +157,7 @@ class AsyncTrainer(Trainer):
         if self._iterator is None:
             dataset = self._coordinator.create_per_worker_dataset(self._draws)
             self._iterator = iter(dataset)
+        target = min(target, self.step + _ROUNDS * self._workers * self.job.steps_per_call)
         for count in self._shares(target - self.step):
             self._coordinator.schedule(self._call, args=(self._iterator, tf.constant(count)))
         while not self._coordinator.done() and not self._stop.asked:
