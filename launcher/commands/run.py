@@ -61,8 +61,8 @@ def command(
         write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
         write_json(files.plan, plan.to_dict())
         with TerminalScreen(task.task for task in here) as screen:
-            screen.note(_headline(plan, here))
             launch = Launch(plan, here, files, screen, network=network, began=began)
+            launch.say(_headline(plan, here))
             outcome = launch.run()
     _print([json.dumps(outcome.result.to_dict(), indent=2)] if as_json else _summary(outcome, files, launch))
     sys.exit(outcome.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,11 @@ _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright
 _REDRAW = 0.1  # seconds
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  # the BrokenPipeError that is being handled, which rich would turn into an exit
+
+
 class TerminalScreen:
     """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
 
@@ -25,7 +31,7 @@ class TerminalScreen:
         names = [str(task) for task in tasks]
         self._width = max(map(len, names), default=0)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = _Console(highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._first: tuple[float, int] | None = None  # when the first progress came, and its step
         self._drawn_at = 0.0
@@ -39,7 +45,8 @@ class TerminalScreen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._live:
-            self._live.stop()
+            with contextlib.suppress(OSError):  # the terminal has gone, which whoever wrote to it was told
+                self._live.stop()
 
     def line(self, task: Task, text: str) -> None:
         """Show a line that a task printed."""

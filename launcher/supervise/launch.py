@@ -104,7 +104,7 @@ class Launch:
         (network,) = self._processes.receive()
         if network["network"] == self._network:
             return contextlib.nullcontext()
-        self._say(f"the tasks' ports are open to this host's network: {network['why']}")
+        self.say(f"the tasks' ports are open to this host's network: {network['why']}")
         return held_ports(ports_of(self._plan, self._tasks.values()))
 
     # Events in
@@ -196,7 +196,8 @@ class Launch:
             if not noise.is_noise(line):
                 self._show(lambda line=line: self._screen.line(task, line))  # type: ignore[misc]
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Show a line of the launcher's own; where nobody reads it any more, the run stops."""
         self._show(lambda: self._screen.note(text))
 
     def _show(self, show: Callable[[], None]) -> None:
