@@ -1,0 +1,302 @@
+"""The verb without processes: what is prepared before a launch, and what is said after it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from launcher.cluster.context import Task
+from launcher.cluster.plan import Plan, TaskPlan
+from launcher.commands import run as module
+from launcher.commands.run import command
+from launcher.errors import LauncherError
+from launcher.rundir import RunFiles
+from launcher.supervise.events import Cause
+from launcher.supervise.result import Outcome, RunResult
+
+FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"
+HOSTS = ("--set", "cluster.worker=[node-a:2222, node-b:2222]", "--set", "cluster.ps=0")
+DONE = RunResult(
+    status="done",
+    mode="sync",
+    strategy="MultiWorkerMirroredStrategy",
+    world_size=2,
+    steps=17_000,
+    metrics={"W": [1.0], "b": 0.79880123, "devices": 2},
+    attempts=1,
+    wall_s=7.4,
+    time_to_first_step_s=3.0,
+    steps_per_s=4250.4,
+    cause=None,
+)
+WORKER = Task("worker", 1)
+
+
+class FakeLaunch:
+    """Stands in for a launch; the class knows how it ends and remembers what was launched."""
+
+    outcome = Outcome(DONE, 0)
+    plan: Plan
+    files: RunFiles
+    network = ""
+    tasks: tuple[str, ...] = ()
+
+    def __init__(
+        self, plan: Plan, tasks: Iterable[TaskPlan], files: RunFiles, screen: object, *, network: str, began: float
+    ) -> None:
+        cls = type(self)
+        cls.plan, cls.files, cls.network = plan, files, network
+        cls.tasks = tuple(str(task.task) for task in tasks)
+
+    def say(self, text: str) -> None:
+        click.echo(text)
+
+    def run(self) -> Outcome:
+        return self.outcome
+
+    def log(self, task: Task) -> Path:
+        return self.files.log(1, task.slug)
+
+
+@pytest.fixture(autouse=True)
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
+    """Return what stands in for Launch in this test."""
+
+    class Launch(FakeLaunch):
+        pass
+
+    (tmp_path / "cluster.yaml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setattr(module, "Launch", Launch)
+    return Launch
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(LauncherError) as caught:
+        call(*arguments)
+    assert caught.value.exit_code == 2
+    assert not Path("runs").exists()
+    return str(caught.value)
+
+
+def ended(status: str, code: int, cause: Cause | None = None, **changes: Any) -> Outcome:
+    return Outcome(RunResult(**{**DONE.to_dict(), "status": status, **changes}), code, cause)
+
+
+def directory_in(output: str) -> str:
+    found = re.search(r"^run directory: (runs/demo-\d{8}T\d{6}Z(-\d+)?)$", output, re.MULTILINE)
+    assert found, output
+    return found[1]
+
+
+# Before the launch
+
+
+def test_the_run_has_its_file_and_its_plan_before_anything_starts(launch: type[FakeLaunch]) -> None:
+    call("--set", "name=other", "--set", "args={}")
+    assert launch.files.name.startswith("other-")
+    assert launch.files.directory.parent.name == "runs"
+    assert yaml.safe_load(launch.files.cluster_file.read_text())["name"] == "other"
+    assert json.loads(launch.files.plan.read_text()) == json.loads(json.dumps(launch.plan.to_dict()))
+    assert launch.tasks == ("worker:0", "worker:1")
+
+
+def test_the_headline_says_what_starts_here() -> None:
+    first, *_ = call().output.splitlines()
+    assert first == "demo: hello, sync, 2 tasks, MultiWorkerMirroredStrategy"
+    first, *_ = call("--set", "mode=async", "--task", "ps:0").output.splitlines()
+    assert first == "demo: hello, async, 1 task, ParameterServerStrategy"
+
+
+def test_tasks_without_addresses_run_in_a_private_network_and_those_with_addresses_in_the_hosts(
+    launch: type[FakeLaunch],
+) -> None:
+    call()
+    assert launch.network == "private"
+    call("--set", "run.network=host")
+    assert launch.network == "host"
+    call(*HOSTS, "--host", "node-a")
+    assert launch.network == "host"
+
+
+def test_one_task_is_run_alone(launch: type[FakeLaunch]) -> None:
+    call("--task", "worker:1")
+    assert launch.tasks == ("worker:1",)
+
+
+def test_a_machine_runs_its_own_tasks(launch: type[FakeLaunch]) -> None:
+    call(*HOSTS, "--host", "node-b")
+    assert launch.tasks == ("worker:1",)
+
+
+def test_tasks_of_several_machines_are_refused_with_what_to_call_on_each() -> None:
+    assert refused(*HOSTS) == (
+        "the tasks lie on 2 machines; run on each of them its part:\n"
+        "  launcher run --host node-a\n"
+        "  launcher run --host node-b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--task", "wroker:1"), "--task: the plan has no wroker:1; did you mean 'worker:1'?"),
+        (("--task", "ps:0"), "--task: ps:0 does not start: sync mode starts no ps"),
+        (("--task", "1"), "--task: '1' is not a task; a task is written job:index, like worker:1"),
+        ((*HOSTS, "--host", "node-c"), "--host: no task lies on node-c; did you mean 'node-"),
+        ((*HOSTS, "--host", "x"), "--host: no task lies on x. Hosts: node-a, node-b"),
+        (("--set", "job=helo"), "--set job=helo: job: there is no job 'helo'; did you mean 'hello'?"),
+        (("--set", "job=linear_regression", "--set", "args.rate=1"), "--set args.rate=1: args.rate: unknown key"),
+        (("gone.yaml",), "gone.yaml: "),
+        (("--resume", "demo-1"), "there is no run 'demo-1': runs holds no run"),
+    ],
+)
+def test_what_cannot_start_is_a_sentence_and_leaves_nothing(arguments: tuple[str, ...], sentence: str) -> None:
+    assert refused(*arguments).startswith(sentence)
+
+
+def test_an_output_that_cannot_be_written_is_a_sentence() -> None:
+    Path("runs").write_text("a file")
+    with pytest.raises(LauncherError, match=r"cannot write to the output directory .*; set run\.output$"):
+        call()
+
+
+# Resumed
+
+
+def started(result: Mapping[str, Any] | None = None) -> RunFiles:
+    """A run of the cluster file, with this result."""
+    call()
+    files = RunFiles((Path("runs") / "latest").resolve())
+    files.prepare_attempt(1)
+    if result is not None:
+        files.result.write_text(json.dumps(result))
+    return files
+
+
+def test_a_finished_run_says_so_and_does_nothing(launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch) -> None:
+    files = started(DONE.to_dict())
+    monkeypatch.setattr(launch, "run", pytest.fail)
+    result = call("--resume", "latest")
+    assert (result.exit_code, result.output) == (0, f"{files.name} is finished (17000 steps): nothing to do.\n")
+
+
+@pytest.mark.parametrize("status", ["stopped", "failed", None])
+def test_an_unfinished_run_goes_on_where_it_was_with_the_file_that_it_had(
+    launch: type[FakeLaunch], status: str | None
+) -> None:
+    files = started(None if status is None else {**DONE.to_dict(), "status": status})
+    Path("cluster.yaml").write_text(FILE.replace("tasks: 2", "tasks: 1"))
+    result = call("--resume", files.name, "--set", "run.restarts=7")
+    assert result.exit_code == 0
+    assert launch.files == files
+    assert launch.tasks == ("worker:0", "worker:1")
+    assert launch.plan.spec.run.restarts == 7
+    assert launch.plan.directory == str(Path.cwd())
+
+
+def test_a_run_is_resumed_by_its_path_from_anywhere(
+    launch: type[FakeLaunch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = started()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert call("--resume", str(files.directory)).exit_code == 0
+    assert (launch.files, launch.plan.directory) == (files, str(tmp_path))
+
+
+# After the launch
+
+
+def test_what_was_learned_comes_last_with_the_directory() -> None:
+    result = call()
+    assert result.exit_code == 0
+    done, figures, where = result.output.splitlines()[-3:]
+    assert done == "done: 17,000 steps in 0:07, 4,250 steps/s"
+    assert figures == "  b 0.7988"
+    assert Path(directory_in(where)).is_dir()
+
+
+def test_a_job_without_steps_has_no_speed_and_no_figures(launch: type[FakeLaunch]) -> None:
+    launch.outcome = ended("done", 0, steps=0, metrics={"devices": 2}, steps_per_s=0.0)
+    assert call().output.splitlines()[-2] == "done: 0 steps in 0:07"
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_a_stopped_run_says_how_to_go_on(launch: type[FakeLaunch], code: int) -> None:
+    launch.outcome = ended("stopped", code, steps=340, wall_s=75.0)
+    result = call()
+    assert result.exit_code == code
+    again = f"launcher run --resume {launch.files.name}"
+    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15; to go on: {again}"
+
+
+def test_the_first_cause_comes_last_with_the_users_lines_and_the_log(launch: type[FakeLaunch]) -> None:
+    lines = ["train.py:25: self.look()", "train.py:30: raise ValueError('no')"]
+    launch.outcome = ended("failed", 1, Cause(WORKER, "ValueError: no", record={"code": lines}))
+    result = call()
+    directory = directory_in(result.output)
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-5:] == [
+        f"run directory: {directory}",
+        "worker:1 failed: ValueError: no",
+        *(f"  {line}" for line in lines),
+        f"  full log: {directory}/logs/attempt-1/worker-1.log",
+    ]
+
+
+def test_a_task_that_left_no_exception_shows_the_last_lines_that_say_something(
+    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = "2026-11-23 04:45:33.123456: I tensorflow/core/util/port.cc:113] oneDNN is on."
+    said = [f"line {number}" for number in range(7)]
+
+    def run(self: FakeLaunch) -> Outcome:
+        log = self.log(WORKER)
+        log.parent.mkdir(parents=True)
+        log.write_bytes("\n".join([*said, "", noise]).encode() + b"\n\xff\n")
+        return ended("failed", 1, Cause(WORKER, "killed by SIGKILL"))
+
+    monkeypatch.setattr(launch, "run", run)
+    lines = call().output.splitlines()
+    assert lines[-7:-1] == ["worker:1 failed: killed by SIGKILL", *(f"  {line}" for line in [*said[3:], "\ufffd"])]
+
+
+def test_a_cluster_that_did_not_form_ends_with_3_although_no_log_is_there(launch: type[FakeLaunch]) -> None:
+    launch.outcome = ended("failed", 3, Cause(WORKER, "not ready after 60 s (run.start_timeout): worker:1", 0, 3))
+    result = call()
+    assert result.exit_code == 3
+    assert result.output.splitlines()[-2] == "worker:1 failed: not ready after 60 s (run.start_timeout): worker:1"
+
+
+def test_json_is_the_result_after_what_the_tasks_printed(launch: type[FakeLaunch]) -> None:
+    launch.outcome = ended("failed", 1, Cause(WORKER, "x"))
+    result = call("--json")
+    headline, _, rest = result.output.partition("\n")
+    assert headline.startswith("demo: ")
+    assert json.loads(rest) == launch.outcome.result.to_dict()
+    assert result.exit_code == 1
+
+
+def test_a_summary_that_nobody_reads_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # restored afterwards
+    monkeypatch.setattr(click, "echo", broken)
+    module._print(["done"])
+    assert sys.stdout is None
