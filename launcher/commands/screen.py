@@ -39,8 +39,10 @@ class TerminalScreen:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._live = Live(console=self._console, transient=True, auto_refresh=False)
-            self._live.start()
+            live = Live(console=self._console, transient=True, auto_refresh=False)
+            with contextlib.suppress(OSError):  # whoever writes the first line is told that nobody reads
+                live.start()
+                self._live = live
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
