@@ -94,7 +94,8 @@ class Job(tf.Module):
 
     def describe(self, report: Mapping[str, Any]) -> str:
         """Return the line that is printed for a report; empty for none."""
-        figures = "  ".join(f"{name}={value:.6g}" for name, value in report.items() if isinstance(value, float))
+        own = {name: value for name, value in report.items() if name != "time" and isinstance(value, float)}
+        figures = "  ".join(f"{name}={value:.6g}" for name, value in own.items())
         return f"step {report['step']}/{self.steps}  {figures}"
 
     def report(self, run: RunFiles, history: History) -> None:
