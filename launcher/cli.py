@@ -71,3 +71,6 @@ def main() -> None:
     except LauncherError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a closed pipe: what could be mended has been mended further down
+        click.echo(f"{error.filename or 'the output'}: {error.strerror or error}", err=True)
+        sys.exit(1)

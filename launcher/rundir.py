@@ -36,6 +36,15 @@ def write_json(path: Path, value: object) -> None:
     write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of a run; UsageError where it is damaged."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); start a new run") from None
+    return value
+
+
 def append_json(path: Path, value: Mapping[str, Any]) -> None:
     """Add one line to a JSON-lines file; a single write, so lines of several processes never mix."""
     line = (json.dumps(value) + "\n").encode()
@@ -117,8 +126,7 @@ class RunFiles:
         """Return result.json, or None where the run has not ended."""
         if not self.result.exists():
             return None
-        value: dict[str, Any] = json.loads(self.result.read_text(encoding="utf-8"))
-        return value
+        return read_json(self.result)
 
     @classmethod
     def create(cls, output: Path, name: str) -> RunFiles:

@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from jobs.linear_regression.config import Config
-from jobs.linear_regression.data import Dataset, cost, load
+from jobs.linear_regression.data import Dataset, cost, largest_learning_rate, load
 from jobs.linear_regression.table import FloatArray
 from launcher.runtime.job import History, Job, Metrics, RunFiles, Shard
+
+DIVERGED = 1e6  # times the first cost, and nobody waits for it to come back
 
 
 class LinearRegression(Job):
@@ -78,6 +80,7 @@ class LinearRegression(Job):
         """Return W (a list where there are several features) and b in the units of the data, and the costs."""
         weights: FloatArray = self.weights.numpy()
         costs = [cost(points, weights[:-1], weights[-1]) for points in (self.data.train, self.data.test)]
+        self._refuse_divergence(costs[0])
         w, b = self.data.original_units(weights[:-1], weights[-1])
         return {
             "W": w.tolist() if len(w) > 1 else float(w[0]),
@@ -86,6 +89,15 @@ class LinearRegression(Job):
             "testing_cost": costs[1],
             "absolute_difference": abs(costs[0] - costs[1]),
         }
+
+    def _refuse_divergence(self, training_cost: float) -> None:
+        if training_cost <= DIVERGED * (self.first_cost + 1):  # False for NaN
+            return
+        largest = largest_learning_rate(self.data.train)
+        raise ArithmeticError(
+            f"the training diverged, its cost is {training_cost:.3g}: learning_rate is {self.config.learning_rate:g}, "
+            f"and on these data full-batch descent converges below {largest:.3g}; lower it, or set standardise: true"
+        )
 
     def describe(self, report: Mapping[str, Any]) -> str:
         """Return the tutorial's line for an epoch."""
@@ -105,7 +117,7 @@ class LinearRegression(Job):
         w, b = np.atleast_1d(figures["W"]), figures["b"]
         pictures.train_picture(run.picture("linear_train"), self.data.original_points(self.data.train), w, b)
         pictures.test_picture(run.picture("linear_test"), self.data.original_points(self.data.test), w, b)
-        told = [(record["epoch"], record.get("training_cost", record.get("cost"))) for record in history]
+        told = [(record["epoch"], record["training_cost"]) for record in history if "training_cost" in record]
         epochs, costs = zip((0, self.first_cost), *told, strict=True)
         pictures.cost_picture(run.picture("cost"), epochs, costs)
         _export(run.model, Predictor(w, b))

@@ -110,16 +110,17 @@ def _fixed_environment(spec: ClusterSpec, cluster: dict[str, tuple[str, ...]], r
         # before no_proxy, which stays as the user has it.
         hosts = {split_address(address)[0] for job in cluster.values() for address in job}
         fixed["no_grpc_proxy"] = ",".join(sorted(hosts | {split_address(rendezvous)[0]}))
-    # Below two threads TensorFlow can wait for itself; asynchronous servers block one for each worker they talk to.
-    workers = len(cluster.get("worker", ())) if spec.mode == "async" else 1
-    fixed["TF_NUM_INTEROP_THREADS"] = str(max(2, workers + 1))
+    if spec.mode == "async":
+        # Servers block a thread for each worker they talk to.
+        fixed["TF_NUM_INTEROP_THREADS"] = str(len(cluster.get("worker", ())) + 1)
     return fixed
 
 
 def _task_plan(member: Member, addresses: dict[Task, str], share: Share, fixed: dict[str, str]) -> TaskPlan:
     environment = dict(fixed)
-    if member.role == "evaluate":
-        environment["TF_NUM_INTEROP_THREADS"] = "2"
+    # As many as cores, TensorFlow's own choice: a second thread on one core cost a third of the synchronous steps.
+    if member.role in ("train", "evaluate"):
+        environment["TF_NUM_INTEROP_THREADS"] = str(share.threads)
     environment["TF_NUM_INTRAOP_THREADS"] = environment["OMP_NUM_THREADS"] = str(share.threads)
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, share.gpus)) or "-1"
     if share.gpus:

@@ -49,14 +49,24 @@ def planned(plan: Plan, name: str) -> TaskPlan:
 def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> list[TaskPlan]:
     """Return the tasks that this launcher starts; UsageError instead of a guess."""
     if task is not None:
-        return [planned(plan, task)]
+        return _reachable(plan, [planned(plan, task)])
     if host is not None:
-        return _on_host(plan, host)
+        return _reachable(plan, _on_host(plan, host))
     several = hosts(plan)
     if len(several) > 1:
         each = "\n".join(f"  launcher run --host {name}" for name in several)
         raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
     return list(plan.tasks)
+
+
+def _reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
+    written = any(job.addresses for _, job in plan.spec.cluster.items())
+    if plan.rendezvous and len(here) < len(plan.tasks) and not written:
+        raise UsageError(
+            "a part of a cluster needs addresses in the cluster file, since each launcher would choose ports of its own; "
+            "write them like worker: [node-a:2222, node-b:2222]"
+        )
+    return here
 
 
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 import time
@@ -19,7 +20,7 @@ from launcher.cluster.placement import place_file, ports_needed
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.commands.options import cluster_file, network_of, tasks_here
 from launcher.commands.screen import TerminalScreen, clock
-from launcher.rundir import RunFiles, write_json, write_whole
+from launcher.rundir import RunFiles, read_json, write_json, write_whole
 from launcher.supervise.events import Cause
 from launcher.supervise.launch import Launch, ports_of
 from launcher.supervise.logs import NoiseFilter
@@ -46,7 +47,8 @@ def command(
     130, 143 stopped by Ctrl-C, by SIGTERM.
     """
     began = time.monotonic()
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that knows no │ still works
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no │ still works
     files, asked = _resumed(resume, file, overrides) if resume else (None, load(file, overrides))
     if files and (result := files.read_result()) and result["status"] == "done":
         click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
@@ -60,7 +62,7 @@ def command(
         files = files or RunFiles.create(asked.directory / asked.spec.run.output, asked.spec.name)
         write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
         write_json(files.plan, plan.to_dict())
-        with TerminalScreen(task.task for task in here) as screen:
+        with TerminalScreen((task.task for task in here), sys.stderr if as_json else sys.stdout) as screen:
             launch = Launch(plan, here, files, screen, network=network, began=began)
             launch.say(_headline(plan, here))
             outcome = launch.run()
@@ -77,9 +79,9 @@ def _print(lines: Sequence[str]) -> None:
 
 def _resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
     """Find a run and load the cluster file that it was started with; paths start where they started then."""
-    output = load(file).spec.run.output if file.exists() else "runs"
+    output = load(file, overrides).spec.run.output if file.exists() else "runs"
     files = RunFiles.find(file.parent / output, run)
-    plan: dict[str, Any] = json.loads(files.plan.read_text(encoding="utf-8"))
+    plan: dict[str, Any] = read_json(files.plan)
     asked = load(files.cluster_file, overrides)
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
 
@@ -94,7 +96,7 @@ def _summary(outcome: Outcome, files: RunFiles, launch: Launch) -> list[str]:
     if result.status == "done":
         return [*_achieved(result), where]
     if outcome.cause is None:
-        again = f"launcher run --resume {files.name}"
+        again = f"launcher run --resume {_shown(files.directory)}"
         return [f"stopped at step {result.steps} after {clock(result.wall_s)}; to go on: {again}", where]
     return [where, *_first_cause(outcome.cause, launch.log(outcome.cause.task))]
 

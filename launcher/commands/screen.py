@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -27,11 +27,12 @@ class _Console(Console):
 class TerminalScreen:
     """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
+    def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
         names = [str(task) for task in tasks]
         self._width = max(map(len, names), default=0)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-        self._console = _Console(highlight=False, soft_wrap=True)
+        self._console = _Console(file=self._stream, highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._first: tuple[float, int] | None = None  # when the first progress came, and its step
         self._drawn_at = 0.0
@@ -90,8 +91,8 @@ class TerminalScreen:
         return " · ".join(parts)
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        self._stream.write(text + "\n")
+        self._stream.flush()
 
 
 def clock(seconds: float) -> str:

@@ -33,9 +33,10 @@ _CONSEQUENCES = {"UnavailableError", "AbortedError", "CancelledError", "LeaderLo
 def main() -> NoReturn:
     """Run the task that LAUNCHER_TASK describes; the exit code is that of design.md's table."""
     context = TaskContext.from_environment()
+    deadline = time.monotonic() + context.start_timeout  # importing TensorFlow is part of the start
     try:
         _prepare(context)
-        code = _run(context)
+        code = _run(context, deadline)
     except BaseException as error:  # noqa: BLE001  # whatever it is, the launcher must hear of it
         code = _record(context, error)
     sys.stdout.flush()
@@ -67,10 +68,10 @@ def _import_tensorflow() -> None:
     del sys.modules["keras"]
 
 
-def _run(context: TaskContext) -> int:
+def _run(context: TaskContext, deadline: float) -> int:
     from launcher.runtime.roles import play  # TensorFlow, which _prepare had to precede
 
-    return 0 if play(context) else _STOPPED
+    return 0 if play(context, deadline) else _STOPPED
 
 
 def _record(context: TaskContext, error: BaseException) -> int:
@@ -83,6 +84,7 @@ def _record(context: TaskContext, error: BaseException) -> int:
         "message": _message(error),
         "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
         "traceback": trace,
+        "is_sentence": isinstance(error, LauncherError),
         "consequence": type(error).__name__ in _CONSEQUENCES,
         "exit_code": code,
         "time_ns": time.time_ns(),

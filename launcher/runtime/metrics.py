@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -15,11 +16,15 @@ from launcher.runtime.job import Job
 
 
 def plain(value: Any) -> Any:
-    """Return tensors, variables and arrays as floats and lists, which JSON has."""
+    """Return tensors, variables and arrays as floats and lists, which JSON has; None for what is not finite."""
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     value = value.numpy() if hasattr(value, "numpy") else value
-    return value.tolist() if hasattr(value, "tolist") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    # JSON knows no NaN and no infinity.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Reporter:

@@ -23,6 +23,7 @@ from launcher.errors import FormationError, LauncherError
 _HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours
 _HELLO_TIMEOUT = 5.0  # seconds that a connection may stay silent
 _TELL_EVERY = 1.0  # seconds between two words to a member that waits
+_SAY_FIRST = 1.0  # seconds until the first line about who is missing
 _SAY_EVERY = 5.0  # seconds between two lines about who is missing
 _PART_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that were in the same step a moment ago
 _ALIVE_EVERY = 5.0  # seconds between two signs of life of a leader that others depend on
@@ -114,9 +115,10 @@ class Leader:
         return sorted(self._members - self._present.keys())
 
     def _wait_for_members(self, deadline: float, waiting: Tell) -> None:
-        while not self._wait(lambda: not self._missing(), min(_SAY_EVERY, deadline - time.monotonic())):
-            missing = self._missing()
-            if time.monotonic() >= deadline:
+        pause = _SAY_FIRST
+        while not self._wait(lambda: not self._missing(), min(pause, deadline - time.monotonic())):
+            missing, pause = self._missing(), _SAY_EVERY
+            if missing and time.monotonic() >= deadline:
                 raise _not_formed(missing)
             waiting(missing)
         self._note(formed=True)

@@ -23,24 +23,27 @@ from launcher.runtime.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
 _LOOK_EVERY = 0.5  # seconds between an evaluator's looks for a new checkpoint
 
 
-def play(context: TaskContext) -> bool:
-    """Play this task's role to its end; False where it was asked to stop before."""
+def play(context: TaskContext, deadline: float) -> bool:
+    """Play this task's role to its end; False where it was asked to stop before.
+
+    ``deadline``, in seconds of ``time.monotonic``, is when the cluster must have formed.
+    """
     reporter = Reporter(context)
     reporter.tell("started")
     match context.role:
         case "train":
-            return _train(context, reporter, SyncTrainer)
+            return _train(context, reporter, deadline, SyncTrainer)
         case "coordinate":
-            return _train(context, reporter, AsyncTrainer)
+            return _train(context, reporter, deadline, AsyncTrainer)
         case "serve":
-            return _serve(context, reporter)
+            return _serve(context, reporter, deadline)
         case "evaluate":
             return _evaluate(context, reporter)
 
 
-def _train(context: TaskContext, reporter: Reporter, trainer_class: type[Trainer]) -> bool:
+def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_class: type[Trainer]) -> bool:
     job = load_job(context)
-    meeting = _meet(context, reporter)
+    meeting = _meet(context, reporter, deadline)
     strategy = build_strategy(context)
     reporter.tell("ready", devices=[device.name for device in tf.config.list_logical_devices()])
     trainer = trainer_class(job, strategy, context, reporter)
@@ -58,8 +61,8 @@ def _summary(trainer: Trainer) -> Mapping[str, Any]:
     return {"steps": trainer.step, "steps_per_s": round(trainer.steps_per_second(), 3)}
 
 
-def _serve(context: TaskContext, reporter: Reporter) -> bool:
-    meeting = _meet(context, reporter)
+def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
+    meeting = _meet(context, reporter, deadline)
     server = start_server(context)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     reporter.tell("ready", target=server.target)
@@ -67,13 +70,13 @@ def _serve(context: TaskContext, reporter: Reporter) -> bool:
     return True
 
 
-def _meet(context: TaskContext, reporter: Reporter) -> Meeting:
+def _meet(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
     def waiting(missing: Collection[str]) -> None:
         print(f"waiting for {', '.join(missing)}", flush=True)
         reporter.tell("waiting", missing=list(missing))
 
     reporter.tell("meeting")
-    return meet(context, time.monotonic() + context.start_timeout, waiting)
+    return meet(context, deadline, waiting)
 
 
 def _evaluate(context: TaskContext, reporter: Reporter) -> bool:

@@ -116,7 +116,7 @@ class SyncTrainer(Trainer):
         self._reached(self.step + count, plain(figures))
         # Summed over all tasks: each takes the same decision after the same step, whatever its own clock says.
         save, stop = wishes.numpy()
-        return bool(save), bool(stop)
+        return bool(save or stop), bool(stop)
 
     def _shares(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
         """Return one pipeline's dataset: what its replicas take in turn."""
@@ -148,6 +148,7 @@ class AsyncTrainer(Trainer):
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         super().__init__(job, strategy, context, reporter)
         self._workers = len(context.cluster["worker"])
+        self._told = self.step
         with strategy.scope():
             self._applied = tf.Variable(self.step, dtype=tf.int64, trainable=False)
         self._iterator: Any = None
@@ -163,11 +164,11 @@ class AsyncTrainer(Trainer):
         while not self._coordinator.done() and not self._stop.asked:
             self._tell_progress()
             time.sleep(_POLL)
-        if self._stop.asked:
+        if not self._coordinator.done():
             return False, True
         self._coordinator.join()
         self._reached(target, {})
-        return self.checkpoints.due(target), False
+        return self.checkpoints.due(target), self._stop.asked
 
     def _draws(self) -> tf.data.Dataset:
         return self.job.dataset(Shard(deterministic=False))
@@ -181,7 +182,8 @@ class AsyncTrainer(Trainer):
 
     def _tell_progress(self) -> None:
         applied = int(self._applied.numpy())
-        if applied > self.step:
+        if applied > self._told:
+            self._told = applied
             self.reporter.tell("progress", step=applied, steps=self.job.steps, figures={})
 
     def _steps(self, iterator: Any, count: tf.Tensor) -> None:

@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
 from launcher.cluster.context import Task
 from launcher.cluster.plan import Plan, TaskPlan
+from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_json
 from launcher.supervise.events import Action, Cause, Event, Exited, Kill, Record, RunState, Signalled, Start, Tick, Told
 from launcher.supervise.logs import LinePipe, NoiseFilter
@@ -86,10 +88,19 @@ class Launch:
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> Outcome:
-        """Run to the end, whatever it is, and write result.json."""
+        """Run to the end, whatever it is, and write result.json; LauncherError where files cannot be written."""
+        try:
+            return self._run()
+        except OSError as error:
+            why = f"{error.strerror or error}; every task was ended"
+            raise LauncherError(f"cannot write to the run directory {self._files.directory}: {why}") from error
+
+    def _run(self) -> Outcome:
         self._files.prepare_attempt(self._attempt)
-        with _signals(self._selector, self._signalled), Processes(self._network) as processes, ExitStack() as stack:
-            self._processes = processes
+        with _signals(self._selector, self._signalled), ExitStack() as stack:
+            # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
+            self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
+            self._processes = processes = stack.enter_context(Processes(self._network))
             self._selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             stack.enter_context(self._settle_network())
             self._act(self._supervisor.begin(time.monotonic()))
@@ -134,9 +145,12 @@ class Launch:
                 self._ended(Task.parse(message["exited"]), message["code"], message["time_ns"])
 
     def _ended(self, task: Task, code: int, time_ns: int) -> None:
+        if leader := self._pipes.get(self._plan.leader):
+            # Whatever made this task leave, the leader told before.
+            self._hear(self._plan.leader, leader.report.lines())
         pipes = self._pipes.pop(task)
         for pipe, read in self._readers(pipes):
-            if not pipe.ended:
+            if pipe.read_end in self._selector.get_map():
                 self._selector.unregister(pipe.read_end)
             read(task, pipe.close())
         path = self._files.error(self._attempt, task.slug)
@@ -173,7 +187,7 @@ class Launch:
             token=self._token,
             report_fd=TASK_REPORT_FD,
         )
-        environment = self._plan.environment(task, context)
+        environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
         self._processes.start(task.task, self._command, environment, output.write_end, pipes.report.write_end)
         for pipe, read in self._readers(pipes):
             pipe.started()
@@ -207,7 +221,8 @@ class Launch:
                 show()
             except OSError:
                 self._watched = False
-                self._signalled(signal.SIGHUP)
+                if self._supervisor.stopped_by is None:  # a second signal would leave no time to end well
+                    self._signalled(signal.SIGHUP)
 
     def _record(self, record: Record) -> None:
         line = {"time": time.time(), "attempt": self._attempt, "task": record.task and str(record.task)}

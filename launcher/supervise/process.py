@@ -83,9 +83,8 @@ class Processes:
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group; where the spawner has just gone, its end is on the way to us."""
-        if task in self._pids:
-            with contextlib.suppress(BrokenPipeError):
-                send_request(self.connection, {"kill": self._pids[task], "signal": number})
+        with contextlib.suppress(BrokenPipeError):
+            send_request(self.connection, {"kill": str(task), "signal": number})
 
     def receive(self) -> Iterator[Mapping[str, Any]]:
         """Yield what the spawner has said; raises EOFError where it has gone."""

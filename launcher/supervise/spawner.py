@@ -59,7 +59,9 @@ class Spawner:
         if "start" in request:
             self._start(request, descriptors)
         else:
-            _kill_group(request["kill"], request["signal"])
+            # By name: the launcher may not have heard the number yet.
+            for pid in [pid for pid, task in self._tasks.items() if task == request["kill"]]:
+                _kill_group(pid, request["signal"])
         for descriptor in descriptors:
             os.close(descriptor)
 

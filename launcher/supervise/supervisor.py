@@ -30,7 +30,7 @@ STOP_GRACE = 5.0  # seconds between asking a task to end and killing its group
 LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader is done
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score
 CAUSE_GRACE = 2.0  # seconds for the first cause to show itself after one of its consequences
-FORMING_GRACE = 5.0  # seconds on top of start_timeout: the tasks themselves know better who is missing
+FORMING_GRACE = 10.0  # seconds on top of start_timeout: the tasks themselves know better who is missing
 
 
 class Supervisor:
@@ -95,7 +95,7 @@ class Supervisor:
                 self._set(event.task, TaskState.MEETING)
             case "ready":
                 self._ready(event.task, now)
-            case "progress" if event.task == self._leader:
+            case "progress" if event.task == self._leader and event.details["step"] > self.progress.get("step", -1):
                 self.progress, self._progress_at = event.details, now
                 self.first_step_at = self.first_step_at or now
             case "result":
@@ -123,7 +123,9 @@ class Supervisor:
             return False  # noise after the end: whoever still ran has nothing left to do
         if self.state is RunState.STOPPING:
             return event.error is not None and self.stopped_by is None
-        return event.code != 0  # a task leaves with 0 only when all have agreed on the end
+        # A member leaves with 0 when all have agreed on the end, which the leader told before.
+        too_early = self._leader in self.tasks and self.result is None and self._roles[event.task] != "evaluate"
+        return event.code != 0 or too_early
 
     def _failed(self, cause: Cause, now: float) -> None:
         self._set(cause.task, TaskState.FAILED, cause.error)
@@ -214,10 +216,11 @@ def _how(event: Exited) -> str:
 def _cause(event: Exited) -> Cause:
     error = event.error
     if error is None:
-        return Cause(event.task, _how(event), event.time_ns)
+        ended = "ended with exit code 0 before the run was over; does the job call exit()?"
+        return Cause(event.task, _how(event) or ended, event.time_ns)
     return Cause(
         event.task,
-        f"{error['type']}: {error['message']}",
+        error["message"] if error.get("is_sentence") else f"{error['type']}: {error['message']}",
         event.time_ns,
         exit_code=int(error["exit_code"]),
         record=error,

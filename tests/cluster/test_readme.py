@@ -97,9 +97,7 @@ def test_the_problems_that_the_readme_shows_are_the_ones_a_user_gets(tmp_path: P
     from launcher.cluster.config import load
     from launcher.errors import SpecError
 
-    content = "\n".join(
-        ["job: hello", "", "cluster:", "", "  worker:", "", "    taks: 2", "run:", "  start_timeout: 60"]
-    )
+    content = "job: hello\n\ncluster:\n\n  worker:\n\n    taks: 2\nrun:\n  start_timeout: 60"
     (tmp_path / "cluster.yaml").write_text(content)
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "cluster.yaml")

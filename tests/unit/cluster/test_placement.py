@@ -257,8 +257,11 @@ def test_the_job_s_own_environment_comes_last_and_noise_is_not_filtered() -> Non
 def test_asynchronous_servers_have_a_thread_for_each_worker_and_one_more() -> None:
     found = plan(mode="async", worker=3, ps=1)
     assert {found.environment(there)["TF_NUM_INTEROP_THREADS"] for there in found.tasks} == {"4"}
-    assert plan(worker=3).tasks[0].environment is not None
-    assert plan(worker=3).environment(plan(worker=3).tasks[0])["TF_NUM_INTEROP_THREADS"] == "2"
+
+
+def test_synchronous_tasks_have_as_many_threads_as_cores() -> None:
+    found = plan(worker={"tasks": 2, "cpus": 1})
+    assert {found.environment(there)["TF_NUM_INTEROP_THREADS"] for there in found.tasks} == {"1"}
 
 
 def test_a_plan_is_plain_json_and_the_same_for_the_same_input() -> None:

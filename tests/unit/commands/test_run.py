@@ -118,8 +118,8 @@ def test_the_run_has_its_file_and_its_plan_before_anything_starts(launch: type[F
 def test_the_headline_says_what_starts_here() -> None:
     first, *_ = call().output.splitlines()
     assert first == "demo: hello, sync, 2 tasks, MultiWorkerMirroredStrategy"
-    first, *_ = call("--set", "mode=async", "--task", "ps:0").output.splitlines()
-    assert first == "demo: hello, async, 1 task, ParameterServerStrategy"
+    first, *_ = call(*HOSTS, "--task", "worker:1").output.splitlines()
+    assert first == "demo: hello, sync, 1 task, MultiWorkerMirroredStrategy"
 
 
 def test_tasks_without_addresses_run_in_a_private_network_and_those_with_addresses_in_the_hosts(
@@ -134,8 +134,12 @@ def test_tasks_without_addresses_run_in_a_private_network_and_those_with_address
 
 
 def test_one_task_is_run_alone(launch: type[FakeLaunch]) -> None:
-    call("--task", "worker:1")
+    call(*HOSTS, "--task", "worker:1")
     assert launch.tasks == ("worker:1",)
+
+
+def test_a_part_of_a_cluster_without_addresses_is_refused_since_it_could_never_meet_the_rest() -> None:
+    assert refused("--task", "worker:1").startswith("a part of a cluster needs addresses in the cluster file")
 
 
 def test_a_machine_runs_its_own_tasks(launch: type[FakeLaunch]) -> None:
@@ -241,7 +245,7 @@ def test_a_stopped_run_says_how_to_go_on(launch: type[FakeLaunch], code: int) ->
     launch.outcome = ended("stopped", code, steps=340, wall_s=75.0)
     result = call()
     assert result.exit_code == code
-    again = f"launcher run --resume {launch.files.name}"
+    again = f"launcher run --resume runs/{launch.files.name}"
     assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15; to go on: {again}"
 
 
