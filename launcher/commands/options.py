@@ -63,7 +63,7 @@ def _reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
     written = any(job.addresses for _, job in plan.spec.cluster.items())
     if plan.rendezvous and len(here) < len(plan.tasks) and not written:
         raise UsageError(
-            "a part of a cluster needs addresses in the cluster file, since each launcher would choose ports of its own; "
+            "a part of a cluster needs addresses in the cluster file, since each launcher would choose its own ports; "
             "write them like worker: [node-a:2222, node-b:2222]"
         )
     return here
