@@ -27,7 +27,8 @@ def run(command: str, directory: Path) -> str:
     """Run a command as a user who has .venv/bin on PATH; return what it printed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # Under `make test` a user's make would take itself for a part of it, and say so.
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    outer = ("MAKE", "MFLAGS", "MODE", "FILE", "ARGS")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     done = subprocess.run(
         command,
         shell=True,
