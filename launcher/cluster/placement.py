@@ -139,7 +139,7 @@ def _task_plan(member: Member, addresses: dict[Task, str], share: Share, fixed: 
 
 
 def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dict[Task, Share]) -> tuple[str, str, str]:
-    """Return strategy, communication and why, as design.md's table has it."""
+    """Return strategy, communication and why, as README.md's table of modes has it."""
     if not training:
         workers, ps = (sum(plan.task.job == job for plan in tasks) for job in ("worker", "ps"))
         reason = f"{_count(workers, 'worker')} updating variables on {ps} ps without waiting for each other"

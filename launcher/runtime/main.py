@@ -26,12 +26,12 @@ _STOPPED = 128 + signal.SIGTERM
 # A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
 _TRACED = "in user code:"
 _TRACED_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in ', re.MULTILINE)
-# What TensorFlow raises in a task when another one has gone (tf-facts: UnavailableError after 3 to 10 s).
+# What TensorFlow raises in a task when another one has gone: UnavailableError, 3 to 10 s later.
 _CONSEQUENCES = {"UnavailableError", "AbortedError", "CancelledError", "LeaderLost"}
 
 
 def main() -> NoReturn:
-    """Run the task that LAUNCHER_TASK describes; the exit code is that of design.md's table."""
+    """Run the task that LAUNCHER_TASK describes; the exit code is one of README.md's table."""
     context = TaskContext.from_environment()
     deadline = time.monotonic() + context.start_timeout  # importing TensorFlow is part of the start
     try:
