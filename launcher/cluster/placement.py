@@ -118,7 +118,7 @@ def _fixed_environment(spec: ClusterSpec, cluster: dict[str, tuple[str, ...]], r
 
 def _task_plan(member: Member, addresses: dict[Task, str], share: Share, fixed: dict[str, str]) -> TaskPlan:
     environment = dict(fixed)
-    # As many as cores, TensorFlow's own choice: a second thread on one core cost a third of the synchronous steps.
+    # As many as cores, TensorFlow's own choice: a second thread on one core cost two fifths of the steps.
     if member.role in ("train", "evaluate"):
         environment["TF_NUM_INTEROP_THREADS"] = str(share.threads)
     environment["TF_NUM_INTRAOP_THREADS"] = environment["OMP_NUM_THREADS"] = str(share.threads)
