@@ -159,8 +159,13 @@ class Launch:
 
     def _hear(self, task: Task, lines: Iterable[str]) -> None:
         for line in lines:
-            details = json.loads(line)
-            self._events.append(Told(task, details.pop("event"), details))
+            try:
+                details = json.loads(line)
+                event = Told(task, details.pop("event"), details)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                self._print(task, [line])  # the job wrote into the wrong descriptor
+            else:
+                self._events.append(event)
 
     def _signalled(self, number: int) -> None:
         self._events.append(Signalled(number))

@@ -93,6 +93,13 @@ def test_invalid_utf8_is_shown_with_replacements_and_kept_as_it_was(make_launch:
     assert files.log(1, "worker-0").read_bytes() == b"a\xffb\n"
 
 
+@pytest.mark.parametrize("text", ["oops", "3", '{"x": 1}', "[]"])
+def test_what_a_job_writes_into_the_report_pipe_is_shown_and_harmless(make_launch: MakeLaunch, text: str) -> None:
+    launch, _, screen = make_launch(f"stray={text}", *DONE)
+    assert launch.run().exit_code == 0
+    assert screen.lines == [("worker:0", text)]
+
+
 def test_a_last_line_without_its_end_is_shown(make_launch: MakeLaunch) -> None:
     launch, _, screen = make_launch("bytes=656e64", *DONE)
     launch.run()

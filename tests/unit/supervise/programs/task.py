@@ -22,6 +22,8 @@ def act(word: str) -> None:  # noqa: C901, PLR0912  # a table of words, one case
     match action:
         case "say":
             print(value, flush=True)
+        case "stray":  # into the pipe of the reports
+            os.write(REPORT_FD, f"{value}\n".encode())
         case "ready":
             tell("ready")
         case "result":
