@@ -1,9 +1,7 @@
-"""Checkpoints: written by one task, complete or absent, the newest few kept."""
+"""Checkpoints: written by one task, the newest few kept, and read by all that train."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import tempfile
 import time
@@ -12,10 +10,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from launcher.cluster.context import CheckpointPolicy, TaskContext
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
+from launcher.runtime.checkpoint_files import CheckpointFiles
 
 _VARIABLES = "variables"
-_STATE = "state.json"
 
 
 class Checkpoints:
@@ -26,7 +24,7 @@ class Checkpoints:
     """
 
     def __init__(self, context: TaskContext, job: tf.Module) -> None:
-        self._directory = RunFiles(Path(context.run_directory)).checkpoints
+        self.files = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints)
         self._policy: CheckpointPolicy = context.checkpoint
         self._writes = context.is_leader
         # Under ParameterServerStrategy each ps would write its own variables, on its own machine.
@@ -48,37 +46,27 @@ class Checkpoints:
         return None if every is None else (step // every + 1) * every
 
     def save(self, step: int) -> None:
-        """Write the checkpoint of this step, unless it is there, beside its place; rename it; drop the oldest."""
+        """Write the checkpoint of this step, unless it is there, and drop the oldest."""
         if step == self._saved_step:
             return
-        self._directory.mkdir(exist_ok=True)
-        place = self._directory if self._writes else None
-        beside = Path(tempfile.mkdtemp(dir=place, prefix=f".step-{step}."))
-        self._checkpoint.write(str(beside / _VARIABLES), self._options)
         if self._writes:
-            write_json(beside / _STATE, {"step": step})
-            os.chmod(beside, 0o755)
-            os.rename(beside, self._directory / f"step-{step:010d}")
-            for old in self.steps()[: -self._policy.keep]:
-                shutil.rmtree(self._directory / f"step-{old:010d}")
+            with self.files.writing(step) as beside:
+                self._write(beside)
+            self.files.keep(self._policy.keep)
         else:
+            beside = Path(tempfile.mkdtemp(prefix=f"step-{step}."))
+            self._write(beside)
             shutil.rmtree(beside)
         self._saved_at, self._saved_step = time.monotonic(), step
 
-    def steps(self) -> list[int]:
-        """Return the steps of the complete checkpoints, oldest first."""
-        found = self._directory.glob(f"step-*/{_STATE}")
-        return sorted(int(json.loads(path.read_text(encoding="utf-8"))["step"]) for path in found)
+    def _write(self, directory: Path) -> None:
+        self._checkpoint.write(str(directory / _VARIABLES), self._options)
 
-    def restore(self) -> int:
-        """Read the newest checkpoint into the job and return its step; 0 where there is none."""
-        for unfinished in self._directory.glob(".step-*") if self._writes else ():
-            shutil.rmtree(unfinished)
-        steps = self.steps()
-        if not steps:
-            return 0
-        step = steps[-1]
-        prefix = self._directory / f"step-{step:010d}" / _VARIABLES
-        self._checkpoint.read(str(prefix), self._options).assert_existing_objects_matched()
+    def restore(self, step: int) -> None:
+        """Read the checkpoint of that step into the job; 0 is the job as it was built."""
+        if self._writes:
+            self.files.remove_unfinished()
+        if step:
+            prefix = self.files.at(step).directory / _VARIABLES
+            self._checkpoint.read(str(prefix), self._options).assert_existing_objects_matched()
         self._saved_step = step
-        return step

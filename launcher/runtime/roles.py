@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
 from launcher.cluster.context import TaskContext
+from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint import Checkpoints
+from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job, load_job
 from launcher.runtime.metrics import Reporter, plain
 from launcher.runtime.rendezvous import Meeting, meet
@@ -43,18 +46,22 @@ def play(context: TaskContext, deadline: float) -> bool:
 
 def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_class: type[Trainer]) -> bool:
     job = load_job(context)
-    meeting = _meet(context, reporter, deadline)
-    strategy = build_strategy(context)
-    reporter.tell("ready", devices=[device.name for device in tf.config.list_logical_devices()])
-    trainer = trainer_class(job, strategy, context, reporter)
-    figures = trainer.train()
-    if figures is None:
-        return False
-    if context.is_leader:
-        job.report(RunFiles(Path(context.run_directory)), reporter.history)
-        reporter.tell("result", metrics=figures, **_summary(trainer))
-    meeting.part()
-    return True
+    with _meet(context, reporter, deadline) as meeting:
+        strategy = build_strategy(context)
+        meeting.watch(partial(_leave, context))
+        reporter.tell("ready", devices=[device.name for device in tf.config.list_logical_devices()])
+        trainer = trainer_class(job, strategy, context, reporter, meeting.step)
+        figures = trainer.train()
+        if figures is not None and context.is_leader:
+            job.report(RunFiles(Path(context.run_directory)), reporter.history)
+            reporter.tell("result", metrics=figures, **_summary(trainer))
+        meeting.part(stopped=figures is None)
+    return figures is not None
+
+
+def _leave(context: TaskContext, error: LauncherError) -> NoReturn:
+    """End this task, which may be in the middle of a step that will never end."""
+    leave(record(context, error))
 
 
 def _summary(trainer: Trainer) -> Mapping[str, Any]:
@@ -62,12 +69,11 @@ def _summary(trainer: Trainer) -> Mapping[str, Any]:
 
 
 def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
-    meeting = _meet(context, reporter, deadline)
-    server = start_server(context)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    reporter.tell("ready", target=server.target)
-    meeting.wait_for_end()
-    return True
+    with _meet(context, reporter, deadline) as meeting:
+        server = start_server(context)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        reporter.tell("ready", target=server.target)
+        return meeting.wait_for_end()
 
 
 def _meet(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
@@ -88,10 +94,12 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     checkpoints, stop, scored = Checkpoints(context, job), Stop(), 0
     reporter.tell("ready")
     while scored < job.steps and not stop.asked:
-        if checkpoints.steps()[-1:] in ([], [scored]):
+        newest = checkpoints.files.newest()
+        if newest is None or newest.step == scored:
             time.sleep(_LOOK_EVERY)
             continue
-        scored = checkpoints.restore()
+        checkpoints.restore(newest.step)
+        scored = newest.step
         _score(job, reporter, scored)
     return scored >= job.steps
 

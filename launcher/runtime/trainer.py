@@ -37,14 +37,18 @@ class Stop:
 class Trainer:
     """What synchronous and asynchronous training share: the calendar of reports and checkpoints, and the figures."""
 
-    def __init__(self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter) -> None:
+    def __init__(
+        self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter, step: int
+    ) -> None:
+        """``step`` is that of the checkpoint to resume from; 0: begin anew."""
         self.job, self.strategy, self.reporter = job, strategy, reporter
         self._speaks = context.is_leader
         with strategy.scope():
             job.build()
         self.checkpoints = Checkpoints(context, job)
-        self.step = self.checkpoints.restore()
-        self.reporter.resume_at(self.step)
+        self.checkpoints.restore(step)
+        self.step = step
+        self.reporter.resume_at(step)
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
         self._stop = Stop()
         self._first_call: tuple[float, int] | None = None  # when the first call was over, and its step
@@ -102,8 +106,10 @@ class Trainer:
 class SyncTrainer(Trainer):
     """Every training task runs the same steps together; each replica has its share of the global batch."""
 
-    def __init__(self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter) -> None:
-        super().__init__(job, strategy, context, reporter)
+    def __init__(
+        self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter, step: int
+    ) -> None:
+        super().__init__(job, strategy, context, reporter, step)
         self._iterator: Any = None
         self._call = tf.function(self._steps)
 
@@ -144,9 +150,11 @@ class SyncTrainer(Trainer):
 class AsyncTrainer(Trainer):
     """The coordinator schedules calls; every worker draws its own batches and updates the ps without waiting."""
 
-    def __init__(self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter) -> None:
+    def __init__(
+        self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter, step: int
+    ) -> None:
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
-        super().__init__(job, strategy, context, reporter)
+        super().__init__(job, strategy, context, reporter, step)
         self._workers = len(context.cluster["worker"])
         self._told = self.step
         with strategy.scope():

@@ -1,0 +1,124 @@
+"""The files of a run's checkpoints: complete or absent for whoever looks, and the same on every machine.
+
+Only the leader writes checkpoints, and launchers on several machines may share no disk: a member that does not hold
+the checkpoint that all resume from gets the leader's files at the rendezvous.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from launcher.errors import LauncherError
+from launcher.rundir import write_json
+
+_STATE = "state.json"
+_CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One complete checkpoint. ``identity`` tells it from another run's checkpoint of the same step."""
+
+    step: int
+    identity: str
+    directory: Path
+
+    def offer(self) -> dict[str, Any]:
+        """Return what a member is told of it: step, identity, and each file with its size in bytes."""
+        files = {path.name: path.stat().st_size for path in sorted(self.directory.iterdir())}
+        return {"step": self.step, "id": self.identity, "files": files}
+
+    def send(self, connection: socket.socket) -> None:
+        """Send the content of each file, in the order of the offer."""
+        for name in self.offer()["files"]:
+            with (self.directory / name).open("rb") as file:
+                connection.sendfile(file)
+
+
+class CheckpointFiles:
+    """The checkpoints that lie in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def saved(self) -> list[Saved]:
+        """Return the complete checkpoints, oldest first."""
+        found = map(_read, self._directory.glob(f"step-*/{_STATE}"))
+        return sorted((saved for saved in found if saved), key=lambda saved: saved.step)
+
+    def newest(self) -> Saved | None:
+        """Return the checkpoint of the highest step, or None where there is none."""
+        return next(reversed(self.saved()), None)
+
+    def at(self, step: int) -> Saved:
+        """Return the checkpoint of that step; LauncherError where it is not there."""
+        for saved in self.saved():
+            if saved.step == step:
+                return saved
+        raise LauncherError(f"{self._directory} holds no checkpoint of step {step}, where the run continues")
+
+    @contextmanager
+    def writing(self, step: int, identity: str = "") -> Iterator[Path]:
+        """Give a directory to write a checkpoint's files to; afterwards it is complete, or gone after an error."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".step-{step}."))
+        try:
+            yield beside
+            write_json(beside / _STATE, {"step": step, "id": identity or secrets.token_hex(8)})
+            os.chmod(beside, 0o755)
+            self._put(beside, step)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _put(self, beside: Path, step: int) -> None:
+        place = self._directory / f"step-{step:010d}"
+        if place.exists():  # another run's, or what another task of this machine has just put there
+            shutil.rmtree(place)
+        os.rename(beside, place)
+
+    def keep(self, count: int) -> None:
+        """Remove all but the newest ``count``."""
+        for old in self.saved()[:-count]:
+            shutil.rmtree(old.directory)
+
+    def remove_unfinished(self) -> None:
+        """Remove what a task that was killed left half written."""
+        for unfinished in self._directory.glob(".step-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def receive(self, offer: Mapping[str, Any], reader: BinaryIO) -> None:
+        """Write the files that ``Saved.send`` sends; EOFError where they break off, OSError where they cannot lie."""
+        with self.writing(int(offer["step"]), str(offer["id"])) as beside:
+            for name, size in offer["files"].items():
+                with (beside / Path(name).name).open("wb") as file:
+                    _copy(reader, file, int(size))
+
+
+def _read(state: Path) -> Saved | None:
+    try:
+        content = json.loads(state.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None  # the leader has just dropped it for newer ones
+    return Saved(int(content["step"]), str(content.get("id", "")), state.parent)
+
+
+def _copy(reader: BinaryIO, file: BinaryIO, size: int) -> None:
+    while size:
+        try:
+            chunk = reader.read(min(size, _CHUNK))
+        except OSError:
+            chunk = b""
+        if not chunk:
+            raise EOFError
+        file.write(chunk)
+        size -= len(chunk)

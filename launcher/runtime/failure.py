@@ -1,0 +1,118 @@
+"""What a task leaves behind when it fails: error.json, its log, and an exit code."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import sys
+import sysconfig
+import textwrap
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from launcher.cluster.context import TaskContext
+from launcher.errors import LauncherError
+from launcher.rundir import RunFiles, write_json
+
+# A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
+_TRACED = "in user code:"
+_TRACED_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in ', re.MULTILINE)
+# What TensorFlow raises in a task when another one has gone, 3 to 10 s later.
+_OF_PEERS = {"UnavailableError", "AbortedError", "CancelledError"}
+
+
+class PeerGone(LauncherError):
+    """Another task went away; starting again, and meeting it again, may help."""
+
+
+class PeerFailed(LauncherError):
+    """Another task failed of something that starting again does not mend."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def is_consequence(error: BaseException) -> bool:
+    """Whether another task's end caused the error, as far as the error itself tells."""
+    return isinstance(error, PeerGone | PeerFailed) or type(error).__name__ in _OF_PEERS
+
+
+def is_mendable(error: BaseException) -> bool:
+    """Whether starting again may help."""
+    return is_consequence(error) and not isinstance(error, PeerFailed)
+
+
+def sentence(error: BaseException) -> str:
+    """Return the error as one task tells it to another."""
+    return str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {_message(error)}"
+
+
+def record(context: TaskContext, error: BaseException) -> int:
+    """Write error.json and the traceback into the log; return the exit code."""
+    code = error.exit_code if isinstance(error, LauncherError) else 1
+    trace = "".join(traceback.format_exception(error))
+    content = {
+        "task": str(context.task),
+        "type": type(error).__name__,
+        "message": _message(error),
+        "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
+        "traceback": trace,
+        "is_sentence": isinstance(error, LauncherError),
+        "consequence": is_consequence(error),
+        "mendable": is_mendable(error),
+        "exit_code": code,
+        "time_ns": time.time_ns(),
+    }
+    files = RunFiles(Path(context.run_directory))
+    write_json(files.error(context.attempt, context.task.slug), content)
+    # Straight to the log: the launcher shows the first cause once, at the end, and not every task's traceback.
+    with files.log(context.attempt, context.task.slug).open("a", encoding="utf-8") as log:
+        log.write(trace)
+    return code
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, from whatever thread."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: TensorFlow's threads and remote contexts can hang at interpreter exit, and all that matters is done.
+    os._exit(code)
+
+
+def _message(error: BaseException) -> str:
+    """Return what the error says; that of a traced step without its frames, which _user_code shows."""
+    frames, _, said = str(error).rpartition("\n\n")
+    if not frames.startswith(_TRACED):
+        return str(error)
+    return textwrap.dedent(said).strip().removeprefix(f"{type(error).__name__}: ")
+
+
+def _user_code(error: BaseException, directory: Path) -> list[str]:
+    """Return "file:line: code" for each frame of the traceback that is neither a library's nor the launcher's."""
+    lines = []
+    for name, number in _frames(error):
+        path = Path(name)
+        if path.is_absolute() and not _is_library(path) and not path.name.startswith("__autograph_generated_file"):
+            shown = path.relative_to(directory) if path.is_relative_to(directory) else path
+            lines.append(f"{shown}:{number}: {linecache.getline(name, number).strip()}")
+    return lines
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield frame.filename, frame.lineno or 0
+    if str(error).startswith(_TRACED):
+        for name, number in _TRACED_FRAME.findall(str(error)):
+            yield name, int(number)
+
+
+def _is_library(path: Path) -> bool:
+    # Not sys.base_prefix: that is /usr as often as not, and a job may lie in /usr/src/app.
+    libraries = {"site-packages", "dist-packages"} & set(path.parts)
+    ours, pythons = Path(__file__).parents[1], sysconfig.get_path("stdlib")
+    return bool(libraries) or path.is_relative_to(ours) or path.is_relative_to(pythons)

@@ -1,0 +1,129 @@
+"""What tasks say to each other at the rendezvous: JSON objects, one a line.
+
+A member says            task, token, holds     who it is, and which checkpoints it has
+                         prepared               it has all it needs for the start
+                         alive                  every few seconds, once all have met
+                         finished               it has trained its last step
+                         failed, exit_code      why it ends, and that starting again would not help
+The leader says          refused                why this is the wrong place
+                         waiting                who is missing, every second
+                         prepare                the checkpoint that all resume from; its files follow, where wanted
+                         go                     all have met
+                         alive                  every few seconds
+                         end, stopped           all may leave; whether the run was stopped before its last step
+                         failed, exit_code      as above, of whichever task
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, BinaryIO
+
+from launcher.cluster.context import TaskContext
+from launcher.errors import FormationError, LauncherError
+
+HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours
+HELLO_TIMEOUT = 5.0  # seconds that a connection may stay silent
+ALIVE_EVERY = 5.0  # seconds between two signs of life
+SAY_EVERY = 5.0  # seconds between two lines about who is missing
+SILENCE = 60.0  # seconds without a sign of life after which a task takes another for lost
+
+NONSENSE = (ValueError, RecursionError)  # what json.loads raises for what is none of ours
+
+Tell = Callable[[Collection[str]], None]
+
+
+def send(connection: socket.socket, **message: Any) -> None:
+    """Send one message; OSError where the other side has gone."""
+    connection.sendall((json.dumps(message) + "\n").encode())
+
+
+def messages(lines: BinaryIO) -> Iterator[dict[str, Any]]:
+    """Yield the messages that arrive until the other side closes; a last line that broke off says nothing."""
+    while (line := lines.readline()).endswith(b"\n"):
+        message = json.loads(line)
+        if isinstance(message, dict):
+            yield message
+
+
+def listen(rendezvous: str, converse: Callable[[socketserver.StreamRequestHandler], None]) -> socketserver.TCPServer:
+    """Listen at the rendezvous and hold each conversation in a thread of its own; LauncherError where it cannot."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        timeout = HELLO_TIMEOUT
+
+        def handle(self) -> None:
+            with contextlib.suppress(OSError, *NONSENSE):
+                converse(self)
+
+    family, address = _listening_place(rendezvous)
+
+    class Server(socketserver.ThreadingTCPServer):
+        address_family = family
+        request_queue_size = socket.SOMAXCONN  # all members come at once
+        allow_reuse_address = True
+        # The launcher holds the port for us until we are here (see supervise/network.py).
+        allow_reuse_port = True
+        daemon_threads = True
+
+    try:
+        server = Server(address, Handler)
+    except OSError as error:
+        raise LauncherError(f"cannot listen at the rendezvous {rendezvous}: {error.strerror}") from None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _listening_place(rendezvous: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Return where a leader listens: like TensorFlow's server on every interface, but for a loopback address."""
+    # Not at the address itself: it is where others find us, which may not be ours to bind (NAT).
+    host, _, port = rendezvous.rpartition(":")
+    if host.startswith("["):
+        return socket.AF_INET6, ("::1" if host == "[::1]" else "::", int(port))
+    if host == "localhost":
+        return socket.AF_INET, ("127.0.0.1", int(port))
+    return socket.AF_INET, (host if host.startswith("127.") else "0.0.0.0", int(port))  # noqa: S104
+
+
+def not_formed(missing: Collection[str]) -> FormationError:
+    """Return the error that names who never came."""
+    return FormationError(f"the cluster did not form in time (run.start_timeout); missing: {', '.join(missing)}")
+
+
+def find_hosts(context: TaskContext, deadline: float, waiting: Tell) -> None:
+    """Wait until every task's host has an address here; FormationError names those that have none at the deadline.
+
+    TensorFlow would wait for such a task in silence.
+    """
+    say_at = time.monotonic() + SAY_EVERY
+    while unknown := [
+        f"{job}:{i} (no address is known here for {_host(address)})"
+        for job, addresses in context.cluster.items()
+        for i, address in enumerate(addresses)
+        if not _is_known(_host(address))
+    ]:
+        now = time.monotonic()
+        if now >= deadline:
+            raise not_formed(unknown)
+        if now >= say_at:
+            waiting(unknown)
+            say_at = now + SAY_EVERY
+        time.sleep(min(0.5, deadline - now))
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _is_known(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
