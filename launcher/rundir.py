@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -118,9 +119,10 @@ class RunFiles:
         self.log(attempt, "").parent.mkdir(parents=True, exist_ok=True)
         self.error(attempt, "").parent.mkdir(parents=True, exist_ok=True)
 
-    def next_attempt(self) -> int:
-        """Return the number of the first attempt that has no logs yet."""
-        return next(number for number in count(1) if not self.log(number, "").parent.exists())
+    def next_attempt(self, slugs: Iterable[str]) -> int:
+        """Return the number of the first attempt in which none of these tasks has a log yet."""
+        slugs = list(slugs)
+        return next(number for number in count(1) if not any(self.log(number, slug).exists() for slug in slugs))
 
     def read_result(self) -> dict[str, Any] | None:
         """Return result.json, or None where the run has not ended."""
@@ -137,9 +139,18 @@ class RunFiles:
             directory = _make_new(output, f"{name}-{stamp}")
             _point_latest(output, directory)
         except OSError as error:
-            raise UsageError(
-                f"cannot write to the output directory {output}: {error.strerror}; set run.output"
-            ) from None
+            raise _cannot_write(output, error) from None
+        return cls(directory)
+
+    @classmethod
+    def join(cls, output: Path, name: str) -> RunFiles:
+        """Take ``<output>/<name>``, made where it is not there yet: launchers that share it come at the same moment."""
+        directory = output / name
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            _point_latest(output, directory)
+        except OSError as error:
+            raise _cannot_write(output, error) from None
         return cls(directory)
 
     @classmethod
@@ -172,7 +183,11 @@ def _make_new(output: Path, name: str) -> Path:
     raise AssertionError("count() does not end")
 
 
+def _cannot_write(output: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write to the output directory {output}: {error.strerror}; set run.output")
+
+
 def _point_latest(output: Path, directory: Path) -> None:
-    beside = output / f".{directory.name}.{LATEST}"
+    beside = output / f".{directory.name}.{secrets.token_hex(4)}.{LATEST}"
     beside.symlink_to(directory.name)
     os.replace(beside, output / LATEST)

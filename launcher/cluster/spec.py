@@ -82,7 +82,8 @@ def _check_gpus(value: object) -> object:
     return value
 
 
-def _check_name(value: str) -> str:
+def check_name(value: str) -> str:
+    """Return the name; ValueError where it cannot be that of a run's directory."""
     if not _NAME.fullmatch(value):
         raise ValueError(
             f"{value[:80]!r} cannot name a run's directory; use letters, digits, '.', '_' and '-', "
@@ -223,7 +224,7 @@ class Cluster(_Model):
 class ClusterSpec(_Model):
     """What was asked: the checked content of a cluster file."""
 
-    name: Annotated[str, AfterValidator(_check_name)] = "cluster"
+    name: Annotated[str, AfterValidator(check_name)] = "cluster"
     mode: Mode = "sync"
     job: Annotated[
         str,

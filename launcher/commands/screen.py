@@ -27,9 +27,11 @@ class _Console(Console):
 class TerminalScreen:
     """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
 
-    def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None) -> None:
+    def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
+        """Without ``prefixed`` a line stands as it was printed: whoever reads knows which task it is."""
         self._stream = stream or sys.stdout
         names = [str(task) for task in tasks]
+        self._prefixed = prefixed
         self._width = max(map(len, names), default=0)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
         self._console = _Console(file=self._stream, highlight=False, soft_wrap=True)
@@ -54,11 +56,11 @@ class TerminalScreen:
     def line(self, task: Task, text: str) -> None:
         """Show a line that a task printed."""
         name = str(task)
+        prefix = f"{name:<{self._width}} │ " if self._prefixed else ""
         if self._live:
-            prefix = f"{name:<{self._width}} │ ", self._colours[name]
-            self._console.print(Text.assemble(prefix, Text.from_ansi(text)))
+            self._console.print(Text.assemble((prefix, self._colours[name]), Text.from_ansi(text)))
         else:
-            self._write(f"{name:<{self._width}} │ {text}")
+            self._write(f"{prefix}{text}")
 
     def note(self, text: str) -> None:
         """Show a line of the launcher's own."""

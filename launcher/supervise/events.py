@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 from launcher.cluster.context import Task
 
@@ -28,12 +29,13 @@ class TaskState(Enum):
 
 
 class RunState(Enum):
-    """Where the run is. A restart will be STOPPING, then FORMING again, with the next attempt."""
+    """Where the run is. A restart is STOPPING, RESTARTING, then FORMING again, with the next attempt."""
 
     FORMING = "forming"  # until every task is ready
     TRAINING = "training"
     LEAVING = "leaving"  # the leader is done; the others leave by themselves
     STOPPING = "stopping"  # tasks are asked to end, then killed
+    RESTARTING = "restarting"  # none runs (but an evaluator), and the next attempt starts after a pause
     OVER = "over"
 
 
@@ -58,6 +60,13 @@ class Exited:
     error: Mapping[str, Any] | None = None
     time_ns: int = 0
 
+    @property
+    def how(self) -> str:
+        """How it ended, as a person says it; empty for exit code 0."""
+        if self.code < 0:
+            return f"killed by {signal.Signals(-self.code).name}"
+        return f"exit code {self.code}" if self.code else ""
+
 
 @dataclass(frozen=True)
 class Signalled:
@@ -76,9 +85,10 @@ Event = Told | Exited | Signalled | Tick
 
 @dataclass(frozen=True)
 class Start:
-    """Start this task's process."""
+    """Start this task's process, for the so manieth time."""
 
     task: Task
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,14 @@ class Record:
     cause: str = ""
 
 
-Action = Start | Kill | Record
+@dataclass(frozen=True)
+class Say:
+    """Show this line to whoever watches."""
+
+    text: str
+
+
+Action = Start | Kill | Record | Say
 
 
 @dataclass(frozen=True)
@@ -111,3 +128,27 @@ class Cause:
     exit_code: int = 1
     record: Mapping[str, Any] | None = None  # the task's error.json
     consequence: bool = False  # of another task's end, as far as the error itself tells
+    mendable: bool = False  # starting again may help
+
+    @classmethod
+    def of(cls, event: Exited) -> Self:
+        """Return what a task's end is the cause of."""
+        error = event.error
+        if error is None:
+            ended = "ended with exit code 0 before the run was over; does the job call exit()?"
+            return cls(event.task, event.how or ended, event.time_ns, mendable=event.code < 0)
+        consequence = bool(error["consequence"])
+        return cls(
+            event.task,
+            error["message"] if error.get("is_sentence") else f"{error['type']}: {error['message']}",
+            event.time_ns,
+            exit_code=int(error["exit_code"]),
+            record=error,
+            consequence=consequence,
+            mendable=bool(error.get("mendable", consequence)),
+        )
+
+    @classmethod
+    def stalled(cls, leader: Task, timeout: float) -> Self:
+        """Return the cause where no step was reported for that many seconds."""
+        return cls(leader, f"no step for {timeout:g} s (run.stall_timeout)", mendable=True)

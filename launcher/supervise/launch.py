@@ -9,11 +9,10 @@ import json
 import secrets
 import selectors
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
@@ -22,16 +21,30 @@ from launcher.cluster.context import Task
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_json
-from launcher.supervise.events import Action, Cause, Event, Exited, Kill, Record, RunState, Signalled, Start, Tick, Told
+from launcher.supervise.events import (
+    Action,
+    Event,
+    Exited,
+    Kill,
+    Record,
+    RunState,
+    Say,
+    Signalled,
+    Start,
+    Tick,
+    Told,
+)
 from launcher.supervise.logs import LinePipe, NoiseFilter
 from launcher.supervise.network import held_ports
 from launcher.supervise.process import TASK_REPORT_FD, Processes
-from launcher.supervise.result import Outcome, RunResult, Status
+from launcher.supervise.ready_file import ReadyFile
+from launcher.supervise.restarts import Restarts
+from launcher.supervise.result import Outcome, conclude
+from launcher.supervise.signals import signals_taken
 from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds between two looks at the clock when nothing happens
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 Reader = Callable[[Task, Iterable[str]], None]
@@ -76,15 +89,18 @@ class Launch:
         self._plan, self._files, self._screen, self._network = plan, files, screen, network
         self._began, self._command = began, command
         self._tasks = {task.task: task for task in tasks}
-        self._attempt = files.next_attempt()
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
-        self._supervisor = Supervisor(roles, plan.leader, run.start_timeout, run.stall_timeout)
+        first_attempt = files.next_attempt(task.slug for task in self._tasks)
+        restarts = Restarts(run.restarts)
+        self._supervisor = Supervisor(roles, plan.leader, run.start_timeout, run.stall_timeout, restarts, first_attempt)
         self._pipes: dict[Task, Pipes] = {}
         self._noise = {task: NoiseFilter() for task in self._tasks}
         self._events: list[Event] = []
         self._watched = True
+        self._leads = plan.leader in self._tasks
+        self._ready_file = ReadyFile.of_environment()
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> Outcome:
@@ -96,8 +112,9 @@ class Launch:
             raise LauncherError(f"cannot write to the run directory {self._files.directory}: {why}") from error
 
     def _run(self) -> Outcome:
-        self._files.prepare_attempt(self._attempt)
-        with _signals(self._selector, self._signalled), ExitStack() as stack:
+        if self._leads:
+            self._files.result.unlink(missing_ok=True)  # of the attempt that this one goes on from
+        with signals_taken(self._selector, self._signalled), ExitStack() as stack:
             # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             self._processes = processes = stack.enter_context(Processes(self._network))
@@ -106,8 +123,10 @@ class Launch:
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
-        outcome = self._outcome()
-        write_json(self._files.result, outcome.result.to_dict())
+        outcome = conclude(self._plan, self._files, self._supervisor, self._began, time.monotonic())
+        # One launcher of several writes the result, where they share the directory; the others only how they failed.
+        if self._leads or (outcome.exit_code and not self._files.result.exists()):
+            write_json(self._files.result, outcome.result.to_dict())
         return outcome
 
     def _settle_network(self) -> contextlib.AbstractContextManager[None]:
@@ -153,7 +172,7 @@ class Launch:
             if pipe.read_end in self._selector.get_map():
                 self._selector.unregister(pipe.read_end)
             read(task, pipe.close())
-        path = self._files.error(self._attempt, task.slug)
+        path = self._files.error(self._supervisor.attempts[task], task.slug)
         error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         self._events.append(Exited(task, code, error, error["time_ns"] if error else time_ns))
 
@@ -175,20 +194,23 @@ class Launch:
     def _act(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Start(task):
-                    self._start(self._tasks[task])
+                case Start(task, attempt):
+                    self._start(self._tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
+                case Say(text):
+                    self.say(text)
                 case Record():
                     self._record(action)
 
-    def _start(self, task: TaskPlan) -> None:
-        output = LinePipe(self._files.log(self._attempt, task.task.slug))
+    def _start(self, task: TaskPlan, attempt: int) -> None:
+        self._files.prepare_attempt(attempt)
+        output = LinePipe(self._files.log(attempt, task.task.slug))
         self._pipes[task.task] = pipes = Pipes(output, LinePipe())
         context = dataclasses.replace(
             self._plan.context(task),
             run_directory=str(self._files.directory),
-            attempt=self._attempt,
+            attempt=attempt,
             token=self._token,
             report_fd=TASK_REPORT_FD,
         )
@@ -230,51 +252,16 @@ class Launch:
                     self._signalled(signal.SIGHUP)
 
     def _record(self, record: Record) -> None:
-        line = {"time": time.time(), "attempt": self._attempt, "task": record.task and str(record.task)}
+        if record.task is None and self._ready_file:
+            self._ready_file.show(ready=record.state == RunState.TRAINING.value)
+        attempts = self._supervisor.attempts
+        attempt = attempts[record.task] if record.task else max(attempts.values())
+        line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
         append_json(self._files.events, line | {"state": record.state, "cause": record.cause})
 
-    # The end
-
-    def _outcome(self) -> Outcome:
-        supervisor, told, spec = self._supervisor, self._supervisor.result or {}, self._plan.spec
-        cause, status = supervisor.cause, self._status()
-        first = supervisor.first_step_at
-        result = RunResult(
-            status=status,
-            mode=spec.mode,
-            strategy=self._plan.strategy,
-            world_size=self._plan.world_size,
-            steps=told.get("steps", supervisor.progress.get("step", 0)),
-            metrics=told.get("metrics", {}),
-            attempts=self._attempt,
-            wall_s=round(time.monotonic() - self._began, 3),
-            time_to_first_step_s=None if first is None else round(first - self._began, 3),
-            steps_per_s=told.get("steps_per_s"),
-            cause=None if cause is None or status != "failed" else self._describe(cause),
-        )
-        return Outcome(result, self._exit_code(status), cause if status == "failed" else None)
-
-    def _status(self) -> Status:
-        if self._supervisor.done:
-            return "done"
-        return "failed" if self._supervisor.cause or not self._supervisor.stopped_by else "stopped"
-
-    def _exit_code(self, status: Status) -> int:
-        if status == "stopped":
-            return 130 if self._supervisor.stopped_by == signal.SIGINT else 143
-        cause = self._supervisor.cause
-        return 0 if status == "done" else cause.exit_code if cause else 1
-
-    def _describe(self, cause: Cause) -> Mapping[str, Any]:
-        task = cause.task
-        file = (
-            self._files.error(self._attempt, task.slug) if cause.record else self._files.log(self._attempt, task.slug)
-        )
-        return {"task": str(task), "error": cause.error, "file": str(file.relative_to(self._files.directory))}
-
     def log(self, task: Task) -> Path:
-        """Return where everything that the task printed lies."""
-        return self._files.log(self._attempt, task.slug)
+        """Return where everything that the task printed in its last attempt lies."""
+        return self._files.log(self._supervisor.attempts[task], task.slug)
 
 
 def ports_of(plan: Plan, tasks: Iterable[TaskPlan]) -> list[int]:
@@ -289,27 +276,3 @@ def ports_of(plan: Plan, tasks: Iterable[TaskPlan]) -> list[int]:
 def shared_token(plan: Plan) -> str:
     """Return what tells this cluster file from every other, for launchers that share nothing but the file."""
     return hashlib.sha256(plan.spec.model_dump_json(exclude={"run"}).encode()).hexdigest()
-
-
-@contextmanager
-def _signals(selector: selectors.BaseSelector, take: Callable[[int], None]) -> Iterator[None]:
-    """Turn the signals that stop a launcher into events; the loop acts on them, never a handler."""
-    read_end, write_end = socket.socketpair()
-    with read_end, write_end:
-        read_end.setblocking(False)
-        write_end.setblocking(False)
-
-        def arrived() -> None:
-            for number in read_end.recv(64):
-                take(number)
-
-        selector.register(read_end, selectors.EVENT_READ, arrived)
-        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
-        wakeup = signal.set_wakeup_fd(write_end.fileno())
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            selector.unregister(read_end)

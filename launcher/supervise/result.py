@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from launcher.cluster.plan import Plan
+from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
+from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
 
@@ -16,6 +20,7 @@ class RunResult:
     """How a run ended. Times are in seconds since the launcher began; ``attempts`` counts resumed runs in."""
 
     status: Status
+    exit_code: int
     mode: str
     strategy: str
     world_size: int
@@ -34,8 +39,51 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A RunResult with what only the screen and the exit code need."""
+    """A RunResult with the cause that only the screen needs in full."""
 
     result: RunResult
-    exit_code: int
     cause: Cause | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The launcher's exit code."""
+        return self.result.exit_code
+
+
+def conclude(plan: Plan, files: RunFiles, supervisor: Supervisor, began: float, now: float) -> Outcome:
+    """Return how the run ended; ``began`` is when the launcher began, in the seconds of ``time.monotonic``."""
+    told, status, first = supervisor.result or {}, _status(supervisor), supervisor.first_step_at
+    cause = supervisor.cause if status == "failed" else None
+    result = RunResult(
+        status=status,
+        exit_code=_exit_code(status, supervisor),
+        mode=plan.spec.mode,
+        strategy=plan.strategy,
+        world_size=plan.world_size,
+        steps=told.get("steps", supervisor.progress.get("step", 0)),
+        metrics=told.get("metrics", {}),
+        attempts=max(supervisor.attempts.values()),
+        wall_s=round(now - began, 3),
+        time_to_first_step_s=None if first is None else round(first - began, 3),
+        steps_per_s=told.get("steps_per_s"),
+        cause=None if cause is None else _describe(cause, files, supervisor.attempts[cause.task]),
+    )
+    return Outcome(result, cause)
+
+
+def _status(supervisor: Supervisor) -> Status:
+    if supervisor.done:
+        return "done"
+    return "failed" if supervisor.cause or not supervisor.stopped_by else "stopped"
+
+
+def _exit_code(status: Status, supervisor: Supervisor) -> int:
+    if status == "stopped":
+        return 130 if supervisor.stopped_by == signal.SIGINT else 143
+    cause = supervisor.cause
+    return 0 if status == "done" else cause.exit_code if cause else 1
+
+
+def _describe(cause: Cause, files: RunFiles, attempt: int) -> Mapping[str, Any]:
+    file = (files.error if cause.record else files.log)(attempt, cause.task.slug)
+    return {"task": str(cause.task), "error": cause.error, "file": str(file.relative_to(files.directory))}

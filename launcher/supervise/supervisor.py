@@ -7,7 +7,8 @@ here, so that recorded histories can be replayed.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from launcher.cluster.context import Role, Task
@@ -19,26 +20,46 @@ from launcher.supervise.events import (
     Kill,
     Record,
     RunState,
+    Say,
     Signalled,
     Start,
     TaskState,
     Tick,
     Told,
 )
+from launcher.supervise.restarts import Restarts
 
 STOP_GRACE = 5.0  # seconds between asking a task to end and killing its group
 LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader is done
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score
 CAUSE_GRACE = 2.0  # seconds for the first cause to show itself after one of its consequences
 FORMING_GRACE = 10.0  # seconds on top of start_timeout: the tasks themselves know better who is missing
+AGREED_STOP = (
+    128 + signal.SIGTERM
+)  # a task's exit code where the tasks agreed to stop, because one of them was asked to
 
 
 class Supervisor:
     """The state of one run and what to do next."""
 
-    def __init__(self, roles: Mapping[Task, Role], leader: Task, start_timeout: float, stall_timeout: float) -> None:
+    def __init__(
+        self,
+        roles: Mapping[Task, Role],
+        leader: Task,
+        start_timeout: float,
+        stall_timeout: float,
+        restarts: Restarts | None = None,
+        first_attempt: int = 1,
+    ) -> None:
+        """Without ``restarts`` the first failure is the last; ``first_attempt`` goes on counting a resumed run's."""
         self._roles, self._leader = roles, leader
         self._start_timeout, self._stall_timeout = start_timeout, stall_timeout
+        self._restarts = restarts or Restarts(0)
+        # An evaluator belongs to no gang: it scores checkpoints, whoever writes them.
+        self._gang = [task for task, role in roles.items() if role != "evaluate"]
+        self._lone_restarts: dict[Task, float] = {}  # when tasks that restart alone start again
+        self._trained = False  # in any attempt; where the leader is elsewhere, whether all were ready to
+        self.attempts = dict.fromkeys(roles, first_attempt - 1)
         self.tasks = dict.fromkeys(roles, TaskState.PLANNED)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, where the launcher was asked to stop
@@ -49,6 +70,7 @@ class Supervisor:
         self._causes: list[Cause] = []
         self._ask_at: float | None = None  # when stopping: when to send SIGTERM
         self._deadline: float | None = None  # of the present state
+        self._spares_evaluator = False  # when stopping: the gang will start again
         self._actions: list[Action] = []
 
     @property
@@ -65,10 +87,7 @@ class Supervisor:
 
     def begin(self, now: float) -> Sequence[Action]:
         """Start every task."""
-        for task in self.tasks:
-            self._actions.append(Start(task))
-            self._set(task, TaskState.STARTED)
-        self._deadline = now + self._start_timeout + FORMING_GRACE
+        self._start(self.tasks, now)
         return self._taken()
 
     def handle(self, event: Event, now: float) -> Sequence[Action]:
@@ -83,8 +102,7 @@ class Supervisor:
             case Tick():
                 pass
         self._look_at_clock(now)
-        if self.state is not RunState.OVER and not any(state.alive for state in self.tasks.values()):
-            self._enter(RunState.OVER)
+        self._look_who_lives(now)
         return self._taken()
 
     # What happened
@@ -98,25 +116,34 @@ class Supervisor:
             case "progress" if event.task == self._leader and event.details["step"] > self.progress.get("step", -1):
                 self.progress, self._progress_at = event.details, now
                 self.first_step_at = self.first_step_at or now
+                self._trained = True
             case "result":
                 self.result = event.details
 
     def _ready(self, task: Task, now: float) -> None:
         self._set(task, TaskState.READY)
-        members = (state for task, state in self.tasks.items() if self._roles[task] != "evaluate")
-        if self.state is RunState.FORMING and all(state is TaskState.READY for state in members):
+        if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._gang):
             self._enter(RunState.TRAINING)
             self._progress_at, self._deadline = now, None
+            self._trained = self._trained or self._leader not in self.tasks
 
     def _exited(self, event: Exited, now: float) -> None:
         clean = event.code == 0
-        if self._is_failure(event):
-            self._failed(_cause(event), now)
+        if event.code == AGREED_STOP and event.error is None and self._goes_on:
+            self._set(event.task, TaskState.STOPPED, event.how)
+            self._signalled(signal.SIGTERM, now)
             return
-        self._set(event.task, TaskState.DONE if clean else TaskState.STOPPED, _how(event))
+        if self._is_failure(event):
+            self._failed(Cause.of(event), now)
+            return
+        self._set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
         if event.task == self._leader and clean and self.state is not RunState.STOPPING:
             self._enter(RunState.LEAVING)
             self._deadline = now + LEAVE_GRACE
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.state in (RunState.FORMING, RunState.TRAINING)
 
     def _is_failure(self, event: Exited) -> bool:
         if self.state is RunState.LEAVING:
@@ -129,15 +156,20 @@ class Supervisor:
 
     def _failed(self, cause: Cause, now: float) -> None:
         self._set(cause.task, TaskState.FAILED, cause.error)
+        if self._restarts_alone(cause) and (pause := self._restarts.take()) is not None:
+            self._lone_restarts[cause.task] = now + pause
+            self._announce(cause, self.attempts[cause.task] + 1, pause)
+            return
         self._causes.append(cause)
         if self.state is not RunState.STOPPING:
             self._stop(f"{cause.task}: {cause.error}", now + (CAUSE_GRACE if cause.consequence else 0.0))
 
     def _signalled(self, number: int, now: float) -> None:
         if self.stopped_by is not None:
-            self._kill_all(signal.SIGKILL)
+            self._kill(self.tasks, signal.SIGKILL)
             return
         self.stopped_by = number
+        self._lone_restarts.clear()
         self._stop(signal.Signals(number).name, now)
 
     # What time it is
@@ -147,25 +179,42 @@ class Supervisor:
             case RunState.FORMING if self._passed(now):
                 self._not_formed(now)
             case RunState.TRAINING if self._stalled(now):
-                self._give_up(self._leader, f"no step for {self._stall_timeout:g} s (run.stall_timeout)", 1, now)
+                self._give_up(Cause.stalled(self._leader, self._stall_timeout), now)
             case RunState.LEAVING if self._passed(now) and not self._still_evaluates(now):
                 self._stop("the leader is done", now)
             case RunState.STOPPING:
                 self._escalate(now)
+            case RunState.RESTARTING if self._passed(now):
+                self._start(self._gang, now)
             case _:
                 pass
+        for task in [task for task, at in self._lone_restarts.items() if now >= at]:
+            del self._lone_restarts[task]
+            self._start_one(task, self.attempts[task] + 1)
+
+    def _look_who_lives(self, now: float) -> None:
+        if self.state in (RunState.OVER, RunState.RESTARTING) or self._lone_restarts or self._living(self._gang):
+            return
+        if self.state is RunState.STOPPING and self._restart(now):
+            return
+        if not self._living(self.tasks):
+            self._enter(RunState.OVER)
+        elif self._spares_evaluator:
+            # There will be no next attempt after all.
+            self._ask_at, self._deadline, self._spares_evaluator = now, now + STOP_GRACE, False
 
     def _not_formed(self, now: float) -> None:
-        late = [task for task, state in self.tasks.items() if state.alive and state is not TaskState.READY]
+        late = [task for task in self._living(self.tasks) if self.tasks[task] is not TaskState.READY]
         names = ", ".join(map(str, late))
-        self._give_up(late[0], f"not ready after {self._start_timeout:g} s (run.start_timeout): {names}", 3, now)
+        error = f"not ready after {self._start_timeout:g} s (run.start_timeout): {names}"
+        self._give_up(Cause(late[0], error, exit_code=3), now)
 
-    def _give_up(self, task: Task, error: str, exit_code: int, now: float) -> None:
-        self._causes.append(Cause(task, error, exit_code=exit_code))
-        self._stop(error, now)
+    def _give_up(self, cause: Cause, now: float) -> None:
+        self._causes.append(cause)
+        self._stop(cause.error, now)
 
     def _still_evaluates(self, now: float) -> bool:
-        late = [task for task, state in self.tasks.items() if state.alive]
+        late = self._living(self.tasks)
         in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
         return in_time and all(self._roles[task] == "evaluate" for task in late)
 
@@ -178,6 +227,20 @@ class Supervisor:
 
     # What to do
 
+    def _start(self, tasks: Iterable[Task], now: float) -> None:
+        """Start these tasks as one attempt of their own number."""
+        attempt = max(self.attempts.values()) + 1
+        self._deadline, self._ask_at, self.result = now + self._start_timeout + FORMING_GRACE, None, None
+        if self.state is not RunState.FORMING:
+            self._enter(RunState.FORMING)
+        for task in tasks:
+            self._start_one(task, attempt)
+
+    def _start_one(self, task: Task, attempt: int) -> None:
+        self.attempts[task] = attempt
+        self._actions.append(Start(task, attempt))
+        self._set(task, TaskState.STARTED)
+
     def _stop(self, cause: str, ask_at: float) -> None:
         # The kill is armed here, whatever the cause and whoever still answers.
         self._enter(RunState.STOPPING, cause)
@@ -186,13 +249,60 @@ class Supervisor:
     def _escalate(self, now: float) -> None:
         if self._ask_at is not None and now >= self._ask_at:
             self._ask_at = None
-            self._kill_all(signal.SIGTERM)
+            self._spares_evaluator = self._would_restart
+            self._kill(self._gang if self._spares_evaluator else self.tasks, signal.SIGTERM)
         if self._passed(now):
             self._deadline = None
-            self._kill_all(signal.SIGKILL)
+            self._kill(self._gang if self._spares_evaluator else self.tasks, signal.SIGKILL)
 
-    def _kill_all(self, number: int) -> None:
-        self._actions += [Kill(task, number) for task, state in self.tasks.items() if state.alive]
+    def _kill(self, tasks: Iterable[Task], number: int) -> None:
+        self._actions += [Kill(task, number) for task in self._living(tasks)]
+
+    def _living(self, tasks: Iterable[Task]) -> list[Task]:
+        return [task for task in tasks if self.tasks[task].alive]
+
+    # Starting again
+
+    def _mends(self, cause: Cause) -> bool:
+        # Whoever dies before the first step would do so again; who follows another's death did not start it.
+        return cause.mendable and (self._trained or cause.consequence)
+
+    def _restarts_alone(self, cause: Cause) -> bool:
+        """Whether the others can go on without this task: an asynchronous worker, or an evaluator."""
+        role = self._roles[cause.task]
+        worker = role == "serve" and cause.task.job == "worker" and not cause.consequence
+        running = self.state is RunState.TRAINING or (role == "evaluate" and self._goes_on)
+        return running and (worker or role == "evaluate") and self._mends(cause)
+
+    @property
+    def _would_restart(self) -> bool:
+        cause = self.cause
+        left = self._restarts.used < self._restarts.allowed
+        return self.stopped_by is None and cause is not None and self._mends(cause) and left
+
+    def _restart(self, now: float) -> bool:
+        """Plan the next attempt of the whole gang, where it may help; whether there is one."""
+        cause = self.cause
+        if cause is None or self.stopped_by is not None or not self._mends(cause):
+            return False
+        pause = self._restarts.take()
+        if pause is None:
+            if self._restarts.allowed:
+                self._causes = [
+                    replace(cause, error=f"{cause.error}; run.restarts ({self._restarts.allowed}) are used up")
+                ]
+            return False
+        self._causes.clear()
+        self._enter(RunState.RESTARTING, f"{cause.task}: {cause.error}")
+        self._deadline = now + pause
+        self._announce(cause, max(self.attempts.values()) + 1, pause)
+        return True
+
+    def _announce(self, cause: Cause, attempt: int, pause: float) -> None:
+        what = f"attempt {attempt} starts in {pause:.1f} s ({self._restarts})"
+        self._actions.append(Say(f"{cause.task}: {cause.error}; {what}"))
+
+    # What is written down
 
     def _set(self, task: Task, state: TaskState, cause: str = "") -> None:
         self.tasks[task] = state
@@ -205,24 +315,3 @@ class Supervisor:
     def _taken(self) -> Sequence[Action]:
         actions, self._actions = self._actions, []
         return actions
-
-
-def _how(event: Exited) -> str:
-    if event.code < 0:
-        return f"killed by {signal.Signals(-event.code).name}"
-    return f"exit code {event.code}" if event.code else ""
-
-
-def _cause(event: Exited) -> Cause:
-    error = event.error
-    if error is None:
-        ended = "ended with exit code 0 before the run was over; does the job call exit()?"
-        return Cause(event.task, _how(event) or ended, event.time_ns)
-    return Cause(
-        event.task,
-        error["message"] if error.get("is_sentence") else f"{error['type']}: {error['message']}",
-        event.time_ns,
-        exit_code=int(error["exit_code"]),
-        record=error,
-        consequence=bool(error["consequence"]),
-    )

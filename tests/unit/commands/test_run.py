@@ -27,6 +27,7 @@ FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"
 HOSTS = ("--set", "cluster.worker=[node-a:2222, node-b:2222]", "--set", "cluster.ps=0")
 DONE = RunResult(
     status="done",
+    exit_code=0,
     mode="sync",
     strategy="MultiWorkerMirroredStrategy",
     world_size=2,
@@ -44,7 +45,7 @@ WORKER = Task("worker", 1)
 class FakeLaunch:
     """Stands in for a launch; the class knows how it ends and remembers what was launched."""
 
-    outcome = Outcome(DONE, 0)
+    outcome = Outcome(DONE)
     plan: Plan
     files: RunFiles
     network = ""
@@ -94,7 +95,7 @@ def refused(*arguments: str) -> str:
 
 
 def ended(status: str, code: int, cause: Cause | None = None, **changes: Any) -> Outcome:
-    return Outcome(RunResult(**{**DONE.to_dict(), "status": status, **changes}), code, cause)
+    return Outcome(RunResult(**{**DONE.to_dict(), "status": status, "exit_code": code, **changes}), cause)
 
 
 def directory_in(output: str) -> str:
