@@ -16,26 +16,40 @@ _NOISE = re.compile(
     r"|[IWE]\d{4} \d\d:\d\d:\d\d\.\d+ "
     r"|WARNING: All log messages before absl::InitializeLog"
     r"|To enable the following instructions:|/job:\w+/replica:\d+/task:\d+$"
+    # Later lines of messages about a peer that has gone, which the launcher says better.
+    r"|Additional GRPC error information from remote target|:\w+:Error received from peer"
+    r"|The error could be from a previous operation\. Restart your program|\t \[\[\{\{"
+    r"|This could happen if the remote target has been disconnected|ERROR:tensorflow:Worker /job:"
     r"|(INFO|WARNING):(tensorflow|absl):"
 )
-_DUMP = "SessionOptions:"
+# What goes over many lines that look like anyone's: where it begins, and what its last line begins with.
+_DUMPS = {
+    "SessionOptions:": "",
+    "ERROR:tensorflow:Remote function on worker": "It is treated as a transient connectivity failure",
+}
+_LONGEST_DUMP = 60  # lines
 
 
 class NoiseFilter:
     """Tells the lines that TensorFlow says to itself from those that somebody should read."""
 
     def __init__(self) -> None:
-        self._in_dump = False
+        self._last: str | None = None  # how the last line of the present dump begins
+        self._left = 0  # lines that the dump may still have
 
     def is_noise(self, line: str) -> bool:
         """Whether this line, which follows the one asked about before, is noise."""
-        if self._in_dump:
-            # A server dumps its options over many lines, which look like anyone's, up to an empty one.
-            self._in_dump = bool(line)
+        if self._last is not None:
+            self._left -= 1
+            is_last = line.startswith(self._last) if self._last else not line
+            if is_last or not self._left:
+                self._last = None
             return True
-        noise = _NOISE.match(line) is not None
-        self._in_dump = noise and _DUMP in line
-        return noise
+        for first, last in _DUMPS.items():
+            if first in line and (first.startswith("ERROR") or _NOISE.match(line)):
+                self._last, self._left = last, _LONGEST_DUMP
+                return True
+        return _NOISE.match(line) is not None
 
 
 class LinePipe:
