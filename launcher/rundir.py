@@ -83,6 +83,11 @@ class RunFiles:
         return self.directory / "events.jsonl"
 
     @property
+    def compose(self) -> Path:
+        """The compose file of a run in containers."""
+        return self.directory / "compose.yaml"
+
+    @property
     def metrics(self) -> Path:
         """A line per report: step, epoch, time, the job's own figures."""
         return self.directory / "metrics.jsonl"
