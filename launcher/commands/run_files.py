@@ -1,0 +1,65 @@
+"""The run that ``launcher run`` is about: a new one, one of a name, or one that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from launcher.cluster.config import ClusterFile, load
+from launcher.cluster.plan import Plan
+from launcher.cluster.spec import check_name
+from launcher.commands.summary import shown
+from launcher.errors import UsageError
+from launcher.rundir import RunFiles, read_json, write_json, write_whole
+
+
+def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
+    """Find a run and load the cluster file that it was started with; paths start where they started then."""
+    output = load(file, overrides).spec.run.output if file.exists() else "runs"
+    files = RunFiles.find(file.parent / output, run)
+    plan: dict[str, Any] = read_json(files.plan)
+    asked = load(files.cluster_file, overrides)
+    return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
+
+
+def named(name: str, asked: ClusterFile) -> RunFiles:
+    """Return the run of that name, there or not."""
+    try:
+        return RunFiles(asked.directory / asked.spec.run.output / check_name(name))
+    except ValueError as error:
+        raise UsageError(f"--run: {error}") from None
+
+
+def leave_if_over(files: RunFiles, *, again: bool) -> None:
+    """End this launcher where the run has come to its end; ``again``: a run that has failed may be tried again."""
+    result = files.read_result()
+    if result and result["status"] == "done":
+        click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
+        sys.exit(0)
+    if result and result["status"] == "failed" and not again:
+        # Whoever restarts a container must not repeat what starting again does not mend.
+        retry = f"launcher run --resume {shown(files.directory)} tries this one again"
+        click.echo(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
+        click.echo(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)
+        sys.exit(result["exit_code"])
+
+
+def prepared(files: RunFiles | None, asked: ClusterFile, *, again: bool) -> RunFiles:
+    """Return the run's directory, made where it is not there; ``again``: it is, since the run goes on."""
+    output = asked.directory / asked.spec.run.output
+    if files is None:
+        return RunFiles.create(output, asked.spec.name)
+    return files if again else RunFiles.join(output, files.name)
+
+
+def write_down(files: RunFiles, asked: ClusterFile, plan: Plan, *, again: bool) -> None:
+    """Write what was asked and what was placed, unless another launcher of this run has."""
+    if again or not files.plan.exists():
+        write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
+        write_json(files.plan, plan.to_dict())

@@ -1,0 +1,76 @@
+"""What is said of a run: its first line, and its last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from launcher.cluster.plan import Plan
+from launcher.commands.screen import clock
+from launcher.supervise.events import Cause
+from launcher.supervise.logs import NoiseFilter
+from launcher.supervise.result import RunResult
+
+_LAST_LINES = 5  # of a task's log, where it left no exception
+
+
+def headline(plan: Plan, tasks: str) -> str:
+    """Return the first line of a run; ``tasks`` says what starts here, like ``2 tasks``."""
+    return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 task`` or ``2 tasks``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def achieved(result: RunResult) -> list[str]:
+    """Return what a run that is done has reached: steps, time, speed, and its last figures."""
+    speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
+    figures = [f"{name} {value:.5g}" for name, value in result.metrics.items() if isinstance(value, float)]
+    done = f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"
+    return [done, f"  {'  '.join(figures)}"] if figures else [done]
+
+
+def stopped(result: RunResult, directory: Path, command: str = "launcher run") -> str:
+    """Return how far a run came that was stopped, and the command that goes on with it."""
+    again = f"{command} --resume {shown(directory)}"
+    return f"stopped at step {result.steps} after {clock(result.wall_s)}; to go on: {again}"
+
+
+def first_cause(cause: Cause, log: Path) -> list[str]:
+    """Return the first cause as the screen shows it last: task, error, the user's code, where to read on."""
+    code = [f"  {line}" for line in (cause.record or {}).get("code", [])]
+    if cause.record is None:
+        code = [f"  {line}" for line in _last_lines(log)]
+    return [f"{cause.task} failed: {cause.error}", *code, f"  full log: {shown(log)}"]
+
+
+def run_directory(directory: Path) -> str:
+    """Return where the results are."""
+    return f"run directory: {shown(directory)}"
+
+
+def shown(path: Path) -> Path:
+    """Return the path as short as it can be from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def print_last(lines: Sequence[str]) -> None:
+    """Print the last lines of all, whether or not anybody still reads."""
+    try:
+        click.echo("\n".join(lines))
+    except OSError:
+        sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
+
+
+def _last_lines(log: Path) -> Sequence[str]:
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    noise = NoiseFilter()
+    return [line for line in lines if not noise.is_noise(line) and line.strip()][-_LAST_LINES:]
