@@ -18,6 +18,7 @@ from launcher.cluster.context import Task
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.commands import run as module
 from launcher.commands.run import command
+from launcher.commands.summary import print_last
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
@@ -303,5 +304,5 @@ def test_a_summary_that_nobody_reads_is_no_error(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # restored afterwards
     monkeypatch.setattr(click, "echo", broken)
-    module._print(["done"])
+    print_last(["done"])
     assert sys.stdout is None
