@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test setup clean
+.PHONY: help run compose test setup clean
 
 # Tools run through it: their own first lines name the place where .venv was made, and a tree may move.
 python := .venv/bin/python
@@ -11,6 +11,11 @@ python := .venv/bin/python
 ##              make exits with 2 for every failure; .venv/bin/launcher has the exit codes
 run: setup
 	@exec $(python) -m launcher run $(if $(FILE),'$(FILE)') $(if $(MODE),--set 'mode=$(MODE)') $(ARGS)
+
+## make compose  the same run in docker-compose, a container for each task; takes what `make run` takes
+##                BASE_IMAGE=...   build the image from this one; BUILD_NETWORK=host: with this machine's network
+compose: setup
+	@exec $(python) -m launcher run --compose $(if $(FILE),'$(FILE)') $(if $(MODE),--set 'mode=$(MODE)') $(ARGS)
 
 ## make test    lint, types, import contracts, then all tests; ARGS='-k placement' goes to pytest
 test: setup

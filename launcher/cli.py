@@ -13,6 +13,7 @@ from launcher.errors import LauncherError, did_you_mean
 VERBS = {
     "run": "Start the cluster, train the job on it, and leave a run directory.",
     "plan": "Show what would start where, and what would not, and why.",
+    "render": "Write the cluster as a compose file, a container for each task.",
     "check": "Check the cluster file, then what this machine must offer.",
 }
 

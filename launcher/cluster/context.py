@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 ENVIRONMENT_KEY = "LAUNCHER_TASK"
+TASK_LABEL = "launcher.task"  # of a container: the task that it runs
 
 Mode = Literal["sync", "async"]
 # What a task does, which follows from its job and the mode: take part in synchronous training, coordinate

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NoReturn
 
 from launcher.cluster.context import Role, Task
-from launcher.cluster.inventory import Inventory
+from launcher.cluster.inventory import Core, Gpu, Inventory
 from launcher.cluster.spec import JobSpec
 from launcher.errors import Problem, SpecError
 
@@ -46,6 +46,17 @@ def deal(members: Sequence[Member], inventory: Inventory) -> dict[Task, Share]:
     cores = _cores(members, inventory)
     gpus = _gpus([member for member in members if member.trains], inventory)
     return {task: Share(pinned, threads, gpus.get(task, ())) for task, (pinned, threads) in cores.items()}
+
+
+def large_enough(members: Sequence[Member], like: Inventory) -> Inventory:
+    """Return an inventory like the given one, of a host that has all that is asked of it."""
+    cores = max(len(like.cores), sum(member.job.cpus or 0 for member in members))
+    asked = [member.job.gpus for member in members if member.trains]
+    listed = {gpu for gpus in asked if isinstance(gpus, tuple) for gpu in gpus}
+    counted = sum(gpus for gpus in asked if isinstance(gpus, int))
+    there = len(like.gpus) if "auto" in asked else max(listed, default=-1) + 1 + counted
+    gpus = tuple(Gpu(id=number, uuid="", name="", total=0, free=0) for number in range(there))
+    return replace(like, cores=tuple(map(Core, range(cores))), gpus=gpus)
 
 
 def _by_job(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:

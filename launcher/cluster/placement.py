@@ -8,7 +8,7 @@ from itertools import groupby
 from launcher.cluster.addresses import assign, ports_needed
 from launcher.cluster.config import ClusterFile
 from launcher.cluster.context import Role, Task
-from launcher.cluster.devices import Member, Share, deal, refuse
+from launcher.cluster.devices import Member, Share, deal, large_enough, refuse
 from launcher.cluster.inventory import Inventory
 from launcher.cluster.plan import Idle, Plan, TaskPlan
 from launcher.cluster.rules import ONE_CPU_DEVICE, machine
@@ -24,22 +24,27 @@ _ROLES: dict[str, dict[str, Role]] = {
 }
 
 
-def place_file(file: ClusterFile, inventory: Inventory) -> Plan:
+def place_file(file: ClusterFile, inventory: Inventory, here: Task | str | None = None) -> Plan:
     """Place a cluster file's tasks; SpecError names the line of what this host cannot give."""
     try:
-        return place(file.spec, inventory, str(file.directory))
+        return place(file.spec, inventory, str(file.directory), here)
     except SpecError as error:
         raise file.blame(error) from None
 
 
-def place(spec: ClusterSpec, inventory: Inventory, directory: str = "") -> Plan:
-    """Decide what starts where; SpecError (keys without lines) where the host has less than was asked."""
+def place(spec: ClusterSpec, inventory: Inventory, directory: str = "", here: Task | str | None = None) -> Plan:
+    """Decide what starts where; SpecError (keys without lines) where the host has less than was asked.
+
+    ``here`` is the machine that the inventory is of, by its name or by a task that lies on it; the other machines are
+    trusted to have what is asked of them. None: all are like this one.
+    """
     members, idle = _members(spec)
     training = [member for member in members if member.role == "train"]
     leader = next(member.task for member in members if member.task.job in ("chief", "worker"))
     meet = spec.mode == "async" or len(training) > 1
     addresses = assign(spec, [member.task for member in members], leader, inventory.ports, meet=meet)
-    shares = _shares(members, addresses.of, inventory)
+    where = _host(addresses.of.get(here, "")) if isinstance(here, Task) else here
+    shares = _shares(members, addresses.of, inventory, where)
     _same_devices([member for member in members if member.trains], shares, alone=not meet)
     cluster = _cluster(members, addresses.of) if meet else {}
     fixed = _fixed_environment(spec, cluster, addresses.rendezvous)
@@ -70,12 +75,18 @@ def _host(address: str | None) -> str:
     return machine(split_address(address)[0]) if address else LOOPBACK
 
 
-def _shares(members: Sequence[Member], addresses: dict[Task, str], inventory: Inventory) -> dict[Task, Share]:
-    """Deal devices on each host by itself; hosts other than this one are taken to be like it."""
+def _shares(
+    members: Sequence[Member], addresses: dict[Task, str], inventory: Inventory, here: str | None
+) -> dict[Task, Share]:
+    """Deal devices on each host by itself."""
     hosts: dict[str, list[Member]] = {}
     for member in members:
         hosts.setdefault(_host(addresses.get(member.task)), []).append(member)
-    return {task: share for group in hosts.values() for task, share in deal(group, inventory).items()}
+    found: dict[Task, Share] = {}
+    for host, group in hosts.items():
+        is_known = here is None or machine(here) == host
+        found |= deal(group, inventory if is_known else large_enough(group, inventory))
+    return found
 
 
 def _same_devices(training: Sequence[Member], shares: dict[Task, Share], *, alone: bool) -> None:

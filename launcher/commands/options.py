@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,6 +15,7 @@ from launcher.cluster.placement import hosts
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.errors import UsageError, did_you_mean
 
+SET_KEY = "LAUNCHER_SET"  # in the environment: what each call changes in the file, a KEY=VALUE a line
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -25,17 +27,33 @@ def cluster_file(function: Command) -> Command:
         "overrides",
         metavar="KEY=VALUE",
         multiple=True,
-        help="Change a key of the file for this call, dotted: --set cluster.worker.tasks=3. Repeatable.",
+        callback=_with_environment,
+        help="Change a key of the file for this call, dotted: --set cluster.worker.tasks=3. Repeatable; "
+        f"{SET_KEY} in the environment holds more of them, a line each.",
     )
     return argument(override(function))
 
 
-def planned(plan: Plan, name: str) -> TaskPlan:
-    """Return the task that ``--task`` names; UsageError where it does not start."""
+def _with_environment(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    return (*filter(None, os.environ.get(SET_KEY, "").splitlines()), *given)
+
+
+def place_of(task: str | None, host: str | None) -> Task | str | None:
+    """Return what ``--task`` or ``--host`` says of the machine that this is; UsageError where it names no task."""
+    return task_named(task) if task is not None else host
+
+
+def task_named(name: str) -> Task:
+    """Return the task of that name; UsageError where it is none."""
     try:
-        task = Task.parse(name)
+        return Task.parse(name)
     except ValueError as error:
         raise UsageError(f"--task: {error}") from None
+
+
+def planned(plan: Plan, name: str) -> TaskPlan:
+    """Return the task that ``--task`` names; UsageError where it does not start."""
+    task = task_named(name)
     if found := plan.find(task):
         return found
     for idle in plan.idle:

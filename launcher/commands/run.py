@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,10 +16,11 @@ from launcher.cluster.config import check_job, load
 from launcher.cluster.inventory import take
 from launcher.cluster.placement import place_file, ports_needed
 from launcher.cluster.plan import Plan, TaskPlan
-from launcher.commands.options import cluster_file, network_of, tasks_here
+from launcher.commands.options import cluster_file, network_of, place_of, tasks_here
 from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen, clock
 from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
+from launcher.errors import UsageError
 from launcher.rundir import RunFiles
 from launcher.supervise.launch import Launch, ports_of
 from launcher.supervise.network import held_ports
@@ -38,16 +40,26 @@ from launcher.supervise.result import Outcome
     show_envvar=True,
     help="Name the run's directory; an unfinished run of that name goes on. For launchers that share a directory.",
 )
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    envvar="LAUNCHER_DIRECTORY",
+    show_envvar=True,
+    help="Where relative paths of FILE start: its own directory, unless given.",
+)
 @click.option("--task", metavar="JOB:INDEX", help="Run exactly this task, in the foreground: --task worker:1.")
 @click.option("--host", metavar="NAME", help="Run the tasks whose addresses lie on this machine: --host node-a.")
+@click.option("--compose", is_flag=True, help="Run each task in a container of this machine, with docker compose.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end instead of the summary.")
 def command(
     file: Path,
     overrides: Sequence[str],
     resume: str | None,
     name: str | None,
+    directory: Path | None,
     task: str | None,
     host: str | None,
+    compose: bool,
     as_json: bool,
 ) -> None:
     """Start the cluster that FILE describes, train its job, and leave a run directory.
@@ -58,13 +70,21 @@ def command(
     began = time.monotonic()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no │ still works
+    if compose:
+        from launcher.commands.containers import run_in_containers
+
+        if task or host or directory:
+            raise UsageError("--compose runs the whole cluster; leave --task, --host and --directory out")
+        sys.exit(run_in_containers(file, overrides, resume, name, as_json=as_json))
     files, asked = resumed(resume, file, overrides) if resume else (None, load(file, overrides))
+    if directory:
+        asked = replace(asked, directory=directory.absolute())
     if name and not resume:
         files = named(name, asked)
     if files:
         leave_if_over(files, again=bool(resume))
     check_job(asked)
-    plan = place_file(asked, take(ports_needed(asked.spec)))
+    plan = place_file(asked, take(ports_needed(asked.spec)), place_of(task, host))
     here = tasks_here(plan, task, host)
     network = network_of(asked)
     # Before the run gets a directory: a port that is in use means that nothing was started.

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.cluster.context import Task
+from launcher.cluster.context import TASK_LABEL, Task
 from launcher.errors import LauncherError, UsageError
 from launcher.supervise.watch import Container
 
 COMPOSE_KEY = "COMPOSE"  # in the environment: which compose to take, for whoever has both
-TASK_LABEL = "launcher.task"
 _PROJECT_LABEL = "com.docker.compose.project"
 _PATIENCE = 30.0  # seconds for an answer of the engine
 _KINDS = {"container": ("--all",), "network": (), "volume": ()}

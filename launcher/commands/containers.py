@@ -1,0 +1,154 @@
+"""``launcher run --compose``: the same run in containers of this machine, and nothing left of them afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from launcher.cluster.config import ClusterFile, check_job, load
+from launcher.cluster.context import Task
+from launcher.cluster.inventory import take
+from launcher.cluster.job_source import ROOT
+from launcher.cluster.placement import place_file, ports_needed
+from launcher.cluster.plan import Plan
+from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
+from launcher.commands.screen import TerminalScreen
+from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
+from launcher.errors import UsageError
+from launcher.render.compose import DOCKERFILE, compose, image, kind
+from launcher.render.containers import containerised, refuse_what_containers_cannot
+from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
+from launcher.supervise.compose import ComposeRun, Ending, Image
+from launcher.supervise.engine import Engine
+from launcher.supervise.events import Cause
+from launcher.supervise.result import RunResult
+
+
+def run_in_containers(
+    file: Path, overrides: Sequence[str], resume: str | None, name: str | None, *, as_json: bool
+) -> int:
+    """Build the image, run the cluster in containers, remove them, and return the launcher's exit code."""
+    began = time.monotonic()
+    files, asked = resumed(resume, file, overrides) if resume else (None, load(file, overrides))
+    if name and not resume:
+        files = named(name, asked)
+    if files:
+        leave_if_over(files, again=bool(resume))
+    check_job(asked)
+    refuse_what_containers_cannot(asked)
+    plan = containerised(place_file(asked, take(ports_needed(asked.spec))))
+    image, engine = _image(plan), Engine.find()
+    user = _user(engine)
+    files = _prepared(files, asked, plan, user, again=bool(resume))
+    environment = {**os.environ, "LAUNCHER_RUN": files.name, "LAUNCHER_USER": "{}:{}".format(*user)}
+    with TerminalScreen((task.task for task in plan.tasks), sys.stderr if as_json else sys.stdout) as screen:
+        run = ComposeRun(plan, files, engine, screen, environment)
+        run.refuse_second()
+        # Of the attempt that this one goes on from: a container's launcher would take it for its own end.
+        files.result.unlink(missing_ok=True)
+        run.say(headline(plan, counted(len(plan.tasks), "container")))
+        ending = run.run(image)
+    result = _concluded(files, plan, ending, time.monotonic() - began)
+    print_last([json.dumps(result.to_dict(), indent=2)] if as_json else _summary(result, files))
+    return result.exit_code
+
+
+def _prepared(
+    files: RunFiles | None, asked: ClusterFile, plan: Plan, user: tuple[int, int], *, again: bool
+) -> RunFiles:
+    """Return the run's directory with all that the containers need in it, owned by whom they run as."""
+    output = asked.directory / asked.spec.run.output
+    is_new = not output.exists()
+    files = prepared(files, asked, again=again)
+    write_down(files, asked, plan, again=again)
+    write_whole(files.compose, _compose_file(plan, files))
+    if os.geteuid() == 0 and user[0]:
+        # Under sudo everything is made by root, and is to belong to who asked for it.
+        for path in [*([output] if is_new else []), output / LATEST, files.directory, *files.directory.rglob("*")]:
+            os.chown(path, *user, follow_symlinks=False)
+    return files
+
+
+def _compose_file(plan: Plan, files: RunFiles) -> str:
+    # This launcher starts containers again by itself: the engine would do so whatever the exit code says, and could not
+    # count over all of them.
+    once = plan.spec.model_copy(update={"run": plan.spec.run.model_copy(update={"restarts": 0})})
+    return compose(replace(plan, spec=once), files.cluster_file, runs=files.directory.parent)
+
+
+def _image(plan: Plan) -> Image:
+    """Return the image of this plan's tasks; BASE_IMAGE and BUILD_NETWORK of the environment go into its build."""
+    if not (ROOT / DOCKERFILE).exists():
+        raise UsageError(f"--compose builds its image from {DOCKERFILE}, which {ROOT} has not; use a checkout")
+    name, build = image(plan), ["--build-arg", f"TENSORFLOW={kind(plan)}"]
+    if base := os.environ.get("BASE_IMAGE"):
+        build += ["--build-arg", f"BASE_IMAGE={base}"]
+    if network := os.environ.get("BUILD_NETWORK"):
+        build += ["--network", network]
+    return Image(name, ["docker", "build", "--file", str(ROOT / DOCKERFILE), "--tag", name, *build, str(ROOT)])
+
+
+def _user(engine: Engine) -> tuple[int, int]:
+    """Return user and group that the results belong to: whoever started the launcher, under sudo too."""
+    if engine.rootless:
+        return 0, 0  # which is the user, outside the containers
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        return int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
+    return os.getuid(), os.getgid()
+
+
+def _concluded(files: RunFiles, plan: Plan, ending: Ending, took: float) -> RunResult:
+    """Return how the run ended; where its leader could not write it down, that is done here."""
+    told = files.read_result()
+    if told and not ending.cause:
+        result = RunResult(**told)
+        agrees = result.status == "done" or result.exit_code == ending.exit_code
+        result = result if agrees else replace(result, exit_code=ending.exit_code)
+    else:
+        result = _unfinished(files, plan, ending, took)
+    if result.to_dict() != told:
+        write_json(files.result, result.to_dict())
+    return result
+
+
+def _unfinished(files: RunFiles, plan: Plan, ending: Ending, took: float) -> RunResult:
+    task, error = ending.cause or (plan.leader, f"its container ended with exit code {ending.exit_code}")
+    attempt = files.next_attempt([task.slug]) - 1
+    file = str(files.log(max(attempt, 1), task.slug).relative_to(files.directory))
+    was_stopped = ending.exit_code in (130, 143)
+    return RunResult(
+        status="stopped" if was_stopped else "failed",
+        exit_code=ending.exit_code,
+        mode=plan.spec.mode,
+        strategy=plan.strategy,
+        world_size=plan.world_size,
+        steps=0,
+        metrics={},
+        attempts=attempt,
+        wall_s=round(took, 3),
+        time_to_first_step_s=None,
+        steps_per_s=None,
+        cause=None if was_stopped else {"task": str(task), "error": error, "file": file},
+    )
+
+
+def _summary(result: RunResult, files: RunFiles) -> list[str]:
+    where = run_directory(files.directory)
+    if result.status == "done":
+        return [*achieved(result), where]
+    if result.cause is None:
+        return [stopped(result, files.directory, "launcher run --compose"), where]
+    return [where, *_first_cause(result.cause, files)]
+
+
+def _first_cause(cause: Mapping[str, Any], files: RunFiles) -> list[str]:
+    task, file = Task.parse(cause["task"]), files.directory / cause["file"]
+    record = read_json(file) if file.suffix == ".json" and file.exists() else None
+    log = files.directory / "logs" / file.parent.name / f"{task.slug}.log"
+    return first_cause(Cause(task, cause["error"], record=record), log)
