@@ -112,8 +112,9 @@ def _elsewhere(plan: Plan, here: Sequence[TaskPlan]) -> str:
 def _summary(outcome: Outcome, files: RunFiles, launch: Launch, elsewhere: str) -> list[str]:
     result, where = outcome.result, run_directory(files.directory)
     if result.status == "done":
-        done = [f"done after {clock(result.wall_s)}; {elsewhere}"] if elsewhere else achieved(result)
-        return [*done, where]
+        return [f"done after {clock(result.wall_s)}; {elsewhere}"] if elsewhere else [*achieved(result), where]
+    if outcome.cause is None and elsewhere:
+        return [f"stopped after {clock(result.wall_s)}; {elsewhere}"]
     if outcome.cause is None:
         return [stopped(result, files.directory), where]
     return [where, *first_cause(outcome.cause, launch.log(outcome.cause.task))]

@@ -21,8 +21,15 @@ from launcher.rundir import RunFiles, write_json
 # A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
 _TRACED = "in user code:"
 _TRACED_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in ', re.MULTILINE)
-# What TensorFlow raises in a task when another one has gone, 3 to 10 s later.
-_OF_PEERS = {"UnavailableError", "AbortedError", "CancelledError"}
+# An operation that fails while the graph runs: frames, then what it says, then remarks.
+_RUN = "Graph execution error:"
+_RUN_FRAME = re.compile(r'Detected at node |  File "')
+_REMARK = re.compile(r"The error could be from a previous operation|\t ?\[\[|The tasks have crashed\.")
+# What TensorFlow raises in a task when another one has gone, 3 to 10 s later, or cannot be reached.
+_OF_PEERS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"}
+# The coordination service names whom it has not heard of for 10 s (coordination_service_agent.cc).
+_UNHEALTHY = re.compile(r"unhealthy \(stopped sending heartbeats\):((?:\s*/job:\w+/replica:\d+/task:\d+)+)")
+_TASK = re.compile(r"/job:(\w+)/replica:\d+/task:(\d+)")
 
 
 class PeerGone(LauncherError):
@@ -85,11 +92,19 @@ def leave(code: int) -> NoReturn:
 
 
 def _message(error: BaseException) -> str:
-    """Return what the error says; that of a traced step without its frames, which _user_code shows."""
-    frames, _, said = str(error).rpartition("\n\n")
-    if not frames.startswith(_TRACED):
-        return str(error)
-    return textwrap.dedent(said).strip().removeprefix(f"{type(error).__name__}: ")
+    """Return what the error says, without the frames that _user_code shows and without TensorFlow's remarks."""
+    text = str(error)
+    if text.startswith(_TRACED):
+        said = textwrap.dedent(text.rpartition("\n\n")[2]).strip()
+        return said.removeprefix(f"{type(error).__name__}: ")
+    if not text.startswith(_RUN):
+        return text
+    if silent := _UNHEALTHY.search(text):
+        names = [f"{job}:{index}" for job, index in _TASK.findall(silent[1])]
+        return f"{' and '.join(dict.fromkeys(names))} stopped answering"
+    lines = text.splitlines()[1:]
+    last = max((number for number, line in enumerate(lines) if _RUN_FRAME.match(line)), default=-1)
+    return " ".join(line.strip() for line in lines[last + 1 :] if line.strip() and not _REMARK.match(line))
 
 
 def _user_code(error: BaseException, directory: Path) -> list[str]:
@@ -106,7 +121,7 @@ def _user_code(error: BaseException, directory: Path) -> list[str]:
 def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
     for frame in traceback.extract_tb(error.__traceback__):
         yield frame.filename, frame.lineno or 0
-    if str(error).startswith(_TRACED):
+    if str(error).startswith((_TRACED, _RUN)):
         for name, number in _TRACED_FRAME.findall(str(error)):
             yield name, int(number)
 

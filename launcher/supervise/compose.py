@@ -34,6 +34,7 @@ _QUICK = 4.0  # seconds after which whoever waits for an image is shown why
 _LAST_LINES = 12  # of a command that failed
 _BUILD_TIMEOUT, _UP_TIMEOUT, _DOWN_TIMEOUT = 3600.0, 180.0, 120.0  # seconds
 _DRAIN_TIMEOUT = 5.0  # seconds for the last lines of containers that have ended
+_WAITING, _WAITING_EVERY = "waiting for ", 4.0  # a line that tasks repeat every 5 seconds
 _LAST_REPORT = 8192  # bytes at the end of metrics.jsonl that hold the last report
 
 
@@ -67,6 +68,7 @@ class ComposeRun:
         self._watched = True  # somebody reads the screen
         self._look_at = 0.0
         self._report = _LastReport(files.metrics)
+        self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
         self._logs = ContainerLogs(engine, (task.task for task in plan.tasks), self._selector, self._line)
         roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
         self._watch = Watch(roles, plan.leader, run.restarts, run.start_timeout)
@@ -119,8 +121,8 @@ class ComposeRun:
         self._logs.follow(containers)
         for action in self._watch.look(containers, time.monotonic()):
             match action:
-                case StartAgain(task):
-                    self._engine.start(containers[task])
+                case StartAgain(task, kill):
+                    self._engine.start(containers[task], kill=kill)
                 case Say(text):
                     self.say(text)
 
@@ -188,6 +190,12 @@ class ComposeRun:
         self._show(lambda: self._screen.note(text))
 
     def _line(self, task: Task, text: str) -> None:
+        if text.startswith(_WAITING):
+            # Every task says this for its own machine; here all of them lie on one.
+            said, at = self._waiting_shown
+            if text == said and time.monotonic() - at < _WAITING_EVERY:
+                return
+            self._waiting_shown = (text, time.monotonic())
         self._show(lambda: self._screen.line(task, text))
 
     def _show(self, show: Callable[[], None]) -> None:

@@ -53,8 +53,11 @@ class Engine:
         wanted = ("--quiet", "--filter", f"label={_PROJECT_LABEL}={project}")
         return self._ask("docker", kind, "ls", *_KINDS[kind], *wanted).split()
 
-    def start(self, container: Container) -> None:
-        """Start a container again; where that fails, the next look at it tells."""
+    def start(self, container: Container, *, kill: bool = False) -> None:
+        """Start a container again, killed before where it still runs; if that fails, the next look at it tells."""
+        if kill:
+            _try("docker", "container", "kill", container.identifier)
+            _try("docker", "container", "wait", container.identifier)
         _try("docker", "container", "start", container.identifier)
 
     def remove(self, project: str) -> list[str]:

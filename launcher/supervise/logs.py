@@ -19,6 +19,7 @@ _NOISE = re.compile(
     # Later lines of messages about a peer that has gone, which the launcher says better.
     r"|Additional GRPC error information from remote target|:\w+:Error received from peer"
     r"|The error could be from a previous operation\. Restart your program|\t \[\[\{\{"
+    r"|The tasks have crashed\. Check the task logs|RPC: /tensorflow\."
     r"|This could happen if the remote target has been disconnected|ERROR:tensorflow:Worker /job:"
     r"|(INFO|WARNING):(tensorflow|absl):"
 )
@@ -36,9 +37,15 @@ class NoiseFilter:
     def __init__(self) -> None:
         self._last: str | None = None  # how the last line of the present dump begins
         self._left = 0  # lines that the dump may still have
+        self._was_noise = False
 
     def is_noise(self, line: str) -> bool:
         """Whether this line, which follows the one asked about before, is noise."""
+        # Messages of several paragraphs: what is empty between them belongs to them.
+        self._was_noise = self._is_dumped(line) or _NOISE.match(line) is not None or (self._was_noise and not line)
+        return self._was_noise
+
+    def _is_dumped(self, line: str) -> bool:
         if self._last is not None:
             self._left -= 1
             is_last = line.startswith(self._last) if self._last else not line
@@ -49,7 +56,7 @@ class NoiseFilter:
             if first in line and (first.startswith("ERROR") or _NOISE.match(line)):
                 self._last, self._left = last, _LONGEST_DUMP
                 return True
-        return _NOISE.match(line) is not None
+        return False
 
 
 class LinePipe:

@@ -14,6 +14,7 @@ from launcher.cluster.context import Role, Task
 from launcher.supervise.events import Say
 
 LEAVE_GRACE = 15.0  # seconds for containers to leave by themselves once the leader's has ended
+PAUSE_GRACE = 15.0  # seconds that a container may be paused; for the other tasks it is lost a little later
 LOSS_GRACE = 60.0  # seconds on top of start_timeout: the leader's own tasks know better what a loss means
 # What a launcher ends with by its own decision, so that starting its container again would mend nothing.
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -45,6 +46,7 @@ class StartAgain:
     """Start this task's container again."""
 
     task: Task
+    kill: bool = False  # it still runs
 
 
 Action = StartAgain | Say
@@ -69,6 +71,7 @@ class Watch:
         self._allowed, self._used = restarts, 0
         self._patience = start_timeout + LOSS_GRACE
         self._ended: set[Task] = set()  # for good
+        self._paused_at: dict[Task, float] = {}
         self._loss: Loss | None = None
         self._over_at: float | None = None
         self._actions: list[Action] = []
@@ -95,23 +98,33 @@ class Watch:
         return actions
 
     def _look_at(self, task: Task, container: Container | None, now: float) -> None:
+        if container is None or container.state != "paused":
+            self._paused_at.pop(task, None)
         if container is None:
             self._ends(task, "its container was removed", None, now)
+        elif container.state == "paused":
+            self._is_paused(task, now)
         elif container.was_killed and self._over_at is None:
-            self._was_killed(task, container.exit_code, now)
+            self._is_lost(task, f"its container was killed (exit code {container.exit_code})", now)
         elif container.ended:
             self._ends(task, f"its container ended with exit code {container.exit_code}", container.exit_code, now)
 
-    def _was_killed(self, task: Task, code: int, now: float) -> None:
-        error = f"its container was killed (exit code {code})"
+    def _is_paused(self, task: Task, now: float) -> None:
+        """Treat a task that hangs as one that has died."""
+        since = self._paused_at.setdefault(task, now)
+        if now - since >= PAUSE_GRACE and self._over_at is None:
+            self._is_lost(task, f"its container was paused for {PAUSE_GRACE:g} s", now, kill=True)
+
+    def _is_lost(self, task: Task, error: str, now: float, *, kill: bool = False) -> None:
         if self._used < self._allowed:
             self._used += 1
-            self._actions.append(StartAgain(task))
+            self._paused_at.pop(task, None)
+            self._actions.append(StartAgain(task, kill))
             self._say(f"{task}: {error}; started again ({self._used} of {self._allowed})")
             return
         if self._allowed:
             error += f"; run.restarts ({self._allowed}) are used up"
-        self._ends(task, error, code, now)
+        self._ends(task, error, None, now)
         if not self._dispensable(task):
             self._fail(Loss(task, error, 1, now))
 

@@ -6,7 +6,7 @@ import pytest
 
 from launcher.cluster.context import Role, Task
 from launcher.supervise.events import Say
-from launcher.supervise.watch import LEAVE_GRACE, LOSS_GRACE, Container, StartAgain, Watch
+from launcher.supervise.watch import LEAVE_GRACE, LOSS_GRACE, PAUSE_GRACE, Container, StartAgain, Watch
 
 CHIEF, FIRST, SECOND, PS = Task("chief", 0), Task("worker", 0), Task("worker", 1), Task("ps", 0)
 EVALUATOR = Task("evaluator", 0)
@@ -24,14 +24,16 @@ class Cluster:
         self.containers = {task: Container(task.slug, "running") for task in roles}
         self.said: list[str] = []
         self.started: list[Task] = []
+        self.killed: list[Task] = []
 
     def look(self, now: float = 0.0) -> None:
         for action in self.watch.look(self.containers, now):
             match action:
                 case Say(text):
                     self.said.append(text)
-                case StartAgain(task):
+                case StartAgain(task, kill):
                     self.started.append(task)
+                    self.killed += [task] if kill else []
                     self.containers[task] = Container(task.slug, "running")
 
     def end(self, task: Task, code: int, now: float = 0.0) -> None:
@@ -149,13 +151,43 @@ def test_without_restarts_the_first_kill_ends_the_run(task: Task) -> None:
     assert cluster.outcome == (True, 1, f"{task}: its container was killed (exit code 137)")
 
 
-@pytest.mark.parametrize("state", ["created", "restarting", "paused", "removing"])
+@pytest.mark.parametrize("state", ["created", "restarting", "removing"])
 def test_what_the_engine_or_a_person_does_with_a_container_is_left_alone(state: str) -> None:
     cluster = sync()
     cluster.set(SECOND, state, 137)
     cluster.set(SECOND, state, 137, now=10 * BOUND)
     assert not cluster.started
     assert not cluster.watch.over
+
+
+# Paused
+
+
+def test_a_container_that_is_paused_for_a_moment_is_left_alone() -> None:
+    cluster = sync()
+    cluster.set(SECOND, "paused")
+    cluster.set(SECOND, "paused", now=PAUSE_GRACE - 1)
+    cluster.set(SECOND, "running", now=PAUSE_GRACE)
+    cluster.set(SECOND, "paused", now=PAUSE_GRACE + 1)
+    cluster.set(SECOND, "paused", now=2 * PAUSE_GRACE)
+    assert not cluster.started
+    assert not cluster.said
+
+
+@pytest.mark.parametrize("task", [FIRST, SECOND, EVALUATOR])
+def test_a_container_that_stays_paused_is_killed_and_starts_again(task: Task) -> None:
+    cluster = sync()
+    cluster.set(task, "paused")
+    cluster.set(task, "paused", now=PAUSE_GRACE)
+    assert (cluster.started, cluster.killed) == ([task], [task])
+    assert cluster.said == [f"{task}: its container was paused for {PAUSE_GRACE:g} s; started again (1 of 3)"]
+
+
+def test_without_restarts_a_container_that_stays_paused_ends_the_run() -> None:
+    cluster = sync(restarts=0)
+    cluster.set(SECOND, "paused")
+    cluster.set(SECOND, "paused", now=PAUSE_GRACE)
+    assert cluster.outcome == (True, 1, f"{SECOND}: its container was paused for {PAUSE_GRACE:g} s")
 
 
 # Losses

@@ -1,0 +1,77 @@
+"""Clusters in containers of a real engine: images that are built here, an internal network, real faults."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.supervise.compose import project_name
+from launcher.supervise.engine import Engine
+from tests.cluster.conftest import ROOT, Workplace, read_until
+
+__all__ = ["ROOT", "Containers", "docker", "read_until"]
+
+
+def docker(*command: str) -> str:
+    """Ask the engine; return what it printed."""
+    done = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Containers(Workplace):
+    """A directory with a cluster file, and the launcher that runs it in containers."""
+
+    @property
+    def run_directory(self) -> Path:
+        return (self.directory / "runs" / "latest").resolve()
+
+    @property
+    def project(self) -> str:
+        return project_name(self.run_directory)
+
+    def container(self, task: str) -> str:
+        """Return the identifier of the container that runs this task."""
+        found = docker("ps", "--quiet", *self._filter(), "--filter", f"label=launcher.task={task}").split()
+        assert len(found) == 1, task
+        return found[0]
+
+    def network(self) -> str:
+        (found,) = docker("network", "ls", "--quiet", *self._filter()).split()
+        return found
+
+    def left(self) -> list[str]:
+        """Return what is left of the last run: containers, networks, volumes."""
+        kinds = {"container": ["--all"], "network": [], "volume": []}
+        return [f"{kind} {name}" for kind, more in kinds.items() for name in self._list(kind, *more)]
+
+    def _list(self, kind: str, *more: str) -> list[str]:
+        return docker(kind, "ls", "--quiet", *more, *self._filter()).split()
+
+    def _filter(self) -> tuple[str, str]:
+        return "--filter", f"label=com.docker.compose.project={self.project}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    """Skip, with the reason, where no engine can be used; on CI that is a failure."""
+    try:
+        Engine.find()
+    except Exception as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Iterator[Containers]:
+    place = Containers(tmp_path)
+    yield place
+    for process in place.started:
+        if process.poll() is None:
+            process.terminate()  # it removes its containers
+            process.communicate(timeout=60)
