@@ -26,7 +26,7 @@ from launcher.render.containers import containerised, refuse_what_containers_can
 from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
 from launcher.supervise.compose import ComposeRun, Ending, Image
 from launcher.supervise.engine import Engine
-from launcher.supervise.events import Cause
+from launcher.supervise.events import Cause, Exited
 from launcher.supervise.result import RunResult
 
 
@@ -34,7 +34,7 @@ def run_in_containers(
     file: Path, overrides: Sequence[str], resume: str | None, name: str | None, *, as_json: bool
 ) -> int:
     """Build the image, run the cluster in containers, remove them, and return the launcher's exit code."""
-    began = time.monotonic()
+    began_ns = time.time_ns()
     files, asked = resumed(resume, file, overrides) if resume else (None, load(file, overrides))
     if name and not resume:
         files = named(name, asked)
@@ -54,7 +54,7 @@ def run_in_containers(
         files.result.unlink(missing_ok=True)
         run.say(headline(plan, counted(len(plan.tasks), "container")))
         ending = run.run(image)
-    result = _concluded(files, plan, ending, time.monotonic() - began)
+    result = _concluded(files, plan, ending, began_ns)
     print_last([json.dumps(result.to_dict(), indent=2)] if as_json else _summary(result, files))
     return result.exit_code
 
@@ -103,18 +103,35 @@ def _user(engine: Engine) -> tuple[int, int]:
     return os.getuid(), os.getgid()
 
 
-def _concluded(files: RunFiles, plan: Plan, ending: Ending, took: float) -> RunResult:
-    """Return how the run ended; where its leader could not write it down, that is done here."""
+def _concluded(files: RunFiles, plan: Plan, ending: Ending, began_ns: int) -> RunResult:
+    """Return how the run ended; what its leader could not know, or not write down, is added here."""
     told = files.read_result()
     if told and not ending.cause:
         result = RunResult(**told)
-        agrees = result.status == "done" or result.exit_code == ending.exit_code
-        result = result if agrees else replace(result, exit_code=ending.exit_code)
+        if result.status == "failed":
+            result = replace(result, cause=_first_error(files, began_ns) or result.cause)
+        elif result.status == "stopped":
+            result = replace(result, exit_code=ending.exit_code)  # which signal it was, the containers never heard
     else:
-        result = _unfinished(files, plan, ending, took)
+        result = _unfinished(files, plan, ending, (time.time_ns() - began_ns) / 1e9)
     if result.to_dict() != told:
         write_json(files.result, result.to_dict())
     return result
+
+
+def _first_error(files: RunFiles, began_ns: int) -> dict[str, str] | None:
+    """Return the earliest error of any task that starting again would not have mended, as result.json has it."""
+    errors = [(path, read_json(path)) for path in files.directory.glob("errors/*/*.json")]
+    fatal = [
+        (error["time_ns"], path, error)
+        for path, error in errors
+        if error["time_ns"] >= began_ns and not error["consequence"] and not error["mendable"]
+    ]
+    if not fatal:
+        return None
+    _, path, error = min(fatal, key=lambda one: one[0])
+    cause = Cause.of(Exited(Task.parse(error["task"]), 1, error))
+    return {"task": error["task"], "error": cause.error, "file": str(path.relative_to(files.directory))}
 
 
 def _unfinished(files: RunFiles, plan: Plan, ending: Ending, took: float) -> RunResult:

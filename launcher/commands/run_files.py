@@ -16,7 +16,7 @@ from launcher.cluster.plan import Plan
 from launcher.cluster.spec import check_name
 from launcher.commands.summary import shown
 from launcher.errors import UsageError
-from launcher.rundir import RunFiles, read_json, write_json, write_whole
+from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
 
 
 def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
@@ -30,6 +30,8 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
 
 def named(name: str, asked: ClusterFile) -> RunFiles:
     """Return the run of that name, there or not."""
+    if name == LATEST:
+        raise UsageError(f"--run: {LATEST} points at the newest run; name another, or go on with --resume {LATEST}")
     try:
         return RunFiles(asked.directory / asked.spec.run.output / check_name(name))
     except ValueError as error:

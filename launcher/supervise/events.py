@@ -59,6 +59,7 @@ class Exited:
     code: int
     error: Mapping[str, Any] | None = None
     time_ns: int = 0
+    mendable: bool = True  # where a signal ended it: a new process can be started
 
     @property
     def how(self) -> str:
@@ -136,7 +137,7 @@ class Cause:
         error = event.error
         if error is None:
             ended = "ended with exit code 0 before the run was over; does the job call exit()?"
-            return cls(event.task, event.how or ended, event.time_ns, mendable=event.code < 0)
+            return cls(event.task, event.how or ended, event.time_ns, mendable=event.mendable and event.code < 0)
         consequence = bool(error["consequence"])
         return cls(
             event.task,

@@ -96,7 +96,7 @@ class Launch:
         restarts = Restarts(run.restarts)
         self._supervisor = Supervisor(roles, plan.leader, run.start_timeout, run.stall_timeout, restarts, first_attempt)
         self._pipes: dict[Task, Pipes] = {}
-        self._noise = {task: NoiseFilter() for task in self._tasks}
+        self._noise: dict[Task, NoiseFilter] = {}
         self._events: list[Event] = []
         self._watched = True
         self._leads = plan.leader in self._tasks
@@ -110,6 +110,9 @@ class Launch:
         except OSError as error:
             why = f"{error.strerror or error}; every task was ended"
             raise LauncherError(f"cannot write to the run directory {self._files.directory}: {why}") from error
+        finally:
+            if self._ready_file:
+                self._ready_file.show(ready=False)
 
     def _run(self) -> Outcome:
         if self._leads:
@@ -157,7 +160,9 @@ class Launch:
             messages = list(self._processes.receive())
         except EOFError:
             self._selector.unregister(self._processes.connection)
-            self._events += [Exited(task, -signal.SIGKILL, time_ns=time.time_ns()) for task in self._pipes]
+            # Its tasks ended with it, and nobody is left who could start them again.
+            died = [Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), mendable=False) for task in self._pipes]
+            self._events += died
             return
         for message in messages:
             if "exited" in message:
@@ -207,6 +212,7 @@ class Launch:
         self._files.prepare_attempt(attempt)
         output = LinePipe(self._files.log(attempt, task.task.slug))
         self._pipes[task.task] = pipes = Pipes(output, LinePipe())
+        self._noise[task.task] = NoiseFilter()
         context = dataclasses.replace(
             self._plan.context(task),
             run_directory=str(self._files.directory),

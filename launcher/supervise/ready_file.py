@@ -24,6 +24,8 @@ class ReadyFile:
         if not name:
             return None
         file = cls(Path(name))
+        if not file.path.parent.is_dir():
+            raise UsageError(f"{ENVIRONMENT_KEY}: there is no directory {file.path.parent}")
         file.show(ready=False)
         return file
 

@@ -24,12 +24,13 @@ def signals_taken(selector: selectors.BaseSelector, take: Callable[[int], None])
                 take(number)
 
         selector.register(read_end, selectors.EVENT_READ, arrived)
-        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+        # In this order: a signal between the two would be neither an event nor an exception.
         wakeup = signal.set_wakeup_fd(write_end.fileno())
+        before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
         try:
             yield
         finally:
-            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup)
             selector.unregister(read_end)

@@ -34,9 +34,7 @@ LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader i
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score
 CAUSE_GRACE = 2.0  # seconds for the first cause to show itself after one of its consequences
 FORMING_GRACE = 10.0  # seconds on top of start_timeout: the tasks themselves know better who is missing
-AGREED_STOP = (
-    128 + signal.SIGTERM
-)  # a task's exit code where the tasks agreed to stop, because one of them was asked to
+AGREED_STOP = 128 + signal.SIGTERM  # a task's exit code where all agreed to stop, because one of them was asked to
 
 
 class Supervisor:
@@ -66,11 +64,12 @@ class Supervisor:
         self.result: Mapping[str, Any] | None = None
         self.progress: Mapping[str, Any] = {}
         self.first_step_at: float | None = None
-        self._progress_at = 0.0
+        self._step, self._progress_at = -1, 0.0  # of this attempt
         self._causes: list[Cause] = []
         self._ask_at: float | None = None  # when stopping: when to send SIGTERM
         self._deadline: float | None = None  # of the present state
         self._spares_evaluator = False  # when stopping: the gang will start again
+        self._settled = False  # when stopping: whether there will be another attempt
         self._actions: list[Action] = []
 
     @property
@@ -113,8 +112,8 @@ class Supervisor:
                 self._set(event.task, TaskState.MEETING)
             case "ready":
                 self._ready(event.task, now)
-            case "progress" if event.task == self._leader and event.details["step"] > self.progress.get("step", -1):
-                self.progress, self._progress_at = event.details, now
+            case "progress" if event.task == self._leader and event.details["step"] > self._step:
+                self.progress, self._step, self._progress_at = event.details, event.details["step"], now
                 self.first_step_at = self.first_step_at or now
                 self._trained = True
             case "result":
@@ -129,6 +128,10 @@ class Supervisor:
 
     def _exited(self, event: Exited, now: float) -> None:
         clean = event.code == 0
+        if self.state is RunState.RESTARTING and (clean or Cause.of(event).mendable):
+            # An evaluator; it comes back with the others.
+            self._set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
+            return
         if event.code == AGREED_STOP and event.error is None and self._goes_on:
             self._set(event.task, TaskState.STOPPED, event.how)
             self._signalled(signal.SIGTERM, now)
@@ -149,7 +152,9 @@ class Supervisor:
         if self.state is RunState.LEAVING:
             return False  # noise after the end: whoever still ran has nothing left to do
         if self.state is RunState.STOPPING:
-            return event.error is not None and self.stopped_by is None
+            # Whoever ends by a signal before anybody was asked to may be the first cause.
+            unasked = self._ask_at is not None and event.code != 0 and all(cause.mendable for cause in self._causes)
+            return (event.error is not None or unasked) and self.stopped_by is None
         # A member leaves with 0 when all have agreed on the end, which the leader told before.
         too_early = self._leader in self.tasks and self.result is None and self._roles[event.task] != "evaluate"
         return event.code != 0 or too_early
@@ -168,8 +173,9 @@ class Supervisor:
         if self.stopped_by is not None:
             self._kill(self.tasks, signal.SIGKILL)
             return
+        if self._would_restart:
+            self._causes.clear()  # a run that would have gone on has been stopped, it has not failed
         self.stopped_by = number
-        self._lone_restarts.clear()
         self._stop(signal.Signals(number).name, now)
 
     # What time it is
@@ -185,7 +191,8 @@ class Supervisor:
             case RunState.STOPPING:
                 self._escalate(now)
             case RunState.RESTARTING if self._passed(now):
-                self._start(self._gang, now)
+                lost = (TaskState.FAILED, TaskState.STOPPED)
+                self._start([task for task in self.tasks if task in self._gang or self.tasks[task] in lost], now)
             case _:
                 pass
         for task in [task for task, at in self._lone_restarts.items() if now >= at]:
@@ -195,8 +202,10 @@ class Supervisor:
     def _look_who_lives(self, now: float) -> None:
         if self.state in (RunState.OVER, RunState.RESTARTING) or self._lone_restarts or self._living(self._gang):
             return
-        if self.state is RunState.STOPPING and self._restart(now):
-            return
+        if self.state is RunState.STOPPING and not self._settled:
+            self._settled = True
+            if self._restart(now):
+                return
         if not self._living(self.tasks):
             self._enter(RunState.OVER)
         elif self._spares_evaluator:
@@ -205,6 +214,9 @@ class Supervisor:
 
     def _not_formed(self, now: float) -> None:
         late = [task for task in self._living(self.tasks) if self.tasks[task] is not TaskState.READY]
+        if not late:  # some have ended well already, all others are there
+            self._deadline = None
+            return
         names = ", ".join(map(str, late))
         error = f"not ready after {self._start_timeout:g} s (run.start_timeout): {names}"
         self._give_up(Cause(late[0], error, exit_code=3), now)
@@ -231,6 +243,7 @@ class Supervisor:
         """Start these tasks as one attempt of their own number."""
         attempt = max(self.attempts.values()) + 1
         self._deadline, self._ask_at, self.result = now + self._start_timeout + FORMING_GRACE, None, None
+        self._step, self._settled = -1, False
         if self.state is not RunState.FORMING:
             self._enter(RunState.FORMING)
         for task in tasks:
@@ -283,14 +296,13 @@ class Supervisor:
     def _restart(self, now: float) -> bool:
         """Plan the next attempt of the whole gang, where it may help; whether there is one."""
         cause = self.cause
-        if cause is None or self.stopped_by is not None or not self._mends(cause):
+        if cause is None or self.stopped_by is not None or self.done or not self._mends(cause):
             return False
         pause = self._restarts.take()
         if pause is None:
             if self._restarts.allowed:
-                self._causes = [
-                    replace(cause, error=f"{cause.error}; run.restarts ({self._restarts.allowed}) are used up")
-                ]
+                error = f"{cause.error}; run.restarts ({self._restarts.allowed}) are used up"
+                self._causes = [replace(cause, error=error)]
             return False
         self._causes.clear()
         self._enter(RunState.RESTARTING, f"{cause.task}: {cause.error}")
@@ -310,6 +322,8 @@ class Supervisor:
 
     def _enter(self, state: RunState, cause: str = "") -> None:
         self.state = state
+        if not self._goes_on:
+            self._lone_restarts.clear()  # whoever waits starts with the others, or not at all
         self._actions.append(Record(None, state.value, cause))
 
     def _taken(self) -> Sequence[Action]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from launcher.supervise.compose import project_name
 from launcher.supervise.engine import Engine
 from tests.cluster.conftest import ROOT, Workplace, read_until
 
-__all__ = ["ROOT", "Containers", "docker", "read_until"]
+__all__ = ["ROOT", "Containers", "docker", "launcher", "read_until"]
 
 
 def docker(*command: str) -> str:
@@ -75,3 +76,16 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
         if process.poll() is None:
             process.terminate()  # it removes its containers
             process.communicate(timeout=60)
+
+
+def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the launcher to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "launcher", *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

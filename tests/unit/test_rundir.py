@@ -4,8 +4,10 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -158,22 +160,87 @@ def test_a_file_in_the_place_of_latest_is_replaced(tmp_path: Path) -> None:
     assert RunFiles.create(tmp_path, "x").name == str((tmp_path / "latest").readlink())
 
 
+# A run that launchers share
+
+
+def test_a_shared_run_has_the_name_that_is_asked_for_and_is_the_latest(tmp_path: Path) -> None:
+    files = RunFiles.join(tmp_path / "deep" / "runs", "night")
+    assert files.directory == tmp_path / "deep" / "runs" / "night"
+    assert files.directory.is_dir()
+    assert (tmp_path / "deep" / "runs" / "latest").readlink() == Path("night")
+
+
+def test_who_joins_later_finds_what_is_there(tmp_path: Path) -> None:
+    first = RunFiles.join(tmp_path, "night")
+    first.plan.write_text("{}")
+    RunFiles.join(tmp_path, "day")
+    assert RunFiles.join(tmp_path, "night") == first
+    assert first.plan.read_text() == "{}"
+    assert (tmp_path / "latest").readlink() == Path("night")
+    assert names(tmp_path) == ["day", "latest", "night"]
+
+
+@pytest.mark.parametrize("step", ["mkdir", "symlink", "replace"])
+def test_two_launchers_join_the_same_directory_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    output, act, joined = tmp_path / "runs", getattr(os, step), []
+
+    def interrupted(*arguments: object, **keys: object) -> None:
+        monkeypatch.setattr(os, step, act)
+        joined.append(RunFiles.join(output, "night"))  # the other one does all of it just before this step
+        act(*arguments, **keys)
+
+    monkeypatch.setattr(os, step, interrupted)
+    joined.append(RunFiles.join(output, "night"))
+    assert joined == [RunFiles(output / "night")] * 2
+    assert (output / "latest").readlink() == Path("night")
+    assert names(output) == ["latest", "night"]
+
+
+def test_many_launchers_join_the_same_directory(tmp_path: Path) -> None:
+    together = Barrier(8)
+
+    def join(_: int) -> RunFiles:
+        together.wait()
+        return RunFiles.join(tmp_path / "runs", "night")
+
+    with ThreadPoolExecutor(8) as launchers:
+        assert set(launchers.map(join, range(8))) == {RunFiles(tmp_path / "runs" / "night")}
+    assert names(tmp_path / "runs") == ["latest", "night"]
+
+
+@pytest.mark.parametrize("output", ["taken", "taken/runs"])
+def test_a_shared_output_that_cannot_be_written_is_a_sentence(tmp_path: Path, output: str) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UsageError, match=rf"^cannot write to the output directory {tmp_path}/{output}: .+"):
+        RunFiles.join(tmp_path / output, "x")
+
+
 # Attempts and names
 
 
-def test_the_next_attempt_is_the_first_without_logs(tmp_path: Path) -> None:
+def test_the_next_attempt_is_the_first_in_which_none_of_the_tasks_has_a_log(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
-    assert files.next_attempt() == 1
+    assert files.next_attempt(["worker-0"]) == 1
     files.prepare_attempt(1)
+    files.prepare_attempt(1)
+    assert (
+        files.next_attempt(["worker-0"]) == 1
+    )  # directories alone are no attempt: another launcher may have made them
+    files.log(1, "worker-0").touch()
     files.prepare_attempt(2)
-    files.prepare_attempt(2)
-    assert files.next_attempt() == 3
+    files.log(2, "worker-1").touch()
+    assert files.next_attempt(["worker-0"]) == 2
+    assert files.next_attempt(["worker-1"]) == 1
+    assert files.next_attempt(iter(["worker-1", "worker-0"])) == 3
+    assert files.next_attempt(["ps-0"]) == 1
 
 
 def test_every_file_has_the_name_of_the_design() -> None:
     files = RunFiles(Path("r"))
     paths = [files.cluster_file, files.plan, files.events, files.metrics, files.result, files.checkpoints, files.model]
-    paths += [files.picture("cost"), files.log(1, "worker-0"), files.error(2, "ps-1")]
+    paths += [files.picture("cost"), files.log(1, "worker-0"), files.error(2, "ps-1"), files.compose]
     assert [str(path.relative_to("r")) for path in paths] == [
         "cluster.yaml",
         "plan.json",
@@ -185,6 +252,7 @@ def test_every_file_has_the_name_of_the_design() -> None:
         "cost.png",
         "logs/attempt-1/worker-0.log",
         "errors/attempt-2/ps-1.json",
+        "compose.yaml",
     ]
 
 

@@ -22,6 +22,7 @@ from launcher.commands.summary import print_last
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
+from launcher.supervise.launch import Screen
 from launcher.supervise.result import Outcome, RunResult
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"
@@ -49,14 +50,15 @@ class FakeLaunch:
     outcome = Outcome(DONE)
     plan: Plan
     files: RunFiles
+    screen: Screen
     network = ""
     tasks: tuple[str, ...] = ()
 
     def __init__(
-        self, plan: Plan, tasks: Iterable[TaskPlan], files: RunFiles, screen: object, *, network: str, began: float
+        self, plan: Plan, tasks: Iterable[TaskPlan], files: RunFiles, screen: Screen, *, network: str, began: float
     ) -> None:
         cls = type(self)
-        cls.plan, cls.files, cls.network = plan, files, network
+        cls.plan, cls.files, cls.screen, cls.network = plan, files, screen, network
         cls.tasks = tuple(str(task.task) for task in tasks)
 
     def say(self, text: str) -> None:
@@ -79,6 +81,8 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
     (tmp_path / "cluster.yaml").write_text(FILE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET"):
+        monkeypatch.delenv(key, raising=False)
     monkeypatch.setattr(module, "Launch", Launch)
     return Launch
 
@@ -225,7 +229,99 @@ def test_a_run_is_resumed_by_its_path_from_anywhere(
     assert (launch.files, launch.plan.directory) == (files, str(tmp_path))
 
 
+# Named, for launchers that share a directory
+
+
+def test_a_named_run_has_the_directory_of_that_name(launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch) -> None:
+    call("--run", "night")
+    assert launch.files == RunFiles(Path.cwd() / "runs" / "night")
+    assert launch.files.plan.exists()
+    assert Path("runs/latest").readlink() == Path("night")
+    monkeypatch.setenv("LAUNCHER_RUN", "day")
+    call()
+    assert launch.files.name == "day"
+    call("--run", "night")
+    assert launch.files.name == "night"
+
+
+@pytest.mark.parametrize("result", [None, {**DONE.to_dict(), "status": "stopped"}], ids=["running", "stopped"])
+def test_a_launcher_joins_a_run_that_is_there_and_leaves_what_another_has_written(
+    launch: type[FakeLaunch], result: Mapping[str, Any] | None
+) -> None:
+    call(*HOSTS, "--run", "night", "--task", "worker:0")
+    first, files = launch.files.cluster_file.read_text(), launch.files
+    if result:
+        files.result.write_text(json.dumps(result))
+    assert call(*HOSTS, "--run", "night", "--task", "worker:1", "--set", "run.restarts=7").exit_code == 0
+    assert (launch.files, launch.tasks) == (files, ("worker:1",))
+    assert files.cluster_file.read_text() == first
+    assert [path.name for path in Path("runs").iterdir() if not path.is_symlink()] == ["night"]
+
+
+def test_a_named_run_that_is_finished_says_so_and_does_nothing(
+    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("--run", "night")
+    launch.files.result.write_text(json.dumps(DONE.to_dict()))
+    monkeypatch.setattr(launch, "run", pytest.fail)
+    result = call("--run", "night")
+    assert (result.exit_code, result.output) == (0, "night is finished (17000 steps): nothing to do.\n")
+
+
+@pytest.mark.parametrize("code", [1, 2, 3])
+def test_a_named_run_that_has_failed_repeats_its_failure_and_its_exit_code(
+    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    call("--run", "night")
+    cause = {"task": "worker:1", "error": "ValueError: no", "file": "errors/attempt-1/worker-1.json"}
+    failed = {**DONE.to_dict(), "status": "failed", "exit_code": code, "cause": cause}
+    launch.files.result.write_text(json.dumps(failed))
+    monkeypatch.setattr(launch, "run", pytest.fail)
+    result = call("--run", "night")
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr == (
+        "night has failed before; another name starts a new run, "
+        "launcher run --resume runs/night tries this one again\n"
+        "worker:1 failed: ValueError: no\n"
+    )
+    assert json.loads(launch.files.result.read_text()) == failed
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "two words", "x" * 64])
+def test_what_cannot_name_a_directory_is_refused(name: str) -> None:
+    assert refused(f"--run={name}").startswith(f"--run: {name!r} cannot name a run's directory; use letters, digits")
+
+
+def test_a_run_that_is_resumed_keeps_its_name_whatever_the_environment_says(
+    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = started()
+    monkeypatch.setenv("LAUNCHER_RUN", "night")
+    assert call("--resume", files.name).exit_code == 0
+    assert launch.files == files
+    assert not Path("runs/night").exists()
+
+
 # After the launch
+
+
+def test_lines_have_no_prefix_where_one_task_runs_alone(
+    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(self: FakeLaunch) -> Outcome:
+        self.screen.line(WORKER, "said")
+        return self.outcome
+
+    monkeypatch.setattr(launch, "run", run)
+    assert "said" in call(*HOSTS, "--task", "worker:1").output.splitlines()
+    assert "worker:1 │ said" in call(*HOSTS, "--host", "node-b").output.splitlines()
+
+
+def test_a_part_of_a_cluster_says_with_whom_the_results_are(launch: type[FakeLaunch]) -> None:
+    part = (*HOSTS, "--task", "worker:1")
+    assert call(*part).output.splitlines()[1:] == ["done after 0:07; the results are with worker:0"]
+    launch.outcome = ended("stopped", 143)
+    assert call(*part).output.splitlines()[1:] == ["stopped after 0:07; the results are with worker:0"]
 
 
 def test_what_was_learned_comes_last_with_the_directory() -> None:

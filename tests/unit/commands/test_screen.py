@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -20,11 +21,11 @@ ROOT = Path(__file__).parents[3]
 WORKER, CHIEF = Task("worker", 10), Task("chief", 0)
 PROGRESS = {"step": 1_500, "steps": 3_000, "figures": {"devices": 2, "W": [1.0], "cost": 0.0769288, "b": 0.5}}
 USE = """
-import os, sys
+import json, os, sys
 from launcher.cluster.context import Task
 from launcher.commands.screen import TerminalScreen
 
-with TerminalScreen([Task("worker", 0)]) as screen:
+with TerminalScreen([Task("worker", 0)], **json.loads(sys.argv[1])) as screen:
     try:
         screen.note("begins")
         screen.progress({"step": 1, "steps": 2, "figures": {}})
@@ -60,6 +61,14 @@ def test_piped_lines_are_plain_prefixed_and_aligned(capsys: pytest.CaptureFixtur
         screen.line(WORKER, "one [bold]two[/bold] \\ 100%")
         screen.line(CHIEF, "")
     assert capsys.readouterr().out == "begins\nworker:10 │ one [bold]two[/bold] \\ 100%\nchief:0   │ \n"
+
+
+def test_where_the_reader_knows_the_task_a_line_stands_as_it_was_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with TerminalScreen([WORKER], prefixed=False) as screen:
+        screen.note("begins")
+        screen.line(WORKER, "one [bold]two[/bold] \\ 100%")
+        screen.line(WORKER, "")
+    assert capsys.readouterr().out == "begins\none [bold]two[/bold] \\ 100%\n\n"
 
 
 def test_a_long_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,11 +116,11 @@ def test_without_a_second_step_there_is_no_speed_and_no_remaining_time(now: list
 class Terminal:
     """A terminal with a program on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **keys: bool) -> None:
         self.screen, keyboard = pty.openpty()
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "100"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", USE],
+            [sys.executable, "-c", USE, json.dumps(keys)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=keyboard,
@@ -119,6 +128,11 @@ class Terminal:
             text=True,
         )
         os.close(keyboard)
+
+    def go_on(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
 
     def read_until(self, word: str) -> str:
         seen = ""
@@ -128,8 +142,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    there = Terminal()
+def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    there = Terminal(**getattr(request, "param", {}))
     yield there
     there.process.kill()
     there.process.communicate()
@@ -141,14 +155,21 @@ def plain(text: str) -> str:
 
 def test_a_terminal_gets_coloured_prefixes_and_a_live_line(terminal: Terminal) -> None:
     seen = terminal.read_until("step 1/2")
-    assert terminal.process.stdin is not None
-    terminal.process.stdin.write("\n")
-    terminal.process.stdin.flush()
+    terminal.go_on()
     seen += terminal.read_until("line 1000")
     assert "\x1b[36mworker:0 │ " in seen
     lines = [line.strip() for line in plain(seen).replace("\r", "\n").split("\n")]
     assert lines[0] == "begins"
     assert [line for line in lines if line.endswith("line 500")] == ["worker:0 │ line 500"]
+    os.close(terminal.screen)
+
+
+@pytest.mark.parametrize("terminal", [{"prefixed": False}], indirect=True)
+def test_a_terminal_shows_lines_without_a_prefix_where_none_is_wanted(terminal: Terminal) -> None:
+    terminal.read_until("step 1/2")
+    terminal.go_on()
+    lines = [line.strip() for line in plain(terminal.read_until("line 1000")).replace("\r", "\n").split("\n")]
+    assert [line for line in lines if line.endswith("line 500")] == ["line 500"]
     os.close(terminal.screen)
 
 
@@ -169,7 +190,7 @@ def test_a_pipe_that_nobody_reads_surfaces_as_oserror_and_the_screen_is_left_all
     if not seen:
         os.close(read_end)
     with subprocess.Popen(
-        [sys.executable, "-c", USE],
+        [sys.executable, "-c", USE, "{}"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=write_end,

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 import pytest
 
-from launcher.cluster.context import Role, Task
-from launcher.supervise.events import (
-    Action,
-    Event,
-    Exited,
-    Kill,
-    Record,
-    RunState,
-    Signalled,
-    Start,
-    TaskState,
-    Tick,
-    Told,
-)
+from launcher.supervise.events import Exited, Record, RunState, Signalled, Start, TaskState, Tick, Told
 from launcher.supervise.supervisor import (
     CAUSE_GRACE,
     EVALUATE_GRACE,
@@ -30,67 +15,55 @@ from launcher.supervise.supervisor import (
     STOP_GRACE,
     Supervisor,
 )
-
-CHIEF, PS, EVALUATOR = Task("chief", 0), Task("ps", 0), Task("evaluator", 0)
-FIRST, SECOND = Task("worker", 0), Task("worker", 1)
-SYNC: Mapping[Task, Role] = {FIRST: "train", SECOND: "train"}
-ASYNC: Mapping[Task, Role] = {CHIEF: "coordinate", FIRST: "serve", PS: "serve"}
-
-History = Iterable[tuple[float, Event]]
-
-
-def error(kind: str = "ValueError", *, code: int = 1, consequence: bool = False) -> dict[str, Any]:
-    return {"type": kind, "message": "no", "exit_code": code, "consequence": consequence}
-
-
-def replay(roles: Mapping[Task, Role], leader: Task, history: History) -> tuple[Supervisor, list[tuple[float, Action]]]:
-    """Play the events to a fresh Supervisor; return it with every action but the records, at its second."""
-    supervisor = Supervisor(roles, leader, start_timeout=60, stall_timeout=300)
-    actions = [(0.0, action) for action in supervisor.begin(0.0)]
-    for now, event in history:
-        actions += [(now, action) for action in supervisor.handle(event, now)]
-    return supervisor, [(now, action) for now, action in actions if not isinstance(action, Record)]
-
-
-def ready(*tasks: Task, at: float = 1.0) -> list[tuple[float, Event]]:
-    return [(at, Told(task, "ready")) for task in tasks]
-
-
-def kills(actions: Iterable[tuple[float, Action]]) -> list[tuple[float, str, str]]:
-    return [(now, str(a.task), signal.Signals(a.number).name) for now, a in actions if isinstance(a, Kill)]
+from tests.unit.supervise.histories import (
+    ASYNC,
+    CHIEF,
+    EVALUATED,
+    EVALUATOR,
+    FIRST,
+    PS,
+    SECOND,
+    SYNC,
+    Moments,
+    error,
+    lost,
+    ready,
+    replay,
+)
 
 
 def test_every_task_is_started_at_once() -> None:
-    _, actions = replay(SYNC, FIRST, [])
-    assert actions == [(0.0, Start(FIRST)), (0.0, Start(SECOND))]
+    seen = replay(SYNC, FIRST, [])
+    starts = [(now, action) for now, action in seen.actions if isinstance(action, Start)]
+    assert starts == [(0.0, Start(FIRST)), (0.0, Start(SECOND))]
 
 
 def test_the_run_trains_when_all_members_are_ready_and_an_evaluator_is_not_waited_for() -> None:
-    roles = {**SYNC, EVALUATOR: "evaluate"}
-    supervisor, _ = replay(roles, FIRST, ready(FIRST))
+    supervisor = replay(EVALUATED, FIRST, ready(FIRST)).supervisor
     assert supervisor.state is RunState.FORMING
-    supervisor, _ = replay(roles, FIRST, ready(FIRST, SECOND))
+    supervisor = replay(EVALUATED, FIRST, ready(FIRST, SECOND)).supervisor
     assert supervisor.state is RunState.TRAINING
 
 
 def test_a_synchronous_run_is_done_when_its_leader_has_left_with_a_result() -> None:
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(FIRST, SECOND),
         (2, Told(FIRST, "progress", {"step": 10})),
         (3, Told(FIRST, "result", {"steps": 20})),
         (4, Exited(SECOND, 0)),
         (4, Exited(FIRST, 0)),
     ]
-    supervisor, actions = replay(SYNC, FIRST, history)
+    seen = replay(SYNC, FIRST, history)
+    supervisor = seen.supervisor
     assert supervisor.done
     assert supervisor.state is RunState.OVER
     assert supervisor.first_step_at == 2
-    assert kills(actions) == []
+    assert seen.kills == []
 
 
 def test_servers_that_stay_after_the_chief_are_asked_and_then_killed_and_the_run_is_done() -> None:
     leave = 4 + LEAVE_GRACE
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(*ASYNC),
         (3, Told(CHIEF, "result", {"steps": 20})),
         (4, Exited(CHIEF, 0)),
@@ -101,28 +74,29 @@ def test_servers_that_stay_after_the_chief_are_asked_and_then_killed_and_the_run
         (leave + STOP_GRACE + 1, Tick()),
         (leave + STOP_GRACE + 1, Exited(PS, -9)),
     ]
-    supervisor, actions = replay(ASYNC, CHIEF, history)
-    assert kills(actions) == [(leave, "ps:0", "SIGTERM"), (leave + STOP_GRACE, "ps:0", "SIGKILL")]
+    seen = replay(ASYNC, CHIEF, history)
+    supervisor = seen.supervisor
+    assert seen.kills == [(leave, "ps:0", "SIGTERM"), (leave + STOP_GRACE, "ps:0", "SIGKILL")]
     assert supervisor.done
     assert supervisor.tasks[PS] is TaskState.STOPPED
     assert supervisor.cause is None
 
 
 def test_what_a_server_says_after_the_chief_has_gone_is_no_failure() -> None:
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(*ASYNC),
         (3, Told(CHIEF, "result", {})),
         (4, Exited(CHIEF, 0)),
-        (5, Exited(FIRST, 1, error("UnavailableError", consequence=True))),
+        (5, lost(FIRST)),
         (5, Exited(PS, -6)),
     ]
-    supervisor, _ = replay(ASYNC, CHIEF, history)
+    supervisor = replay(ASYNC, CHIEF, history).supervisor
     assert supervisor.done
     assert supervisor.cause is None
 
 
 def test_an_evaluator_gets_longer_to_score_the_last_checkpoint() -> None:
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(FIRST),
         (3, Told(FIRST, "result", {})),
         (4, Exited(FIRST, 0)),
@@ -130,14 +104,15 @@ def test_an_evaluator_gets_longer_to_score_the_last_checkpoint() -> None:
         (4 + LEAVE_GRACE + EVALUATE_GRACE, Tick()),
         (4 + LEAVE_GRACE + EVALUATE_GRACE, Tick()),
     ]
-    _, actions = replay({FIRST: "train", EVALUATOR: "evaluate"}, FIRST, history)
-    assert kills(actions) == [(4 + LEAVE_GRACE + EVALUATE_GRACE, "evaluator:0", "SIGTERM")]
+    seen = replay({FIRST: "train", EVALUATOR: "evaluate"}, FIRST, history)
+    assert seen.kills == [(4 + LEAVE_GRACE + EVALUATE_GRACE, "evaluator:0", "SIGTERM")]
 
 
 def test_a_dead_task_ends_the_others_and_is_the_cause() -> None:
     history = [*ready(FIRST, SECOND), (2, Exited(SECOND, -9)), (2 + STOP_GRACE, Tick()), (8, Exited(FIRST, -9))]
-    supervisor, actions = replay(SYNC, FIRST, history)
-    assert kills(actions) == [(2, "worker:0", "SIGTERM"), (2 + STOP_GRACE, "worker:0", "SIGKILL")]
+    seen = replay(SYNC, FIRST, history)
+    supervisor = seen.supervisor
+    assert seen.kills == [(2, "worker:0", "SIGTERM"), (2 + STOP_GRACE, "worker:0", "SIGKILL")]
     assert supervisor.cause is not None
     assert (supervisor.cause.task, supervisor.cause.error) == (SECOND, "killed by SIGKILL")
     assert supervisor.tasks == {FIRST: TaskState.STOPPED, SECOND: TaskState.FAILED}
@@ -146,82 +121,87 @@ def test_a_dead_task_ends_the_others_and_is_the_cause() -> None:
 
 
 def test_the_consequence_of_a_peers_end_is_not_reported_as_the_cause() -> None:
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(FIRST, SECOND),
         (2, Exited(FIRST, 1, error("UnavailableError", consequence=True), time_ns=20)),
         (2.5, Exited(SECOND, 1, error("ValueError"), time_ns=30)),
     ]
-    supervisor, actions = replay(SYNC, FIRST, history)
+    seen = replay(SYNC, FIRST, history)
+    supervisor = seen.supervisor
     assert supervisor.cause is not None
     assert (supervisor.cause.task, supervisor.cause.error) == (SECOND, "ValueError: no")
-    assert kills(actions) == []  # the cause showed itself within the grace
+    assert seen.kills == []  # the cause showed itself within the grace
 
 
 def test_a_consequence_alone_stops_the_run_after_a_grace() -> None:
-    lost = Exited(FIRST, 1, error("UnavailableError", consequence=True))
-    history = [*ready(FIRST, SECOND), (2, lost), (2 + CAUSE_GRACE / 2, Tick()), (2 + CAUSE_GRACE, Tick())]
-    supervisor, actions = replay(SYNC, FIRST, history)
-    assert kills(actions) == [(2 + CAUSE_GRACE, "worker:1", "SIGTERM")]
+    history = [*ready(FIRST, SECOND), (2, lost(FIRST)), (2 + CAUSE_GRACE / 2, Tick()), (2 + CAUSE_GRACE, Tick())]
+    seen = replay(SYNC, FIRST, history)
+    supervisor = seen.supervisor
+    assert seen.kills == [(2 + CAUSE_GRACE, "worker:1", "SIGTERM")]
     assert supervisor.cause is not None
     assert supervisor.cause.task == FIRST
 
 
 def test_of_two_errors_the_earlier_is_the_cause_whichever_was_heard_of_first() -> None:
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(FIRST, SECOND),
         (2, Exited(SECOND, 1, error("ValueError"), time_ns=11)),
         (2, Exited(FIRST, 1, error("KeyError"), time_ns=10)),
     ]
-    supervisor, _ = replay(SYNC, FIRST, history)
+    supervisor = replay(SYNC, FIRST, history).supervisor
     assert supervisor.cause is not None
     assert supervisor.cause.error == "KeyError: no"
 
 
 def test_a_task_that_is_never_ready_is_named_after_the_start_timeout() -> None:
     late = 60 + FORMING_GRACE
-    supervisor, actions = replay(SYNC, FIRST, [*ready(FIRST), (59, Tick()), (late, Tick()), (late, Tick())])
+    seen = replay(SYNC, FIRST, [*ready(FIRST), (59, Tick()), (late, Tick()), (late, Tick())])
+    supervisor = seen.supervisor
     assert supervisor.cause is not None
     assert supervisor.cause.exit_code == 3
     assert supervisor.cause.error == "not ready after 60 s (run.start_timeout): worker:1"
-    assert kills(actions) == [(late, "worker:0", "SIGTERM"), (late, "worker:1", "SIGTERM")]
+    assert seen.kills == [(late, "worker:0", "SIGTERM"), (late, "worker:1", "SIGTERM")]
 
 
 def test_a_task_that_gives_up_the_rendezvous_brings_its_exit_code() -> None:
-    supervisor, _ = replay(SYNC, FIRST, [(60, Exited(FIRST, 3, error("FormationError", code=3)))])
+    supervisor = replay(SYNC, FIRST, [(60, Exited(FIRST, 3, error("FormationError", code=3)))]).supervisor
     assert supervisor.cause is not None
     assert supervisor.cause.exit_code == 3
 
 
 def test_no_step_for_the_stall_timeout_is_a_failure_and_progress_puts_it_off() -> None:
     moving = [*ready(FIRST, SECOND), (200, Told(FIRST, "progress", {"step": 1})), (400, Tick())]
-    supervisor, actions = replay(SYNC, FIRST, moving)
-    assert kills(actions) == []
-    supervisor, actions = replay(SYNC, FIRST, [*moving, (500, Tick()), (500, Tick())])
-    assert len(kills(actions)) == 2
+    seen = replay(SYNC, FIRST, moving)
+    supervisor = seen.supervisor
+    assert seen.kills == []
+    seen = replay(SYNC, FIRST, [*moving, (500, Tick()), (500, Tick())])
+    supervisor = seen.supervisor
+    assert len(seen.kills) == 2
     assert supervisor.cause is not None
     assert supervisor.cause.error == "no step for 300 s (run.stall_timeout)"
 
 
 def test_a_long_report_after_the_last_step_is_not_a_stall() -> None:
     history = [*ready(FIRST, SECOND), (2, Told(FIRST, "result", {})), (900, Tick())]
-    assert kills(replay(SYNC, FIRST, history)[1]) == []
+    assert replay(SYNC, FIRST, history).kills == []
 
 
 @pytest.mark.parametrize("moment", ["start", "training"])
 def test_one_signal_asks_and_kills_after_the_grace(moment: str) -> None:
     before = ready(FIRST, SECOND) if moment == "training" else []
     history = [*before, (2, Signalled(signal.SIGINT)), (2 + STOP_GRACE - 0.1, Tick()), (2 + STOP_GRACE, Tick())]
-    supervisor, actions = replay(SYNC, FIRST, history)
+    seen = replay(SYNC, FIRST, history)
+    supervisor = seen.supervisor
     asked = [(2, "worker:0", "SIGTERM"), (2, "worker:1", "SIGTERM")]
     killed = [(2 + STOP_GRACE, "worker:0", "SIGKILL"), (2 + STOP_GRACE, "worker:1", "SIGKILL")]
-    assert kills(actions) == asked + killed
+    assert seen.kills == asked + killed
     assert supervisor.stopped_by == signal.SIGINT
     assert supervisor.cause is None
 
 
 def test_a_second_signal_kills_at_once() -> None:
     history = [*ready(FIRST), (2, Signalled(signal.SIGINT)), (3, Signalled(signal.SIGINT))]
-    assert kills(replay({FIRST: "train"}, FIRST, history)[1]) == [
+    assert replay({FIRST: "train"}, FIRST, history).kills == [
         (2, "worker:0", "SIGTERM"),
         (3, "worker:0", "SIGKILL"),
     ]
@@ -234,14 +214,14 @@ def test_errors_of_tasks_that_were_asked_to_stop_are_no_cause() -> None:
         (3, Exited(FIRST, 1, error())),
         (3, Exited(SECOND, 143)),
     ]
-    supervisor, _ = replay(SYNC, FIRST, history)
+    supervisor = replay(SYNC, FIRST, history).supervisor
     assert supervisor.cause is None
     assert supervisor.state is RunState.OVER
     assert not supervisor.done
 
 
 def test_a_signal_after_the_end_only_hastens_it() -> None:
-    history: list[tuple[float, Event]] = [
+    history: Moments = [
         *ready(*ASYNC),
         (3, Told(CHIEF, "result", {})),
         (4, Exited(CHIEF, 0)),
@@ -249,13 +229,14 @@ def test_a_signal_after_the_end_only_hastens_it() -> None:
         (5, Exited(PS, -15)),
         (5, Exited(FIRST, -15)),
     ]
-    supervisor, actions = replay(ASYNC, CHIEF, history)
+    seen = replay(ASYNC, CHIEF, history)
+    supervisor = seen.supervisor
     assert supervisor.done
-    assert len(kills(actions)) == 2
+    assert len(seen.kills) == 2
 
 
 def test_where_the_leader_runs_elsewhere_the_run_here_is_done_when_all_tasks_here_are() -> None:
-    supervisor, _ = replay({SECOND: "train"}, FIRST, [*ready(SECOND), (900, Tick()), (901, Exited(SECOND, 0))])
+    supervisor = replay({SECOND: "train"}, FIRST, [*ready(SECOND), (900, Tick()), (901, Exited(SECOND, 0))]).supervisor
     assert supervisor.done
     assert supervisor.cause is None
 

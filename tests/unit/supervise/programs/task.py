@@ -1,4 +1,7 @@
-"""A task without TensorFlow, for tests of the supervision: does what its arguments say, in order."""
+"""A task without TensorFlow, for tests of the supervision: does what its arguments say, in order.
+
+A word may have a prefix for whom it is: worker:1/word, first/word (in the first attempt), again/word (in later ones).
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,15 @@ def act(word: str) -> None:  # noqa: C901, PLR0912  # a table of words, one case
             os.write(REPORT_FD, f"{value}\n".encode())
         case "ready":
             tell("ready")
+        case "step":
+            tell("progress", step=int(value), steps=9, figures={})
         case "result":
             tell("progress", step=1, steps=1, figures={})
             tell("result", steps=1, metrics={"x": 1.0}, steps_per_s=2.0)
+        case "error":  # an error.json
+            name = f"attempt-{CONTEXT['attempt']}/{CONTEXT['task'].replace(':', '-')}.json"
+            error = {"type": "ValueError", "message": value, "exit_code": 1, "consequence": False, "time_ns": 1}
+            (Path(CONTEXT["run_directory"]) / "errors" / name).write_text(json.dumps(error))
         case "exit":
             os._exit(int(value))
         case "sleep":
@@ -61,12 +70,17 @@ def act(word: str) -> None:  # noqa: C901, PLR0912  # a table of words, one case
             raise ValueError(word)
 
 
-ME = json.loads(os.environ["LAUNCHER_TASK"])["task"]
+CONTEXT = json.loads(os.environ["LAUNCHER_TASK"])
+MINE = {CONTEXT["task"], "first" if CONTEXT["attempt"] == 1 else "again"}
+
+
+def is_prefix(text: str) -> bool:
+    return text in ("first", "again") or text.partition(":")[2].isdecimal()
+
+
 for argument in sys.argv[1:]:
-    # worker:1/word: only that task does it
-    only, slash, word = argument.partition("/")
-    if slash and only.startswith("worker:"):
-        if only == ME:
-            act(word)
-    else:
-        act(argument)
+    word, mine = argument, True
+    while is_prefix((parts := word.partition("/"))[0]):
+        mine, word = mine and parts[0] in MINE, parts[2]
+    if mine:
+        act(word)
