@@ -86,7 +86,7 @@ class Watch:
 
     def look(self, containers: Mapping[Task, Container], now: float) -> Sequence[Action]:
         """Take in what the engine says now, and return what follows from it."""
-        for task in self._roles:
+        for task in sorted(self._roles, key=lambda task: self._is_consequence(containers.get(task))):
             if task not in self._ended and not self.over:
                 self._look_at(task, containers.get(task), now)
         if self._loss and now >= self._loss.give_up_at and self._over_at is None:
@@ -96,6 +96,11 @@ class Watch:
             self.over = True
         actions, self._actions = self._actions, []
         return actions
+
+    def _is_consequence(self, container: Container | None) -> bool:
+        """Whether that end may have been caused by another one that is seen in the same look: it comes after it."""
+        failed = container is not None and container.ended and container.exit_code == 1
+        return failed and self._used >= self._allowed
 
     def _look_at(self, task: Task, container: Container | None, now: float) -> None:
         if container is None or container.state != "paused":

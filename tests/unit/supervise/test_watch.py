@@ -151,6 +151,14 @@ def test_without_restarts_the_first_kill_ends_the_run(task: Task) -> None:
     assert cluster.outcome == (True, 1, f"{task}: its container was killed (exit code 137)")
 
 
+def test_a_kill_is_the_cause_although_the_leader_failed_of_it_before_anyone_looked() -> None:
+    cluster = sync(restarts=0)
+    cluster.containers[SECOND] = Container(SECOND.slug, "exited", 137)
+    cluster.end(FIRST, 1)
+    cluster.look(LEAVE_GRACE)
+    assert cluster.outcome == (True, 1, f"{SECOND}: its container was killed (exit code 137)")
+
+
 @pytest.mark.parametrize("state", ["created", "restarting", "removing"])
 def test_what_the_engine_or_a_person_does_with_a_container_is_left_alone(state: str) -> None:
     cluster = sync()
