@@ -107,6 +107,7 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     yield "GPUs", found or f"none ({inventory.gpu_note})"
     if len(several := hosts(plan)) > 1:
         yield "machines", f"{', '.join(several)}; each starts its part: launcher run --host {several[0]}"
+        yield "rendezvous", f"{plan.rendezvous}, held by {plan.leader}: a port that the others must reach as well"
     if any(task.address and int(task.address.rpartition(":")[2]) in inventory.ports for task in plan.tasks):
         yield "ports", "free ones, chosen again at each start; port or addresses in the file fix them"
 

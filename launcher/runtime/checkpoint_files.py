@@ -6,6 +6,7 @@ the checkpoint that all resume from gets the leader's files at the rendezvous.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,17 +75,33 @@ class CheckpointFiles:
         beside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".step-{step}."))
         try:
             yield beside
-            write_json(beside / _STATE, {"step": step, "id": identity or secrets.token_hex(8)})
+            identity = identity or secrets.token_hex(8)
+            write_json(beside / _STATE, {"step": step, "id": identity})
             os.chmod(beside, 0o755)
-            self._put(beside, step)
+            self._put(beside, step, identity)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _put(self, beside: Path, step: int) -> None:
+    def _put(self, beside: Path, step: int, identity: str) -> None:
         place = self._directory / f"step-{step:010d}"
-        if place.exists():  # another run's, or what another task of this machine has just put there
-            shutil.rmtree(place)
-        os.rename(beside, place)
+        while True:
+            try:
+                os.rename(beside, place)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                there = _read(place / _STATE)
+                if there and there.identity == identity:
+                    return  # another task of this machine has just received the same
+                self._set_aside(place)
+            else:
+                return
+
+    def _set_aside(self, place: Path) -> None:
+        aside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".{place.name}."))
+        with suppress(FileNotFoundError):  # somebody else did
+            os.rename(place, aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def keep(self, count: int) -> None:
         """Remove all but the newest ``count``."""

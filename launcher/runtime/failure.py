@@ -110,7 +110,7 @@ def _message(error: BaseException) -> str:
 def _user_code(error: BaseException, directory: Path) -> list[str]:
     """Return "file:line: code" for each frame of the traceback that is neither a library's nor the launcher's."""
     lines = []
-    for name, number in _frames(error):
+    for name, number in dict.fromkeys(_frames(error)):  # a graph's own frames are in the traceback as well
         path = Path(name)
         if path.is_absolute() and not _is_library(path) and not path.name.startswith("__autograph_generated_file"):
             shown = path.relative_to(directory) if path.is_relative_to(directory) else path

@@ -123,6 +123,8 @@ class Leader:
         # Building a MultiWorkerMirroredStrategy holds Python's lock until all peers have connected: whoever has not
         # heard the word by then never would.
         self._wait(lambda: self._members <= self._told | self._gone, HELLO_TIMEOUT)
+        if self._loss:
+            raise self._loss
 
     def _wait_for_members(self, deadline: float, waiting: Tell) -> None:
         pause = _SAY_FIRST
@@ -143,6 +145,7 @@ class Leader:
         name = hello.name
         with self._changed:
             self._present[name] = handler
+            self._prepared.discard(name)  # that was another process
             self._gone.discard(name)
             self._changed.notify_all()
         try:
@@ -189,9 +192,11 @@ class Leader:
             saved.send(handler.connection)
         message = next(messages(handler.rfile), {})  # type: ignore[arg-type]
         self._heard_failure(message, hello.name)
-        if message.get("prepared"):
-            self._note(self._prepared, hello.name)
-        return bool(message.get("prepared"))
+        with self._changed:
+            prepared = bool(message.get("prepared")) and self._present.get(hello.name) is handler
+            self._prepared |= {hello.name} if prepared else set()
+            self._changed.notify_all()
+        return prepared
 
     def _send_off(self, handler: StreamRequestHandler) -> bool:
         """Once all are prepared, say so; whether it came to that."""

@@ -148,18 +148,21 @@ class Member:
 
     def _prepare(self, offer: dict[str, Any]) -> None:
         """Get all that the start needs: everyone's address, and the checkpoint's files where they are sent."""
-        if "files" in offer:
-            try:
-                self._files.receive(offer, self._reader)
-            except OSError as error:
-                raise LauncherError(f"cannot write the checkpoint that {self._leader} sends: {error}") from None
         self.step = int(offer["step"])
         try:
+            if "files" in offer:
+                self._receive(offer)
             find_hosts(self._context, self._deadline, self._waiting)
         except LauncherError as error:
             self.__exit__(type(error), error, None)
             raise
         send(self._connection, prepared=True)
+
+    def _receive(self, offer: dict[str, Any]) -> None:
+        try:
+            self._files.receive(offer, self._reader)
+        except OSError as error:
+            raise LauncherError(f"cannot write the checkpoint that {self._leader} sends: {error}") from None
 
     # After all have met
 

@@ -91,17 +91,26 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     job = load_job(context)
     with strategy.scope():
         job.build()
-    checkpoints, stop, scored = Checkpoints(context, job), Stop(), 0
+    checkpoints, stop, scored, began = Checkpoints(context, job), Stop(), 0, time.time()
     reporter.tell("ready")
     while scored < job.steps and not stop.asked:
+        over = _is_over(context, began)  # asked first: the last checkpoint is written before the result
         newest = checkpoints.files.newest()
-        if newest is None or newest.step == scored:
+        if newest is not None and newest.step != scored:
+            checkpoints.restore(newest.step)
+            scored = newest.step
+            _score(job, reporter, scored)
+        elif over:
+            return False
+        else:
             time.sleep(_LOOK_EVERY)
-            continue
-        checkpoints.restore(newest.step)
-        scored = newest.step
-        _score(job, reporter, scored)
     return scored >= job.steps
+
+
+def _is_over(context: TaskContext, began: float) -> bool:
+    """Whether a launcher that shares the run's directory has ended the run since then, so that nothing more comes."""
+    result = RunFiles(Path(context.run_directory)).result
+    return result.exists() and result.stat().st_mtime > began
 
 
 def _score(job: Job, reporter: Reporter, step: int) -> None:

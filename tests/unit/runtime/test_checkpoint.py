@@ -1,6 +1,7 @@
+"""What is saved of a job, who writes it, and when it is due; where its files lie is test_checkpoint_files.py's."""
+
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from launcher.cluster.context import CheckpointPolicy
+from launcher.cluster.context import CheckpointPolicy, Task
+from launcher.errors import LauncherError
 from launcher.runtime.checkpoint import Checkpoints
 from tests.unit.runtime.conftest import task_context
 
@@ -37,6 +39,10 @@ def checkpoints(directory: Path, model: Model | None = None, task: str = "worker
     return Checkpoints(task_context(task, directory, **({"checkpoint": BY_STEPS} | changes)), model or Model())
 
 
+def steps(there: Checkpoints) -> list[int]:
+    return [saved.step for saved in there.files.saved()]
+
+
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in (directory / "checkpoints").iterdir())
 
@@ -54,25 +60,33 @@ def test_a_model_is_restored_as_it_was_saved(tmp_path: Path) -> None:
     there = checkpoints(tmp_path, model)
     there.save(7)
     model.set(9.0)
-    assert there.restore() == 7
+    there.restore(7)
     assert model.values[:2] == [1 / 3, 1 / 3]
 
 
-def test_another_process_restores_the_newest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["worker:0", "worker:1"])
+def test_every_task_restores_the_step_that_it_is_told(tmp_path: Path, task: str) -> None:
     model = Model()
     there = checkpoints(tmp_path, model)
-    for step in (9, 10):
+    for step in (8, 9, 10):
         model.set(float(step))
         there.save(step)
     fresh = Model()
-    assert checkpoints(tmp_path, fresh).restore() == 10
-    assert fresh.values == [10.0] * 3
+    checkpoints(tmp_path, fresh, task).restore(9)
+    assert fresh.values == [9.0] * 3
 
 
-def test_a_run_without_checkpoints_starts_at_step_0(tmp_path: Path) -> None:
+def test_step_0_is_the_job_as_it_was_built(tmp_path: Path) -> None:
+    checkpoints(tmp_path, Model(1.0)).save(5)
     model = Model(2.0)
-    assert checkpoints(tmp_path, model).restore() == 0
+    checkpoints(tmp_path, model).restore(0)
     assert model.values == [2.0] * 3
+
+
+def test_a_step_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    checkpoints(tmp_path).save(5)
+    with pytest.raises(LauncherError, match=r"/checkpoints holds no checkpoint of step 6, where the run continues$"):
+        checkpoints(tmp_path).restore(6)
 
 
 def test_the_newest_few_are_kept(tmp_path: Path) -> None:
@@ -80,25 +94,7 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4, 1000):
         there.save(step)
     assert names(tmp_path) == ["step-0000000003", "step-0000000004", "step-0000001000"]
-    assert there.steps() == [3, 4, 1000]
-
-
-def test_a_checkpoint_is_as_readable_as_the_rest_of_the_run(tmp_path: Path) -> None:
-    checkpoints(tmp_path).save(1)
-    directory = tmp_path / "checkpoints" / "step-0000000001"
-    assert directory.stat().st_mode & 0o777 == 0o755
-    assert min(path.name for path in directory.iterdir()) == "state.json"
-
-
-def test_a_half_written_checkpoint_is_not_one(tmp_path: Path) -> None:
-    there = checkpoints(tmp_path)
-    there.save(5)
-    half = tmp_path / "checkpoints" / ".step-9.x"
-    half.mkdir()
-    (half / "state.json").write_text('{"step": 9}')
-    (tmp_path / "checkpoints" / "step-0000000008").mkdir()  # no state: not one of ours
-    assert there.steps() == [5]
-    assert checkpoints(tmp_path).restore() == 5
+    assert steps(there) == [3, 4, 1000]
 
 
 def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +105,12 @@ def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path: Path, mon
         raise OSError("no space")
 
     with monkeypatch.context() as context:
-        context.setattr(os, "rename", full)
+        context.setattr(tf.train.Checkpoint, "write", full)
         with pytest.raises(OSError, match="no space"):
             there.save(6)
-    assert there.steps() == [5]
-    assert checkpoints(tmp_path).restore() == 5
+    assert names(tmp_path) == ["step-0000000005"]
+    there.save(6)  # it was not saved, so it still may be
+    assert steps(there) == [5, 6]
 
 
 def test_a_task_that_does_not_lead_takes_part_and_leaves_nothing(
@@ -132,27 +129,20 @@ def test_a_task_that_does_not_lead_takes_part_and_leaves_nothing(
     monkeypatch.setattr(tf.train.Checkpoint, "write", watched)
     checkpoints(tmp_path, task="worker:1").save(5)
     assert len(written) == 1
-    assert [*elsewhere.iterdir(), *names(tmp_path)] == []
+    assert list(elsewhere.iterdir()) == []
+    assert not (tmp_path / "checkpoints").exists()
 
 
-def test_the_same_step_saved_twice_is_there_once_and_whole(tmp_path: Path) -> None:
+def test_a_step_that_was_saved_or_restored_is_not_written_again(tmp_path: Path) -> None:
     model = Model(1.0)
     there = checkpoints(tmp_path, model)
     there.save(5)
     there.save(5)
-    assert names(tmp_path) == ["step-0000000005"]
-    assert there.restore() == 5
-    assert model.values == [1.0] * 3
-
-
-def test_a_step_that_was_restored_is_saved_again_without_harm(tmp_path: Path) -> None:
-    checkpoints(tmp_path, Model(1.0)).save(5)
-    fresh = Model()
-    again = checkpoints(tmp_path, fresh)
-    again.restore()
+    (saved,) = there.files.saved()
+    again = checkpoints(tmp_path, model)
+    again.restore(5)
     again.save(5)
-    assert again.restore() == 5
-    assert fresh.values == [1.0] * 3
+    assert again.files.saved() == [saved]  # and not another of the same step
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -163,7 +153,26 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
     checkpoints(tmp_path).save(5)
     with pytest.raises(AssertionError):
-        checkpoints(tmp_path, Other()).restore()
+        checkpoints(tmp_path, Other()).restore(5)
+
+
+@pytest.mark.parametrize(("task", "left"), [("worker:0", []), ("worker:1", [".step-9.x"])])
+def test_the_leader_removes_what_was_half_written(tmp_path: Path, task: str, left: list[str]) -> None:
+    half = tmp_path / "checkpoints" / ".step-9.x"
+    half.mkdir(parents=True)
+    (half / "variables.index").touch()
+    checkpoints(tmp_path, task=task).restore(0)
+    assert names(tmp_path) == left
+
+
+@pytest.mark.parametrize(
+    ("role", "leader", "device"), [("coordinate", "chief", "/job:chief"), ("train", "worker", None)]
+)
+def test_a_coordinator_alone_writes_what_lies_on_its_ps(
+    tmp_path: Path, role: str, leader: str, device: str | None
+) -> None:
+    there = checkpoints(tmp_path, task=f"{leader}:0", role=role, leader=Task(leader, 0))
+    assert there._options.experimental_io_device == device
 
 
 # When
@@ -179,8 +188,15 @@ def test_a_policy_of_steps_is_due_once_its_boundary_is_reached_or_passed(tmp_pat
 def test_a_policy_of_steps_counts_on_after_a_resume(tmp_path: Path) -> None:
     checkpoints(tmp_path).save(100)
     there = checkpoints(tmp_path)
-    there.restore()
+    there.restore(100)
     assert [there.due(step) for step in (101, 149, 150)] == [False, False, True]
+
+
+def test_a_resume_at_a_step_between_two_boundaries_is_due_at_the_next(tmp_path: Path) -> None:
+    checkpoints(tmp_path).save(70)
+    there = checkpoints(tmp_path)
+    there.restore(70)
+    assert [there.due(step) for step in (71, 99, 100)] == [False, False, True]
 
 
 def test_a_policy_of_steps_knows_its_next_step(tmp_path: Path) -> None:

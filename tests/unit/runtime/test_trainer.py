@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.cluster.context import CheckpointPolicy
+from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job, Metrics, Shard
 from launcher.runtime.metrics import Reporter
@@ -56,17 +57,24 @@ def sigterm() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
-def trainer(directory: Path, policy: CheckpointPolicy = NEVER, task: str = "worker:0", **job: int) -> SyncTrainer:
+def trainer(
+    directory: Path, policy: CheckpointPolicy = NEVER, task: str = "worker:0", step: int = 0, **job: int
+) -> SyncTrainer:
     context = task_context(task, directory, checkpoint=policy)
     counting = Counting(None, context)
     for name, value in job.items():
         setattr(counting, name, value)
-    return SyncTrainer(counting, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context))
+    return SyncTrainer(counting, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context), step)
 
 
 def steps(trainer: SyncTrainer) -> list[int]:
     """The steps at which a call ended: each has its report."""
     return [record["step"] for record in trainer.reporter.history]
+
+
+def saved(trainer: SyncTrainer) -> list[int]:
+    """The steps of the checkpoints that are there."""
+    return [there.step for there in trainer.checkpoints.files.saved()]
 
 
 def by_steps(every: int, keep: int = 100) -> CheckpointPolicy:
@@ -101,7 +109,7 @@ def test_a_call_ends_where_a_checkpoint_is_due(tmp_path: Path) -> None:
     there = trainer(tmp_path, by_steps(3))
     there.train()
     assert steps(there) == [3, 6, 9, 10]
-    assert there.checkpoints.steps() == [3, 6, 9, 10]
+    assert saved(there) == [3, 6, 9, 10]
 
 
 def test_checkpoints_by_time_are_written_at_the_end_of_the_call_that_they_fall_into(
@@ -110,7 +118,7 @@ def test_checkpoints_by_time_are_written_at_the_end_of_the_call_that_they_fall_i
     there = trainer(tmp_path)
     monkeypatch.setattr(there.checkpoints, "due", lambda step: step == 8)
     there.train()
-    assert there.checkpoints.steps() == [8, 10]
+    assert saved(there) == [8, 10]
 
 
 def test_the_last_step_is_always_a_checkpoint_and_is_written_once(
@@ -158,7 +166,7 @@ def test_only_the_leader_prints_and_writes(tmp_path: Path, capsys: pytest.Captur
     assert there.train() == {"total": 45}
     assert capsys.readouterr().out == ""
     assert not RunFiles(tmp_path).metrics.exists()
-    assert there.checkpoints.steps() == []
+    assert saved(there) == []
 
 
 # Stop and resume
@@ -175,10 +183,28 @@ def test_a_resumed_training_skips_the_data_that_it_has_seen_and_ends_as_an_undis
     first = trainer(tmp_path, by_steps(4))
     signal.raise_signal(signal.SIGTERM)
     first.train()
-    second = trainer(tmp_path, by_steps(4))
-    assert second.step == 4
+    second = trainer(tmp_path, by_steps(4), step=4)
     assert second.train() == {"total": 45}
     assert [record["step"] for record in second.reporter.history] == [4, 8, 10]
+
+
+def test_a_training_resumes_from_the_step_that_it_is_given_and_not_from_the_newest(tmp_path: Path) -> None:
+    trainer(tmp_path, by_steps(4)).train()
+    again = trainer(tmp_path, by_steps(4), step=4)
+    assert (again.step, int(again.job.seen.numpy())) == (4, 4)
+    assert again.train() == {"total": 45}
+    assert steps(again) == [4, 8, 10]
+
+
+def test_a_training_at_step_0_begins_anew_whatever_checkpoints_there_are(tmp_path: Path) -> None:
+    trainer(tmp_path, by_steps(4)).train()
+    again = trainer(tmp_path, by_steps(4))
+    assert (again.step, int(again.job.seen.numpy()), again.reporter.history) == (0, 0, [])
+
+
+def test_a_step_without_its_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LauncherError, match=r"holds no checkpoint of step 4, where the run continues$"):
+        trainer(tmp_path, step=4)
 
 
 def test_what_was_reported_after_the_checkpoint_is_reported_anew(tmp_path: Path) -> None:
@@ -187,13 +213,13 @@ def test_what_was_reported_after_the_checkpoint_is_reported_anew(tmp_path: Path)
     metrics = RunFiles(tmp_path).metrics
     with metrics.open("a") as file:
         file.write(json.dumps({"step": 9, "task": "worker:0"}) + "\n")
-    trainer(tmp_path, by_steps(8)).train()
+    trainer(tmp_path, by_steps(8), step=8).train()
     assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [4, 8, 10]
 
 
 def test_a_training_that_is_over_is_only_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer(tmp_path).train()
-    again = trainer(tmp_path)
+    again = trainer(tmp_path, step=10)
     assert again.train() == {"total": 45}
     assert again.job.evaluated == [10]
     assert "resumed at step 10 of 10" in capsys.readouterr().out

@@ -1,0 +1,160 @@
+"""Leader and members as they are, once they have met: how they fail together and part."""
+
+from __future__ import annotations
+
+import threading
+from socketserver import StreamRequestHandler
+from typing import Any
+
+import pytest
+
+from launcher.errors import FormationError, LauncherError
+from launcher.runtime import member
+from launcher.runtime.failure import PeerFailed, PeerGone
+from launcher.runtime.leader import Leader
+from launcher.runtime.member import Member
+from launcher.runtime.rendezvous import Meeting
+from tests.unit.runtime.meeting import ASYNC, PATIENCE, Place, hang_up, result
+
+BAD = ValueError("bad batch")  # as the user's code raises it
+
+
+def fail(meeting: Meeting, error: BaseException) -> None:
+    """End the task's part of the meeting with this error."""
+    with pytest.raises(type(error)), meeting:
+        raise error
+
+
+def die(leader: Meeting) -> None:
+    """Break the leader's connections, as the kernel does when its process ends."""
+    assert isinstance(leader, Leader)
+    for handler in list(leader._present.values()):
+        assert isinstance(handler, StreamRequestHandler)
+        hang_up(handler.connection)
+
+
+def quit_process(member: Meeting) -> None:
+    """Break the member's connection, as the kernel does when its process ends."""
+    assert isinstance(member, Member)
+    hang_up(member._connection)
+
+
+# A failure
+
+
+def test_what_fails_in_the_leader_all_hear_in_one_sentence(place: Place) -> None:
+    leader, *members = place.formed()
+    for meeting in members:
+        meeting.watch(place.lost.put)
+    fail(leader, BAD)
+    for _ in members:
+        loss = place.loss()
+        assert (type(loss), str(loss)) == (PeerFailed, "worker:0 failed: ValueError: bad batch")
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"), [(BAD, "ValueError: bad batch", 1), (FormationError("no such task"), "no such task", 3)]
+)
+def test_what_fails_in_a_member_all_others_hear_with_its_exit_code(
+    place: Place, error: Exception, said: str, code: int
+) -> None:
+    leader, failing, other = place.formed()
+    for meeting in (leader, other):
+        meeting.watch(place.lost.put)
+    fail(failing, error)
+    quit_process(failing)
+    heard = [place.loss() for _ in (leader, other)]
+    assert [type(loss) for loss in heard] == [PeerFailed, PeerFailed]
+    assert {(str(loss), loss.exit_code) for loss in heard} == {(f"worker:1 failed: {said}", code)}
+
+
+@pytest.mark.parametrize(
+    "error", [PeerGone("x"), PeerFailed("x", 1), type("UnavailableError", (Exception,), {})("x"), KeyboardInterrupt()]
+)
+def test_what_another_tasks_end_has_caused_is_no_failure_to_tell(place: Place, error: BaseException) -> None:
+    leader, member, _ = place.formed()
+    assert isinstance(leader, Leader)
+    assert isinstance(member, Member)
+    fail(member, error)
+    member._say(finished=True)
+    assert leader._wait(lambda: leader._finished, PATIENCE)  # it has heard all that the member said
+    fail(leader, error)
+    assert leader._loss is None
+
+
+def test_where_a_task_is_lost_all_are_lost_at_once(place: Place) -> None:
+    leader, lost, other = place.formed()
+
+    def leave(error: LauncherError) -> None:
+        place.lost.put(error)
+        die(leader)
+
+    leader.watch(leave)
+    other.watch(place.lost.put)
+    quit_process(lost)
+    assert [(type(loss), str(loss)) for loss in (place.loss(), place.loss())] == [
+        (PeerGone, "worker:1 went away"),
+        (PeerGone, "worker:0 went away without saying that the run is over"),
+    ]
+
+
+# The end
+
+
+def test_all_part_when_all_have_finished(place: Place) -> None:
+    for parted in place.part(*place.formed()):
+        result(parted)
+    assert place.lost.empty()
+
+
+def test_nobody_leaves_while_one_still_trains(place: Place) -> None:
+    leader, member, late = place.formed()
+    early = place.part(leader, member)
+    with pytest.raises(TimeoutError):
+        early[0].result(timeout=0.05)
+    assert not early[1].done()
+    for parted in [*early, *place.part(late)]:
+        result(parted)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_who_serves_is_sent_away_and_knows_whether_the_run_came_to_its_end(place: Place, stopped: bool) -> None:
+    chief, worker, ps = place.formed(**ASYNC)
+    served = [place.start(meeting.wait_for_end) for meeting in (worker, ps)]
+    for parted in place.part(chief, stopped=stopped):
+        result(parted)
+    assert [result(there) for there in served] == [not stopped] * 2
+
+
+def test_who_serves_hears_of_a_failure(place: Place) -> None:
+    chief, worker, ps = place.formed(**ASYNC)
+    served = [place.start(meeting.wait_for_end) for meeting in (worker, ps)]
+    fail(chief, BAD)
+    for there in served:
+        with pytest.raises(PeerFailed, match=r"^chief:0 failed: ValueError: bad batch$"):
+            result(there)
+
+
+def test_a_member_whose_leader_is_lost_at_the_end_is_not_told_to_leave_but_raises(place: Place) -> None:
+    leader, waiting, _ = place.formed()
+    (parted,) = place.part(waiting)
+    assert isinstance(leader, Leader)
+    assert leader._wait(lambda: leader._finished, PATIENCE)
+    die(leader)
+    with pytest.raises(PeerGone, match=r"^worker:0 went away without saying that the run is over$"):
+        result(parted)
+    assert place.lost.empty()
+
+
+def test_members_say_that_they_live(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive, heard = threading.Event(), Leader._heard_failure
+
+    def listens(leader: Leader, message: dict[str, Any], name: str) -> None:
+        if message == {"alive": True}:
+            alive.set()
+        heard(leader, message, name)
+
+    monkeypatch.setattr(Leader, "_heard_failure", listens)
+    monkeypatch.setattr(member, "ALIVE_EVERY", 0.01)
+    place.formed()
+    assert alive.wait(PATIENCE)
