@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from launcher.cli import VERBS
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -47,6 +49,7 @@ def run(command: str, directory: Path) -> str:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the committed cluster file, the README's job and its cluster file."""
     directory = tmp_path_factory.mktemp("readme")
+    (directory / "docker").mkdir()
     shutil.copy(ROOT / "cluster.yaml", directory)
     (directory / "train.py").write_text(blocks("python")[0])
     (directory / "mean.yaml").write_text(next(block for block in blocks("yaml") if block.startswith("# mean.yaml")))
@@ -74,7 +77,14 @@ def test_each_command_of_the_tour_and_of_the_own_job_runs(command: str, workplac
 
 
 def test_the_readme_shows_every_verb_and_every_make_goal_that_it_needs() -> None:
-    assert {command.split()[1] for command in COMMANDS if command.startswith("launcher")} == {"plan", "check", "run"}
+    verbs = {command.split()[1] for command in COMMANDS if command.startswith("launcher")}
+    assert verbs == set(VERBS)
+    assert {command for command in COMMANDS if command.startswith("make")} == {
+        "make run",
+        "make run MODE=async",
+        "make compose",  # these two run in tests/docker
+        "make compose MODE=async",
+    }
 
 
 def test_the_cluster_file_of_the_readme_means_what_the_committed_one_does(tmp_path: Path) -> None:
@@ -92,6 +102,10 @@ def test_the_map_of_the_house_names_what_is_there() -> None:
         "launcher/rundir.py",
         "launcher/cluster",
         "launcher/supervise",
+        "launcher/render",
+        "launcher/runtime",
+        "docker/compose.yaml",
+        "tests/docker",
     ):
         assert (ROOT / name).exists()
 

@@ -14,7 +14,7 @@ from launcher.supervise.compose import project_name
 from launcher.supervise.engine import Engine
 from tests.cluster.conftest import ROOT, Workplace, read_until
 
-__all__ = ["ROOT", "Containers", "docker", "launcher", "read_until"]
+__all__ = ["ROOT", "Containers", "docker", "launcher", "left_of", "read_until"]
 
 
 def docker(*command: str) -> str:
@@ -46,15 +46,20 @@ class Containers(Workplace):
         return found
 
     def left(self) -> list[str]:
-        """Return what is left of the last run: containers, networks, volumes."""
-        kinds = {"container": ["--all"], "network": [], "volume": []}
-        return [f"{kind} {name}" for kind, more in kinds.items() for name in self._list(kind, *more)]
-
-    def _list(self, kind: str, *more: str) -> list[str]:
-        return docker(kind, "ls", "--quiet", *more, *self._filter()).split()
+        """Return what is left of the last run."""
+        return left_of(self.run_directory)
 
     def _filter(self) -> tuple[str, str]:
         return "--filter", f"label=com.docker.compose.project={self.project}"
+
+
+def left_of(run_directory: Path) -> list[str]:
+    """Return what a run has left in the engine: containers, networks, volumes."""
+    kinds = {"container": ["--all"], "network": [], "volume": []}
+    mine = ("--filter", f"label=com.docker.compose.project={project_name(run_directory)}")
+    return [
+        f"{kind} {name}" for kind, more in kinds.items() for name in docker(kind, "ls", "--quiet", *more, *mine).split()
+    ]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,6 +81,8 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
         if process.poll() is None:
             process.terminate()  # it removes its containers
             process.communicate(timeout=60)
+    if (tmp_path / "compose.yaml").exists():
+        subprocess.run(["docker-compose", "--file", tmp_path / "compose.yaml", "down", "--timeout=1"], check=True)
 
 
 def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
