@@ -19,7 +19,7 @@ from launcher.rundir import write_whole
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
-@click.argument("engine", type=click.Choice(["compose"]), expose_value=False)
+@click.argument("engine", type=click.Choice(["compose"]), metavar="compose", expose_value=False)
 @cluster_file
 @click.option("--output", type=click.Path(path_type=Path), help="Write this file; its paths are relative to it.")
 def command(file: Path, overrides: Sequence[str], output: Path | None) -> None:

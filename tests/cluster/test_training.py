@@ -107,7 +107,7 @@ def test_the_run_directory_is_complete(regression: Ran) -> None:
 
 def test_result_json_has_the_promised_keys(regression: Ran) -> None:
     assert list(regression.result) == [
-        *("status", "mode", "strategy", "world_size", "steps", "metrics", "attempts", "wall_s"),
+        *("status", "exit_code", "mode", "strategy", "world_size", "steps", "metrics", "attempts", "wall_s"),
         *("time_to_first_step_s", "steps_per_s", "cause"),
     ]
     assert set(regression.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}
