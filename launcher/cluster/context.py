@@ -76,6 +76,7 @@ class TaskContext:
     start_timeout: float  # seconds
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     run_directory: str = ""
+    launched: float = 0.0  # when this task's launcher began, in seconds since the epoch
     attempt: int = 1
     token: str = ""
     report_fd: int = -1  # where the task writes its reports, a JSON object a line; -1: nowhere

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import count, groupby, islice
 from typing import NoReturn
 
 from launcher.cluster.context import Role, Task
@@ -51,12 +51,18 @@ def deal(members: Sequence[Member], inventory: Inventory) -> dict[Task, Share]:
 def large_enough(members: Sequence[Member], like: Inventory) -> Inventory:
     """Return an inventory like the given one, of a host that has all that is asked of it."""
     cores = max(len(like.cores), sum(member.job.cpus or 0 for member in members))
-    asked = [member.job.gpus for member in members if member.trains]
-    listed = {gpu for gpus in asked if isinstance(gpus, tuple) for gpu in gpus}
-    counted = sum(gpus for gpus in asked if isinstance(gpus, int))
-    there = len(like.gpus) if "auto" in asked else max(listed, default=-1) + 1 + counted
-    gpus = tuple(Gpu(id=number, uuid="", name="", total=0, free=0) for number in range(there))
-    return replace(like, cores=tuple(map(Core, range(cores))), gpus=gpus)
+    groups = [group for _, group in _by_job([member for member in members if member.trains])]
+    listed = {gpu for group in groups if isinstance(gpus := group[0].job.gpus, tuple) for gpu in gpus}
+    counted = sum(gpus * len(group) for group in groups if isinstance(gpus := group[0].job.gpus, int))
+    auto = sum(len(group) for group in groups if group[0].job.gpus == "auto")
+    # What is left for ``auto``: as many as the others there have, or as there are here.
+    each = [len(gpus) // len(group) if isinstance(gpus := group[0].job.gpus, tuple) else gpus for group in groups]
+    known = [number for number in each if isinstance(number, int)]
+    left = auto * known[0] if known else len(like.gpus)
+    free = (number for number in count() if number not in listed)
+    ids = sorted([*listed, *islice(free, counted + (left if auto else 0))])
+    there = tuple(Gpu(id=number, uuid="", name="", total=0, free=0) for number in ids)
+    return replace(like, cores=tuple(map(Core, range(cores))), gpus=there)
 
 
 def _by_job(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:

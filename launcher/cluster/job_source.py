@@ -85,7 +85,7 @@ def _find(module: str, job: str, directory: Path) -> ModuleSpec:
     for number, part in enumerate(module.split(".")):
         spec = PathFinder.find_spec(part, path)
         if spec is None and number == 0:
-            spec = _elsewhere(part)
+            spec = find_installed(part)
         if spec is None:
             raise ValueError(_no_module(module, job, number, path, directory))
         path = list(spec.submodule_search_locations or ())
@@ -93,8 +93,8 @@ def _find(module: str, job: str, directory: Path) -> ModuleSpec:
     return spec
 
 
-def _elsewhere(name: str) -> ModuleSpec | None:
-    # Editable installs come by finders of their own; asked for a top-level name, these import nothing.
+def find_installed(name: str) -> ModuleSpec | None:
+    """Find a top-level module that only a finder of its own knows, as an editable install has; nothing is imported."""
     try:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError):

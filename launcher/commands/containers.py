@@ -24,7 +24,7 @@ from launcher.errors import UsageError
 from launcher.render.compose import DOCKERFILE, compose, image, kind
 from launcher.render.containers import containerised, refuse_what_containers_cannot
 from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
-from launcher.supervise.compose import ComposeRun, Ending, Image
+from launcher.supervise.compose import ComposeRun, Ending, Image, refuse_second
 from launcher.supervise.engine import Engine
 from launcher.supervise.events import Cause, Exited
 from launcher.supervise.result import RunResult
@@ -45,11 +45,12 @@ def run_in_containers(
     plan = containerised(place_file(asked, take(ports_needed(asked.spec))))
     image, engine = _image(plan), Engine.find()
     user = _user(engine)
+    if files:
+        refuse_second(engine, files)
     files = _prepared(files, asked, plan, user, again=bool(resume))
     environment = {**os.environ, "LAUNCHER_RUN": files.name, "LAUNCHER_USER": "{}:{}".format(*user)}
     with TerminalScreen((task.task for task in plan.tasks), sys.stderr if as_json else sys.stdout) as screen:
         run = ComposeRun(plan, files, engine, screen, environment)
-        run.refuse_second()
         # Of the attempt that this one goes on from: a container's launcher would take it for its own end.
         files.result.unlink(missing_ok=True)
         run.say(headline(plan, counted(len(plan.tasks), "container")))
@@ -64,13 +65,16 @@ def _prepared(
 ) -> RunFiles:
     """Return the run's directory with all that the containers need in it, owned by whom they run as."""
     output = asked.directory / asked.spec.run.output
-    is_new = not output.exists()
+    made = [place for place in (output, *output.parents) if not place.exists()]
     files = prepared(files, asked, again=again)
-    write_down(files, asked, plan, again=again)
+    # A run of that name may have been asked for otherwise before; its containers read what is asked now.
+    write_down(files, asked, plan, again=True)
     write_whole(files.compose, _compose_file(plan, files))
     if os.geteuid() == 0 and user[0]:
         # Under sudo everything is made by root, and is to belong to who asked for it.
-        for path in [*([output] if is_new else []), output / LATEST, files.directory, *files.directory.rglob("*")]:
+        latest = files.directory.parent / LATEST
+        made = [place for place in made if place.exists()]  # a run that was moved goes on elsewhere
+        for path in [*made, *([latest] if latest.is_symlink() else []), files.directory, *files.directory.rglob("*")]:
             os.chown(path, *user, follow_symlinks=False)
     return files
 
@@ -139,9 +143,10 @@ def _unfinished(files: RunFiles, plan: Plan, ending: Ending, took: float) -> Run
     attempt = files.next_attempt([task.slug]) - 1
     file = str(files.log(max(attempt, 1), task.slug).relative_to(files.directory))
     was_stopped = ending.exit_code in (130, 143)
+    exit_code = ending.exit_code or 1  # a leader that ends with 0 leaves a result
     return RunResult(
         status="stopped" if was_stopped else "failed",
-        exit_code=ending.exit_code,
+        exit_code=exit_code,
         mode=plan.spec.mode,
         strategy=plan.strategy,
         world_size=plan.world_size,

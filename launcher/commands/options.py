@@ -35,7 +35,7 @@ def cluster_file(function: Command) -> Command:
 
 
 def _with_environment(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    return (*filter(None, os.environ.get(SET_KEY, "").splitlines()), *given)
+    return (*filter(None, os.environ.get(SET_KEY, "").split("\n")), *given)
 
 
 def place_of(task: str | None, host: str | None) -> Task | str | None:

@@ -81,14 +81,14 @@ class TerminalScreen:
     def _describe(self, progress: Mapping[str, Any], now: float) -> str:
         if not progress:
             return f"starting · {clock(now - self._began)} elapsed"
-        step, steps, (at, first) = progress["step"], progress["steps"], self._first or (now, 0)
+        step, steps, (at, first) = progress["step"], progress.get("steps"), self._first or (now, 0)
         speed = (step - first) / (now - at) if now > at else 0.0
-        parts = [f"step {step:,}/{steps:,}"]
+        parts = [f"step {step:,}/{steps:,}" if steps else f"step {step:,}"]
         if speed:
             parts.append(f"{speed:,.0f} steps/s")
         parts += [f"{name} {value:.5g}" for name, value in progress["figures"].items() if isinstance(value, float)][:1]
         parts.append(f"{clock(now - self._began)} elapsed")
-        if speed:
+        if speed and steps:
             parts.append(f"{clock((steps - step) / speed)} left")
         return " · ".join(parts)
 

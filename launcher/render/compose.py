@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ STOP_GRACE = 30  # seconds that the engine gives a task between SIGTERM and SIGK
 # Where a container finds what it shares with the host.
 DIRECTORY, RUNS = "/cluster", "/runs"
 _INDENT = "  "
-_PLAIN = re.compile(r"(?!(?:no|off|on|yes|y|n|true|false|null)$)[A-Za-z/.][A-Za-z0-9_./-]*")  # the same text to YAML
+_PLAIN = re.compile(r"(?!(?i:no|off|on|yes|y|n|true|false|null)$)[A-Za-z/.][A-Za-z0-9_./-]*")  # the same text to YAML
 
 
 def compose(
@@ -150,8 +149,7 @@ def _mapping(values: Mapping[str, Any], depth: int) -> Iterator[str]:
             yield start
             yield from _mapping(value, depth + 1)
         elif isinstance(value, _Lines):
-            yield f"{start} |-"
-            yield from (f"{inner}{_escaped(line)}" for line in value)
+            yield from _lines(start, inner, value)
         elif isinstance(value, list) and isinstance(value[0], Mapping):
             yield start
             yield from (f"{inner}- {_flow(item)}" for item in value)
@@ -163,16 +161,30 @@ def _flow(value: object) -> str:
     """Return the value in one line."""
     match value:
         case _Raw():
-            return json.dumps(str(value))
+            return _quoted(str(value))
         case str():
-            return value if _PLAIN.fullmatch(value) else json.dumps(_escaped(value), ensure_ascii=False)
+            return value if _PLAIN.fullmatch(value) else _quoted(_escaped(value))
         case bool():
-            return json.dumps(value)
+            return "true" if value else "false"
         case Mapping():
             return "{" + ", ".join(f"{key}: {_flow(child)}" for key, child in value.items()) + "}"
         case list():
             return "[" + ", ".join(map(_flow, value)) + "]"
     raise TypeError(value)
+
+
+def _lines(start: str, inner: str, lines: Sequence[str]) -> Iterator[str]:
+    if all(line.isprintable() and not line.startswith(" ") for line in lines):
+        yield f"{start} |-"
+        yield from (f"{inner}{_escaped(line)}" for line in lines)
+    else:  # YAML would break or indent these lines otherwise
+        yield f"{start} {_quoted(_escaped(chr(10).join(lines)))}"
+
+
+def _quoted(text: str) -> str:
+    """Return the text in YAML's double quotes, with every character that is not plain to see written as a number."""
+    plain = (char if char.isprintable() and char not in '"\\' else f"\\U{ord(char):08x}" for char in text)
+    return f'"{"".join(plain)}"'
 
 
 def _escaped(text: str) -> str:

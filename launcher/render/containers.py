@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.machinery import PathFinder
@@ -11,7 +13,7 @@ from typing import Any
 from launcher.cluster.args import job_module
 from launcher.cluster.config import ClusterFile
 from launcher.cluster.inventory import Inventory
-from launcher.cluster.job_source import ROOT, search_path
+from launcher.cluster.job_source import ROOT, find_installed, search_path
 from launcher.cluster.placement import place
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.cluster.rules import is_loopback
@@ -38,11 +40,17 @@ def settings(plan: Plan) -> Iterator[str]:
         if not job.tasks:
             yield f"cluster.{name}=0"
             continue
+        yield f"cluster.{name}.tasks={job.tasks}"
         yield f"cluster.{name}.addresses=[{', '.join(job.addresses)}]"
         if isinstance(job.gpus, int):
             yield f"cluster.{name}.gpus={job.gpus}"
         if job.cpus is None:
-            yield from (f"cluster.{name}.env.{key}={job.env[key]}" for key in _threads(plan, name))
+            yield from (f"cluster.{name}.env.{key}={_text(job.env[key])}" for key in _threads(plan, name))
+
+
+def _text(value: str) -> str:
+    """Return what YAML reads as this text; a number is as good where a variable is set."""
+    return value if value.isdecimal() else json.dumps(value)
 
 
 def refuse_what_containers_cannot(file: ClusterFile) -> None:
@@ -97,6 +105,8 @@ def _job_outside(file: ClusterFile) -> Iterator[Problem]:
     if place and not _is_seen(place, file.directory):
         message = f"lies at {place}, which containers do not see; move it below {file.directory}"
         yield Problem(file.locate("job"), "job", message)
+    elif Path(file.spec.job).is_absolute():
+        yield Problem(file.locate("job"), "job", _elsewhere_inside(file.spec.job, file.directory))
 
 
 def _source(file: ClusterFile) -> Path | None:
@@ -105,7 +115,7 @@ def _source(file: ClusterFile) -> Path | None:
     package = job_module(file.spec.job).partition(".")[0]
     if package == "jobs":
         return _bundled(file)
-    found = PathFinder.find_spec(package, search_path(file.directory))
+    found = PathFinder.find_spec(package, search_path(file.directory)) or find_installed(package)
     return Path(found.origin or next(iter(found.submodule_search_locations or ("",)))) if found else None
 
 
@@ -120,9 +130,17 @@ def _bundled(file: ClusterFile) -> Path | None:
 def _paths_outside(file: ClusterFile) -> Iterator[Problem]:
     for key, value in _texts("args", file.spec.args):
         path = file.directory / value
-        if ("/" in value or "\\" in value) and _exists(path) and not _is_below(path, file.directory):
+        if not ("/" in value or "\\" in value) or not _exists(path):
+            continue
+        if not _is_below(path, file.directory):
             message = f"{value} is outside {file.directory}, which is all that containers see; put it there"
             yield Problem(file.locate(key), key, message)
+        elif Path(value).is_absolute():
+            yield Problem(file.locate(key), key, _elsewhere_inside(value, file.directory))
+
+
+def _elsewhere_inside(path: str, directory: Path) -> str:
+    return f"{path} lies elsewhere inside a container; write {os.path.relpath(path, directory)}"
 
 
 def _texts(key: str, value: object) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,7 @@ _REMARK = re.compile(r"The error could be from a previous operation|\t ?\[\[|The
 _OF_PEERS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"}
 # The coordination service names whom it has not heard of for 10 s (coordination_service_agent.cc).
 _UNHEALTHY = re.compile(r"unhealthy \(stopped sending heartbeats\):((?:\s*/job:\w+/replica:\d+/task:\d+)+)")
+_HEARTBEAT = "CoordinationService/Heartbeat"  # to the leader, which nobody answers
 _TASK = re.compile(r"/job:(\w+)/replica:\d+/task:(\d+)")
 
 
@@ -66,7 +67,7 @@ def record(context: TaskContext, error: BaseException) -> int:
     content = {
         "task": str(context.task),
         "type": type(error).__name__,
-        "message": _message(error),
+        "message": _message(error, context),
         "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
         "traceback": trace,
         "is_sentence": isinstance(error, LauncherError),
@@ -91,7 +92,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _message(error: BaseException) -> str:
+def _message(error: BaseException, context: TaskContext | None = None) -> str:
     """Return what the error says, without the frames that _user_code shows and without TensorFlow's remarks."""
     text = str(error)
     if text.startswith(_TRACED):
@@ -102,6 +103,8 @@ def _message(error: BaseException) -> str:
     if silent := _UNHEALTHY.search(text):
         names = [f"{job}:{index}" for job, index in _TASK.findall(silent[1])]
         return f"{' and '.join(dict.fromkeys(names))} stopped answering"
+    if _HEARTBEAT in text and context and not context.is_leader:
+        return f"{context.leader} stopped answering"
     lines = text.splitlines()[1:]
     last = max((number for number, line in enumerate(lines) if _RUN_FRAME.match(line)), default=-1)
     return " ".join(line.strip() for line in lines[last + 1 :] if line.strip() and not _REMARK.match(line))

@@ -83,6 +83,8 @@ class Leader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, Exception) and not is_consequence(error):
             code = error.exit_code if isinstance(error, LauncherError) else 1
+            with self._changed:
+                self._leave = None  # this task leaves with its own error
             self._fail(PeerFailed(f"{self._name} failed: {sentence(error)}", code))
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:

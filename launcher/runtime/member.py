@@ -57,6 +57,7 @@ class Member:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, Exception) and not is_consequence(error):
             code = error.exit_code if isinstance(error, LauncherError) else 1
+            self._parting = True  # its own words may come back to it; it leaves with its own error
             self._say(failed=f"{self._name} failed: {sentence(error)}", exit_code=code)
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:

@@ -54,12 +54,19 @@ class Reporter:
         self.tell("progress", step=step, steps=job.steps, figures=plain(figures))
         return record
 
+    def last_step(self) -> int:
+        """Return the last step that this task has reported, in any attempt; 0 where it has reported none."""
+        return max((record["step"] for record in self._records() if record["task"] == self._task), default=0)
+
     def resume_at(self, step: int) -> None:
         """Take up the history of the attempts before, without what was reported after the checkpoint at ``step``."""
-        if not self._files.metrics.exists():
-            return
-        records = [json.loads(line) for line in self._files.metrics.read_text(encoding="utf-8").splitlines()]
+        records = self._records()
         kept = [record for record in records if record["step"] <= step]
         self.history = [record for record in kept if record["task"] == self._task]
         if self._speaks and len(kept) < len(records):
             write_whole(self._files.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def _records(self) -> list[dict[str, Any]]:
+        if not self._files.metrics.exists():
+            return []
+        return [json.loads(line) for line in self._files.metrics.read_text(encoding="utf-8").splitlines()]

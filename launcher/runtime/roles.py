@@ -91,10 +91,12 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     job = load_job(context)
     with strategy.scope():
         job.build()
-    checkpoints, stop, scored, began = Checkpoints(context, job), Stop(), 0, time.time()
+    checkpoints, stop, scored = Checkpoints(context, job), Stop(), reporter.last_step()
+    forgets_at = time.monotonic() + context.start_timeout
     reporter.tell("ready")
     while scored < job.steps and not stop.asked:
-        over = _is_over(context, began)  # asked first: the last checkpoint is written before the result
+        # Asked first: the last checkpoint is written before the result.
+        over = _is_over(context, since=context.launched if time.monotonic() < forgets_at else 0.0)
         newest = checkpoints.files.newest()
         if newest is not None and newest.step != scored:
             checkpoints.restore(newest.step)
@@ -107,10 +109,15 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     return scored >= job.steps
 
 
-def _is_over(context: TaskContext, began: float) -> bool:
-    """Whether a launcher that shares the run's directory has ended the run since then, so that nothing more comes."""
-    result = RunFiles(Path(context.run_directory)).result
-    return result.exists() and result.stat().st_mtime > began
+def _is_over(context: TaskContext, since: float) -> bool:
+    """Whether a launcher that shares the run's directory has ended the run since then, so that nothing more comes.
+
+    An older result is that of the attempt which this one goes on from: the leader's launcher removes it as it starts.
+    """
+    try:
+        return RunFiles(Path(context.run_directory)).result.stat().st_mtime > since
+    except FileNotFoundError:
+        return False
 
 
 def _score(job: Job, reporter: Reporter, step: int) -> None:

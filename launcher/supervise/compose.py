@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import selectors
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,14 +74,6 @@ class ComposeRun:
         roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
         self._watch = Watch(roles, plan.leader, run.restarts, run.start_timeout)
 
-    def refuse_second(self) -> None:
-        """Remove what a launcher that was killed has left of this run; UsageError where its containers still run."""
-        containers = self._engine.containers(self._project).values()
-        if any(not container.ended for container in containers):
-            down = f"{' '.join(self._engine.compose)} --project-name {self._project} down"
-            raise UsageError(f"{self._files.name} is running in containers already; to end it: {down}")
-        self._engine.remove(self._project)
-
     def run(self, image: Image) -> Ending:
         """Build the image, run the cluster to its end, and clean up, whatever happens.
 
@@ -99,12 +92,12 @@ class ComposeRun:
     # The steps
 
     def _build(self, image: Image) -> None:
-        done = self._call(image.build, _BUILD_TIMEOUT, announced=f"building the image {image.name}")
+        done = self._call("docker build", image.build, _BUILD_TIMEOUT, announced=f"building the image {image.name}")
         if done.exit_code and not self._signals:
             raise LauncherError(f"the image {image.name} could not be built:\n{last_lines(done.output, _LAST_LINES)}")
 
     def _up(self) -> None:
-        done = self._call(self._compose("up", "--detach", "--no-build"), _UP_TIMEOUT)
+        done = self._compose("up", "--detach", "--no-build", seconds=_UP_TIMEOUT)
         if done.exit_code and not self._signals:
             raise FormationError(f"the containers could not start:\n{last_lines(done.output, _LAST_LINES)}")
 
@@ -133,7 +126,7 @@ class ComposeRun:
             self._end_containers()
         finally:
             self._logs.close()
-            self._call(self._compose("down", "--volumes", "--remove-orphans", "--timeout=1"), _DOWN_TIMEOUT, patience=9)
+            self._compose("down", "--volumes", "--remove-orphans", "--timeout=1", seconds=_DOWN_TIMEOUT, patience=9)
             if left := self._engine.remove(self._project):
                 self.say(f"the engine would not remove {', '.join(left)}")
 
@@ -141,7 +134,7 @@ class ComposeRun:
         """Let the containers end, by themselves or asked to; a second signal kills them."""
         grace = STOP_GRACE if not self._watch.leader_ended else 1
         if any(not container.ended for container in self._engine.containers(self._project).values()):
-            self._call(self._compose("stop", f"--timeout={grace}"), 2 * STOP_GRACE, patience=1)
+            self._compose("stop", f"--timeout={grace}", seconds=2.0 * STOP_GRACE, patience=1)
         self._logs.follow(self._engine.containers(self._project))
         until = time.monotonic() + _DRAIN_TIMEOUT
         while not self._logs.ended and time.monotonic() < until:
@@ -149,11 +142,14 @@ class ComposeRun:
 
     # Commands
 
-    def _compose(self, *arguments: str) -> list[str]:
+    def _compose(self, verb: str, *arguments: str, seconds: float, patience: int = 0) -> _Done:
         place = ("--project-name", self._project, "--file", str(self._files.compose))
-        return [*self._engine.compose, *place, *arguments]
+        command = [*self._engine.compose, *place, verb, *arguments]
+        return self._call(" ".join([*self._engine.compose, verb]), command, seconds, patience=patience)
 
-    def _call(self, command: Sequence[str], seconds: float, *, announced: str = "", patience: int = 0) -> _Done:
+    def _call(
+        self, name: str, command: Sequence[str], seconds: float, *, announced: str = "", patience: int = 0
+    ) -> _Done:
         """Run a command to its end, or until more than ``patience`` signals have come.
 
         ``announced`` is said, and all that the command prints is shown, once it has turned out not to be quick.
@@ -165,7 +161,7 @@ class ComposeRun:
                 self._turn()
                 took = time.monotonic() - began
                 if took >= seconds:
-                    lines.append(f"{' '.join(command[:2])} did not end within {seconds:g} s")
+                    lines.append(f"{name} did not end within {seconds:g} s")
                     break
                 if announced and took >= _QUICK:
                     for line in [announced, *lines][shown:]:
@@ -206,6 +202,15 @@ class ComposeRun:
             except OSError:
                 self._watched = False
                 self._signals.append(signal.SIGHUP)
+
+
+def refuse_second(engine: Engine, files: RunFiles) -> None:
+    """Remove what a launcher that was killed has left of this run; UsageError where its containers still run."""
+    project = project_name(files.directory)
+    if any(not container.ended for container in engine.containers(project).values()):
+        down = shlex.join([*engine.compose, "--project-name", project, "--file", str(files.compose), "down"])
+        raise UsageError(f"{files.name} is running in containers already; to end it: {down}")
+    engine.remove(project)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def last_lines(text: str, count: int) -> str:
 
 def _find_compose() -> tuple[str, ...]:
     chosen = os.environ.get(COMPOSE_KEY)
-    for compose in [tuple(shlex.split(chosen))] if chosen else _COMPOSES:
+    for compose in [tuple(chosen.split())] if chosen else _COMPOSES:
         answer = _try(*compose, "version")
         if answer and answer.returncode == 0:
             return compose

@@ -88,6 +88,7 @@ class Launch:
         """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task."""
         self._plan, self._files, self._screen, self._network = plan, files, screen, network
         self._began, self._command = began, command
+        self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
         run = plan.spec.run
@@ -216,6 +217,7 @@ class Launch:
         context = dataclasses.replace(
             self._plan.context(task),
             run_directory=str(self._files.directory),
+            launched=self._launched,
             attempt=attempt,
             token=self._token,
             report_fd=TASK_REPORT_FD,

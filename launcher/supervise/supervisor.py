@@ -143,6 +143,9 @@ class Supervisor:
         if event.task == self._leader and clean and self.state is not RunState.STOPPING:
             self._enter(RunState.LEAVING)
             self._deadline = now + LEAVE_GRACE
+            # Whoever was still coming back can meet nobody any more.
+            late = (TaskState.STARTED, TaskState.MEETING)
+            self._kill([task for task in self._gang if self.tasks[task] in late], signal.SIGKILL)
 
     @property
     def _goes_on(self) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,19 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 150  # seconds; no run of these tests takes a fifth of it
+PATIENCE = 150  # seconds; no run of these tests takes a third of it
+LOOK_EVERY = 0.05  # seconds
+# The regression, but whoever trains stands still at a report for as long as a file named hold lies beside it.
+HOLDING = f"""
+import time
+from jobs.linear_regression.job import LinearRegression
+
+class Holding(LinearRegression):
+    def evaluate(self):
+        while self.context.role != "evaluate" and (self.directory / "hold").exists():
+            time.sleep({LOOK_EVERY})
+        return super().evaluate()
+"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,11 @@ class Ran:
         assert self.code == 0, self.output
         value: Mapping[str, Any] = self.result["metrics"]
         return value
+
+    @property
+    def logs(self) -> set[str]:
+        """Every log there is, as ``<attempt>/<task>``."""
+        return {f"{log.parent.name}/{log.stem}" for log in (self.files / "logs").glob("*/*.log")}
 
     @property
     def last(self) -> str:
@@ -78,6 +96,19 @@ class Workplace:
         output, _ = process.communicate(timeout=PATIENCE)
         return Ran(process.returncode, seen + output, self.directory)
 
+    @property
+    def hold(self) -> Path:
+        """The file that the job holding.py stands still for; not there until it is touched."""
+        (self.directory / "holding.py").write_text(HOLDING)
+        return self.directory / "hold"
+
+    def await_ready(self, task: str, attempt: int) -> None:
+        """Wait until this task's process of this attempt is ready."""
+        events = self.directory / "runs" / "latest" / "events.jsonl"
+        wanted = {"task": task, "attempt": attempt, "state": "ready"}
+        while not any(wanted.items() <= json.loads(line).items() for line in events.read_text().splitlines()):
+            time.sleep(LOOK_EVERY)
+
     def run(self, *arguments: str, **content: Any) -> Ran:
         """Write the cluster file, run it to the end."""
         self.write(**content)
@@ -97,6 +128,28 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def task_process(launcher: subprocess.Popen[str], task: str) -> psutil.Process:
+    """Return the process of this launcher's task, as soon as there is one."""
+    while launcher.poll() is None:
+        for process in descendants(launcher):
+            if _context(process).startswith(f'{{"task": "{task}"'):
+                return process
+        time.sleep(LOOK_EVERY)
+    raise AssertionError(f"the launcher has ended, and {task} was not there")
+
+
+def survivors(directory: Path) -> list[psutil.Process]:
+    """Return every process, of whatever attempt, that is a task of a run in this directory."""
+    return [process for process in psutil.process_iter() if str(directory) in _context(process)]
+
+
+def _context(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("LAUNCHER_TASK", "")
+    except psutil.Error:  # it has just ended, or is somebody else's
+        return ""
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import Workplace, all_gone, descendants, read_until
+from tests.cluster.conftest import Workplace, all_gone, descendants, read_until, task_process
 
 LONG = {"epochs": 100_000, "report_every": 5}
 JOB = """
@@ -194,14 +194,11 @@ def test_wrong_args_of_a_script_are_a_sentence_and_exit_code_2(workplace: Workpl
     assert "Traceback" not in ran.output
 
 
-def test_a_worker_that_is_killed_is_the_cause_by_name(workplace: Workplace) -> None:
-    workplace.write(args=LONG)
+def test_a_worker_that_is_killed_without_restarts_is_the_cause_by_name(workplace: Workplace) -> None:
+    workplace.write(args=LONG, run={"restarts": 0})
     process = workplace.start("run")
     seen = read_until(process, "Epoch: 0005")
-    victim = next(
-        p for p in descendants(process) if p.environ().get("LAUNCHER_TASK", "").startswith('{"task": "worker:1"')
-    )
-    victim.kill()
+    task_process(process, "worker:1").kill()
     ran = workplace.finish(process, seen)
     assert ran.code == 1
     assert ran.result["cause"]["task"] == "worker:1"

@@ -40,10 +40,10 @@ def user_function(path: Path, body: str) -> FunctionType:
     return function
 
 
-def record(files: RunFiles, error: BaseException) -> tuple[int, Mapping[str, Any]]:
-    context = task_context(directory=files.directory.parent, run_directory=str(files.directory))
+def record(files: RunFiles, error: BaseException, task: str = "worker:0") -> tuple[int, Mapping[str, Any]]:
+    context = task_context(task, directory=files.directory.parent, run_directory=str(files.directory))
     code = record_failure(context, error)
-    value: Mapping[str, Any] = json.loads(files.error(1, "worker-0").read_text())
+    value: Mapping[str, Any] = json.loads(files.error(1, context.task.slug).read_text())
     return code, value
 
 
@@ -182,6 +182,13 @@ def test_only_another_tasks_end_may_mend_and_only_where_it_has_not_failed(
 ) -> None:
     _, value = record(files, error)
     assert (value["consequence"], value["mendable"]) == (consequence, mendable)
+
+
+def test_a_leader_that_stands_still_is_named_by_whoever_notices(files: RunFiles) -> None:
+    text = "Graph execution error:\n\nCollective ops is aborted by: Deadline Exceeded\n\nRPC: /tensorflow.{}"
+    error = type("DeadlineExceededError", (Exception,), {})(text.format("CoordinationService/Heartbeat"))
+    _, value = record(files, error, "worker:1")
+    assert value["message"] == "worker:0 stopped answering"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(0), MemoryError()])

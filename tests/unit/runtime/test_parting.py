@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from socketserver import StreamRequestHandler
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import FormationError, LauncherError
+from launcher.runtime import leader as leader_module
 from launcher.runtime import member
 from launcher.runtime.failure import PeerFailed, PeerGone
 from launcher.runtime.leader import Leader
@@ -158,3 +160,25 @@ def test_members_say_that_they_live(place: Place, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(member, "ALIVE_EVERY", 0.01)
     place.formed()
     assert alive.wait(PATIENCE)
+
+
+def test_a_leader_that_fails_itself_leaves_with_its_own_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader_module, "_GOODBYE", 0.01)
+    leader, *_ = place.led()
+    with pytest.raises(ValueError, match="no"), leader:
+        raise ValueError("no")
+    assert place.lost.empty()  # nobody called the leave that ends the process before its own error is recorded
+
+
+def test_a_member_that_fails_itself_is_not_told_to_leave_for_it(place: Place) -> None:
+    leader, member, other = place.formed()
+    own: queue.Queue[Exception] = queue.Queue()
+    leader.watch(place.lost.put)
+    other.watch(place.lost.put)
+    member.watch(own.put)
+    with pytest.raises(ValueError, match="no"), member:
+        raise ValueError("no")
+    place.loss()
+    assert own.empty()
+    with pytest.raises(queue.Empty):
+        raise AssertionError(own.get(timeout=0.5))

@@ -157,3 +157,17 @@ def test_a_death_within_the_cause_grace_is_the_cause_also_without_an_error_file(
     seen = replay(SYNC, FIRST, history, budget=0)
     assert seen.supervisor.cause is not None
     assert seen.supervisor.cause.task == SECOND
+
+
+def test_a_worker_that_is_not_there_yet_when_the_chief_is_done_does_not_hold_the_end_up() -> None:
+    history: Moments = [
+        *trained(ASYNC, CHIEF),
+        (10, Exited(FIRST, -9)),
+        (11.5, Tick()),  # it starts again; importing TensorFlow takes until 16
+        (12, Told(CHIEF, "result", {"steps": 1})),
+        (12, Exited(CHIEF, 0)),
+        (12, Exited(PS, 0)),
+        *[(float(second), Tick()) for second in range(13, 20)],
+    ]
+    seen = replay(ASYNC, CHIEF, history, budget=3)
+    assert seen.kills, "nobody can meet it any more"
