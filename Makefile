@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run compose test setup clean
+.PHONY: help run compose test gpu setup clean
 
 # Tools run through it: their own first lines name the place where .venv was made, and a tree may move.
 python := .venv/bin/python
@@ -24,6 +24,10 @@ test: setup
 	$(python) -m mypy
 	$(python) .venv/bin/lint-imports --no-logo
 	$(python) -m pytest $(ARGS)
+
+## make gpu     check what only a machine with NVIDIA GPUs can show, and measure it
+gpu: setup
+	$(python) -m pytest -v tests/gpu/check_gpu.py $(ARGS)
 
 ## make setup   make .venv ready, and do nothing else
 ##                PYTHON=python3.12   with this interpreter; otherwise the first of 3.11 to 3.13 on PATH

@@ -8,8 +8,9 @@ from itertools import groupby
 from launcher.cluster.addresses import assign, ports_needed
 from launcher.cluster.config import ClusterFile
 from launcher.cluster.context import Role, Task
-from launcher.cluster.devices import Member, Share, deal, large_enough, refuse
+from launcher.cluster.devices import Share, deal, large_enough
 from launcher.cluster.inventory import Inventory
+from launcher.cluster.members import Member, refuse
 from launcher.cluster.plan import Idle, Plan, TaskPlan
 from launcher.cluster.rules import ONE_CPU_DEVICE, machine
 from launcher.cluster.spec import LOOPBACK, ClusterSpec, JobSpec, split_address
@@ -162,6 +163,9 @@ def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dic
         return "MirroredStrategy", "AUTO", f"one task trains on its {devices} devices"
     together = f"{len(training)} tasks take each step together"
     if all(shares[member.task].gpus for member in training):
+        if any(shares[member.task].shares_gpu for member in training):
+            reason = f"{together}; RING over gRPC, since some share a GPU and NCCL allows one of them on each"
+            return "MultiWorkerMirroredStrategy", "RING", reason
         return "MultiWorkerMirroredStrategy", "NCCL", f"{together}; NCCL, since each has GPUs of its own"
     return "MultiWorkerMirroredStrategy", "RING", f"{together}; RING over gRPC, since they compute on CPUs"
 

@@ -15,14 +15,14 @@ from launcher.cluster.config import ClusterFile, check_job, load
 from launcher.cluster.context import Task
 from launcher.cluster.inventory import take
 from launcher.cluster.job_source import ROOT
-from launcher.cluster.placement import place_file, ports_needed
+from launcher.cluster.placement import ports_needed
 from launcher.cluster.plan import Plan
 from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen
 from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
 from launcher.errors import UsageError
 from launcher.render.compose import DOCKERFILE, compose, image, kind
-from launcher.render.containers import containerised, refuse_what_containers_cannot
+from launcher.render.containers import plan_containers
 from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
 from launcher.supervise.compose import ComposeRun, Ending, Image, refuse_second
 from launcher.supervise.engine import Engine
@@ -41,8 +41,7 @@ def run_in_containers(
     if files:
         leave_if_over(files, again=bool(resume))
     check_job(asked)
-    refuse_what_containers_cannot(asked)
-    plan = containerised(place_file(asked, take(ports_needed(asked.spec))))
+    plan = plan_containers(asked, take(ports_needed(asked.spec)))
     image, engine = _image(plan), Engine.find()
     user = _user(engine)
     if files:
@@ -149,6 +148,8 @@ def _unfinished(files: RunFiles, plan: Plan, ending: Ending, took: float) -> Run
         exit_code=exit_code,
         mode=plan.spec.mode,
         strategy=plan.strategy,
+        communication=plan.communication,
+        reason=plan.reason,
         world_size=plan.world_size,
         steps=0,
         metrics={},

@@ -17,6 +17,7 @@ from launcher.cluster.config import load
 from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.placement import hosts, place_file, ports_needed
 from launcher.cluster.plan import Idle, Plan, TaskPlan
+from launcher.commands.device_map import device_map, ranges
 from launcher.commands.options import cluster_file, planned
 
 _INDENT = 13  # of what stands beside a bold word under the table
@@ -64,15 +65,12 @@ def devices(plan: TaskPlan) -> str:
     return ", ".join(words)
 
 
-def ranges(numbers: Iterable[int]) -> str:
-    """Return ``0-3,8`` for 0, 1, 2, 3 and 8."""
-    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
 def _show(plan: Plan, inventory: Inventory) -> None:
     click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {plan.spec.job}\n")
     for line in table(plan):
+        click.echo(line)
+    click.echo()
+    for line in device_map(plan, inventory):
         click.echo(line)
     click.echo()
     for name, text in _notes(plan, inventory):
@@ -103,8 +101,13 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     for name, reason in _idle(plan.idle):
         yield "not started", f"{name}: {reason}"
     yield "strategy", f"{plan.strategy}: {plan.reason}"
-    found = ", ".join(f"{gpu.id}: {gpu.name}, {gpu.total} MiB" for gpu in inventory.gpus)
-    yield "GPUs", found or f"none ({inventory.gpu_note})"
+    if inventory.gpu_note:
+        yield "GPUs", inventory.gpu_note if inventory.gpus else f"none ({inventory.gpu_note})"
+    given = {gpu for task in plan.tasks for gpu in task.gpus}
+    if idle := [gpu.id for gpu in inventory.gpus if gpu.id not in given]:
+        yield "idle GPUs", ranges(idle)
+    if inventory.core_note:
+        yield "cores", inventory.core_note
     if len(several := hosts(plan)) > 1:
         yield "machines", f"{', '.join(several)}; each starts its part: launcher run --host {several[0]}"
         yield "rendezvous", f"{plan.rendezvous}, held by {plan.leader}: a port that the others must reach as well"

@@ -9,12 +9,12 @@ import click
 
 from launcher.cluster.config import check_job, load
 from launcher.cluster.inventory import take
-from launcher.cluster.placement import place_file, ports_needed
+from launcher.cluster.placement import ports_needed
 from launcher.commands.options import cluster_file
 from launcher.commands.summary import counted
 from launcher.errors import UsageError
 from launcher.render.compose import compose
-from launcher.render.containers import containerised, refuse_what_containers_cannot
+from launcher.render.containers import plan_containers
 from launcher.rundir import write_whole
 
 
@@ -31,8 +31,7 @@ def command(file: Path, overrides: Sequence[str], output: Path | None) -> None:
         raise UsageError("--set: a line break cannot be rendered; write the value in the file")
     asked = load(file, overrides)
     check_job(asked)
-    refuse_what_containers_cannot(asked)
-    plan = containerised(place_file(asked, take(ports_needed(asked.spec))))
+    plan = plan_containers(asked, take(ports_needed(asked.spec)))
     text = compose(plan, file, overrides, output=output)
     if output is None:
         click.echo(text, nl=False)

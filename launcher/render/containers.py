@@ -12,9 +12,10 @@ from typing import Any
 
 from launcher.cluster.args import job_module
 from launcher.cluster.config import ClusterFile
+from launcher.cluster.gpu_shares import shared_gpus
 from launcher.cluster.inventory import Inventory
 from launcher.cluster.job_source import ROOT, find_installed, search_path
-from launcher.cluster.placement import place
+from launcher.cluster.placement import place, place_file
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.cluster.rules import is_loopback
 from launcher.cluster.spec import Cluster, JobSpec, split_address
@@ -24,8 +25,24 @@ PORT = 2222  # TensorFlow's own examples have it; each container has an address,
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
 
+def plan_containers(file: ClusterFile, inventory: Inventory) -> Plan:
+    """Place a cluster file's tasks in containers of this host; SpecError names the lines of what cannot be."""
+    refuse_what_containers_cannot(file)
+    try:
+        return containerised(place_file(file, inventory))
+    except SpecError as error:
+        raise file.blame(error) from None
+
+
 def containerised(plan: Plan) -> Plan:
-    """Return the plan that a launcher in each container makes, with the cores and GPUs that this host gives to it."""
+    """Return the plan that a launcher in each container makes, with the cores and GPUs that this host gives to it.
+
+    SpecError where two tasks share a GPU: a launcher that sees one task alone would not know of it.
+    """
+    for gpu in shared_gpus({task.task: task.gpus for task in plan.tasks}):
+        first, second, *_ = (task.task for task in plan.tasks if gpu in task.gpus)
+        message = f"{first} and {second} share GPU {gpu}; in containers each task needs a GPU of its own"
+        raise SpecError([Problem("", f"cluster.{second.job}.gpus", message)])
     jobs = {task.task.job: _job(plan, task) for task in plan.tasks}
     jobs |= {idle.task.job: JobSpec(tasks=0) for idle in plan.idle}
     spec = plan.spec.model_copy(update={"cluster": Cluster(**jobs)})

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import tensorflow as tf
-
 from launcher.cluster.context import TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
@@ -18,6 +16,7 @@ from launcher.runtime.checkpoint import Checkpoints
 from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job, load_job
 from launcher.runtime.metrics import Reporter, plain
+from launcher.runtime.proof import prove_devices, prove_placement
 from launcher.runtime.rendezvous import Meeting, meet
 from launcher.runtime.server import start_server
 from launcher.runtime.strategy import build_strategy
@@ -32,7 +31,7 @@ def play(context: TaskContext, deadline: float) -> bool:
     ``deadline``, in seconds of ``time.monotonic``, is when the cluster must have formed.
     """
     reporter = Reporter(context)
-    reporter.tell("started")
+    reporter.tell("started", **prove_placement(context))
     match context.role:
         case "train":
             return _train(context, reporter, deadline, SyncTrainer)
@@ -49,7 +48,7 @@ def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_cl
     with _meet(context, reporter, deadline) as meeting:
         strategy = build_strategy(context)
         meeting.watch(partial(_leave, context))
-        reporter.tell("ready", devices=[device.name for device in tf.config.list_logical_devices()])
+        reporter.tell("ready", devices=prove_devices(context))
         trainer = trainer_class(job, strategy, context, reporter, meeting.step)
         figures = trainer.train()
         if figures is not None and context.is_leader:
@@ -93,7 +92,7 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
         job.build()
     checkpoints, stop, scored = Checkpoints(context, job), Stop(), reporter.last_step()
     forgets_at = time.monotonic() + context.start_timeout
-    reporter.tell("ready")
+    reporter.tell("ready", devices=prove_devices(context))
     while scored < job.steps and not stop.asked:
         # Asked first: the last checkpoint is written before the result.
         over = _is_over(context, since=context.launched if time.monotonic() < forgets_at else 0.0)

@@ -107,6 +107,7 @@ class Record:
     task: Task | None
     state: str
     cause: str = ""
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

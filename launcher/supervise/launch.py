@@ -265,7 +265,8 @@ class Launch:
         attempts = self._supervisor.attempts
         attempt = attempts[record.task] if record.task else max(attempts.values())
         line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
-        append_json(self._files.events, line | {"state": record.state, "cause": record.cause})
+        line |= {"state": record.state, "cause": record.cause}
+        append_json(self._files.events, line | {"details": record.details} if record.details else line)
 
     def log(self, task: Task) -> Path:
         """Return where everything that the task printed in its last attempt lies."""

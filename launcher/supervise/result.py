@@ -23,6 +23,8 @@ class RunResult:
     exit_code: int
     mode: str
     strategy: str
+    communication: str  # between the tasks: AUTO, RING or NCCL
+    reason: str  # for this strategy and this communication
     world_size: int
     steps: int
     metrics: Mapping[str, Any]
@@ -59,6 +61,8 @@ def conclude(plan: Plan, files: RunFiles, supervisor: Supervisor, began: float, 
         exit_code=_exit_code(status, supervisor),
         mode=plan.spec.mode,
         strategy=plan.strategy,
+        communication=plan.communication,
+        reason=plan.reason,
         world_size=plan.world_size,
         steps=told.get("steps", supervisor.progress.get("step", 0)),
         metrics=told.get("metrics", {}),

@@ -108,6 +108,9 @@ class Supervisor:
 
     def _told(self, event: Told, now: float) -> None:
         match event.event:
+            case "started":
+                # What the task has proved to have: its cores and GPUs.
+                self._actions.append(Record(event.task, "placed", details=event.details))
             case "meeting":
                 self._set(event.task, TaskState.MEETING)
             case "ready":

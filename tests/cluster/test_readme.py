@@ -13,6 +13,11 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import VERBS
+from launcher.cluster.config import load
+from launcher.cluster.placement import place_file
+from launcher.commands.device_map import device_map
+from launcher.errors import SpecError
+from tests.unit.cluster.test_placement_machines import machine
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -88,8 +93,6 @@ def test_the_readme_shows_every_verb_and_every_make_goal_that_it_needs() -> None
 
 
 def test_the_cluster_file_of_the_readme_means_what_the_committed_one_does(tmp_path: Path) -> None:
-    from launcher.cluster.config import load
-
     shown = tmp_path / "cluster.yaml"
     shown.write_text(next(block for block in blocks("yaml") if block.startswith("name: linear-regression")))
     assert load(shown).spec == load(ROOT / "cluster.yaml").spec
@@ -111,12 +114,29 @@ def test_the_map_of_the_house_names_what_is_there() -> None:
 
 
 def test_the_problems_that_the_readme_shows_are_the_ones_a_user_gets(tmp_path: Path) -> None:
-    from launcher.cluster.config import load
-    from launcher.errors import SpecError
-
     content = "job: hello\n\ncluster:\n\n  worker:\n\n    taks: 2\nrun:\n  start_timeout: 60"
     (tmp_path / "cluster.yaml").write_text(content)
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "cluster.yaml")
     told = str(caught.value).replace(f"{tmp_path}/", "")
     assert told in README
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "strategy", "communication"),
+    [
+        ("four-gpus", 4, "MirroredStrategy", "AUTO"),
+        ("eight-gpus", 8, "MultiWorkerMirroredStrategy", "NCCL"),
+        ("one-gpu", 1, "MultiWorkerMirroredStrategy", "RING"),
+    ],
+)
+def test_the_files_for_machines_with_gpus_mean_what_the_readme_says(
+    tmp_path: Path, name: str, gpus: int, strategy: str, communication: str
+) -> None:
+    (tmp_path / "cluster.yaml").write_text(next(b for b in blocks("yaml") if b.startswith(f"# {name}.yaml")))
+    there = machine(gpus, cores=128, sockets=2 if gpus == 8 else 1)
+    plan = place_file(load(tmp_path / "cluster.yaml"), there)
+    assert (plan.strategy, plan.communication) == (strategy, communication)
+    assert {gpu for task in plan.tasks for gpu in task.gpus} == set(range(gpus))
+    if name == "eight-gpus":
+        assert "\n".join(device_map(plan, there)) in README

@@ -40,13 +40,13 @@ def test_a_synchronous_cluster_of_any_size_reaches_the_weights_of_one_process(
     assert (ran.result["world_size"], ran.result["steps"]) == (workers, 51)
 
 
-@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize("devices", [1, 2, 3, 4])
 def test_virtual_devices_under_mirrored_strategy_reach_the_weights_of_one(
     workplace: Workplace, alone: Mapping[str, Any], devices: int
 ) -> None:
     ran = workplace.run(cluster={"worker": {"tasks": 1, "virtual_devices": devices}}, **UNEVEN)
     assert_same(ran.metrics, alone)
-    assert ran.result["strategy"] == "MirroredStrategy"
+    assert ran.result["strategy"] == ("MirroredStrategy" if devices > 1 else "OneDeviceStrategy")
 
 
 def test_a_chief_trains_like_a_worker_in_a_synchronous_cluster(workplace: Workplace, alone: Mapping[str, Any]) -> None:
@@ -107,7 +107,19 @@ def test_the_run_directory_is_complete(regression: Ran) -> None:
 
 def test_result_json_has_the_promised_keys(regression: Ran) -> None:
     assert list(regression.result) == [
-        *("status", "exit_code", "mode", "strategy", "world_size", "steps", "metrics", "attempts", "wall_s"),
+        *(
+            "status",
+            "exit_code",
+            "mode",
+            "strategy",
+            "communication",
+            "reason",
+            "world_size",
+            "steps",
+            "metrics",
+            "attempts",
+            "wall_s",
+        ),
         *("time_to_first_step_s", "steps_per_s", "cause"),
     ]
     assert set(regression.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}

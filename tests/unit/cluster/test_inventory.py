@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster import inventory
 from launcher.cluster.inventory import Gpu, free_ports, take
 
 
@@ -128,6 +127,22 @@ def test_a_host_without_gpus_says_why(
     assert note in found.gpu_note
 
 
-def test_the_kernel_s_ranges_are_read() -> None:
-    assert inventory._ranges("0-3,8\n") == [0, 1, 2, 3, 8]
-    assert inventory._ranges("\n") == []
+def test_a_gpu_that_mig_has_split_is_left_out_with_a_line(driver: Callable[..., None]) -> None:
+    driver(count=2)
+    sys.modules["pynvml"].nvmlDeviceGetMigMode = lambda index: (index, index)  # type: ignore[attr-defined]
+    found = take()
+    assert [gpu.id for gpu in found.gpus] == [0]
+    assert found.gpu_note == "GPU 1 left out: split by MIG (nvidia-smi --multi-instance-gpu 0 makes it whole)"
+
+
+def test_the_processes_that_compute_on_a_gpu_already_are_known(driver: Callable[..., None]) -> None:
+    driver(count=1)
+    running = [SimpleNamespace(pid=20), SimpleNamespace(pid=7)]
+    sys.modules["pynvml"].nvmlDeviceGetComputeRunningProcesses = lambda _: running  # type: ignore[attr-defined]
+    assert take().gpus[0].users == (7, 20)
+
+
+def test_a_driver_that_knows_neither_mig_nor_processes_has_gpus_all_the_same(driver: Callable[..., None]) -> None:
+    driver(count=1)
+    (gpu,) = take().gpus
+    assert (gpu.mig, gpu.users) == (False, ())

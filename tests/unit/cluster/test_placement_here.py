@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from launcher.cluster.context import Role, Task
-from launcher.cluster.devices import Member, deal, large_enough
+from launcher.cluster.devices import deal, large_enough
 from launcher.cluster.inventory import Core, Gpu, Inventory
+from launcher.cluster.members import Member
 from launcher.cluster.placement import place
 from launcher.cluster.plan import Plan
 from launcher.cluster.spec import ClusterSpec, JobSpec

@@ -19,7 +19,8 @@ from tests.unit.render.made import machine_with
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\nrun: {restarts: 3}\n"
 DONE = {
-    "status": "done", "exit_code": 0, "mode": "sync", "strategy": "MultiWorkerMirroredStrategy", "world_size": 2,
+    "status": "done", "exit_code": 0, "mode": "sync", "strategy": "MultiWorkerMirroredStrategy",
+    "communication": "RING", "reason": "2 tasks take each step together", "world_size": 2,
     "steps": 340, "metrics": {"loss": 0.25}, "attempts": 1, "wall_s": 7.4, "time_to_first_step_s": 3.0,
     "steps_per_s": 100.0, "cause": None,
 }  # fmt: skip

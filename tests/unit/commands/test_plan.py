@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from launcher.commands import plan as module
-from launcher.commands.plan import command, ranges
+from launcher.commands.plan import command
 from launcher.errors import LauncherError
+from tests.unit.cluster.test_placement_machines import machine
 
 FILE = 'job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0, env: {MINE: "it\'s $HOME"}}, ps: 3}\n'
 
@@ -107,6 +109,11 @@ def test_notes_are_wrapped_where_a_person_reads_them(monkeypatch: pytest.MonkeyP
     assert max(map(len, module._wrapped("word " * 40).split("\n"))) <= 60
 
 
-def test_numbers_that_follow_each_other_are_shown_as_ranges() -> None:
-    assert ranges([0, 1, 2, 3, 8]) == "0-3,8"
-    assert ranges([5]) == "5"
+def test_what_is_left_of_the_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = replace(machine(4, 2), core_note="a control group allows 2 of 8 cores")
+    monkeypatch.setattr(module, "take", lambda _: there)
+    output = call("--set", "cluster.worker.gpus=1").output
+    assert "node-a  node 0  cores 0-1" in output
+    assert "idle GPUs    2-3\n" in output
+    assert "cores        a control group allows 2 of 8 cores\n" in output
+    assert "GPUs         none" not in output

@@ -14,7 +14,7 @@ import yaml
 from launcher.cluster.config import load
 from launcher.cluster.context import Task
 from launcher.errors import SpecError
-from launcher.render.containers import containerised, refuse_what_containers_cannot, settings
+from launcher.render.containers import containerised, plan_containers, refuse_what_containers_cannot, settings
 from tests.unit.render.made import in_containers, machine_with, outside, write
 
 # Containerised
@@ -278,3 +278,12 @@ def test_everything_is_refused_at_once_and_each_names_where_it_was_written(tmp_p
         "--set cluster.worker=[node-a:1]", "--set job=../train.py", "--set args.data=../train.py",
     ]  # fmt: skip
     assert Task("worker", 0).slug in found[0]
+
+
+def test_two_tasks_on_one_gpu_are_refused_since_a_container_knows_its_own_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, worker={"tasks": 2, "gpus": [0], "gpu_memory": 100})
+    with pytest.raises(SpecError) as caught:
+        plan_containers(load(path), machine_with(gpus=1))
+    assert str(caught.value).startswith(f"{path}:")
+    message = "worker:0 and worker:1 share GPU 0; in containers each task needs a GPU of its own"
+    assert str(caught.value).endswith(f": cluster.worker.gpus: {message}")

@@ -45,6 +45,8 @@ def test_a_run_that_is_done_says_what_it_has_reached() -> None:
         "exit_code": 0,
         "mode": "sync",
         "strategy": "MultiWorkerMirroredStrategy",
+        "communication": "RING",
+        "reason": "2 tasks take each step together; RING over gRPC, since they compute on CPUs",
         "world_size": 2,
         "steps": 20,
         "metrics": {"b": 0.5},

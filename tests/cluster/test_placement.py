@@ -1,0 +1,77 @@
+"""What was placed is what happens: every task of a real cluster says what it has."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psutil
+import pytest
+
+from launcher.cluster.inventory import take
+from tests.cluster.conftest import ROOT, Ran, Workplace
+
+CORES = [core.id for core in take().cores]
+SHORT: dict[str, Any] = {"args": {"epochs": 5}}
+# Steals a core before the task looks: Python runs this file before anything else.
+STEALING = """
+import os
+if '"task": "worker:1"' in os.environ.get("LAUNCHER_TASK", ""):
+    os.sched_setaffinity = lambda pid, cores: None
+"""
+
+
+def placed(ran: Ran) -> dict[str, Any]:
+    """What each task has proved to have, by its name."""
+    records = [json.loads(line) for line in (ran.files / "events.jsonl").read_text().splitlines()]
+    return {record["task"]: record["details"] for record in records if record["state"] == "placed"}
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="two tasks need a core each")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_each_task_says_that_it_has_the_cores_of_the_plan_and_no_gpu(workplace: Workplace, mode: str) -> None:
+    cluster = {"worker": {"tasks": 2, "cpus": 1, "gpus": 0}, "ps": 1, "evaluator": 1}
+    ran = workplace.run(mode=mode, cluster=cluster, **SHORT)
+    assert ran.code == 0, ran.output
+    seen = placed(ran)
+    others = {"sync": {"evaluator:0"}, "async": {"chief:0", "ps:0", "evaluator:0"}}[mode]
+    assert set(seen) == {"worker:0", "worker:1", *others}
+    assert [seen[f"worker:{index}"] for index in (0, 1)] == [{"cores": [core], "gpus": {}} for core in CORES[:2]]
+    assert all(seen[task] == {"cores": CORES[2:] or CORES, "gpus": {}} for task in others)
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="a core that another task has takes two")
+def test_a_task_that_has_other_cores_than_planned_ends_the_run_and_is_not_started_again(
+    workplace: Workplace,
+) -> None:
+    (workplace.directory / "sitecustomize.py").write_text(STEALING)
+    env = {"PYTHONPATH": f"{workplace.directory}:{ROOT}"}
+    ran = workplace.run(cluster={"worker": {"tasks": 2, "cpus": 1, "gpus": 0, "env": env}}, **SHORT)
+    assert ran.code == 1, ran.output
+    has = ", ".join(map(str, sorted(psutil.Process().cpu_affinity())))
+    assert f"worker:1 failed: the plan gives worker:1 the cores {CORES[1]}; it has {has}" in ran.output
+    assert ran.result["attempts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "communication", "reason"),
+    [
+        ({"cluster": {"worker": {"tasks": 1, "gpus": 0}}}, "AUTO", "one task trains on one device"),
+        (
+            {"cluster": {"worker": {"tasks": 2, "gpus": 0}}},
+            "RING",
+            "2 tasks take each step together; RING over gRPC, since they compute on CPUs",
+        ),
+        (
+            {"mode": "async", "cluster": {"worker": {"tasks": 1, "gpus": 0}, "ps": 1}},
+            "AUTO",
+            "1 worker updating variables on 1 ps without waiting for each other",
+        ),
+    ],
+)
+def test_the_result_says_how_the_tasks_communicated_and_why(
+    workplace: Workplace, content: dict[str, Any], communication: str, reason: str
+) -> None:
+    ran = workplace.run(**content, **SHORT)
+    assert ran.code == 0, ran.output
+    assert (ran.result["communication"], ran.result["reason"]) == (communication, reason)

@@ -1,0 +1,112 @@
+"""What only a real NVIDIA GPU can show. Not a part of the ordinary tests: ``make gpu`` runs it, in one command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.cluster.inventory import take
+from tests.cluster.conftest import Ran, Workplace
+
+pytestmark = pytest.mark.timeout(900)
+
+ROWS = 10_000_000
+LIMIT = 2048  # MiB
+GREEDY = """
+import tensorflow as tf
+from launcher.runtime.job import Job
+
+class Greedy(Job):
+    def build(self):
+        self.steps = 1
+        self.v = tf.Variable(0.0, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+    def dataset(self, shard):
+        return tf.data.Dataset.from_tensors(1.0).repeat()
+
+    def train_step(self, batch):
+        return {}
+
+    def evaluate(self):
+        with tf.device("/GPU:0"):
+            return {"sum": tf.reduce_sum(tf.ones([MIB * 1024 * 256]))}  # as many MiB of float32
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    assert take().gpus, f"this machine has no GPU to check: {take().gpu_note}"
+    place = Workplace(tmp_path)
+    yield place
+    for process in place.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def placed(ran: Ran) -> dict[str, Any]:
+    """What each task has proved to have, by its name."""
+    records = [json.loads(line) for line in (ran.files / "events.jsonl").read_text().splitlines()]
+    return {record["task"]: record["details"] for record in records if record["state"] == "placed"}
+
+
+def test_each_task_computes_on_its_gpu_and_sees_no_other(workplace: Workplace) -> None:
+    gpus = take().gpus
+    ran = workplace.run(job="hello", args={}, cluster={"worker": {"tasks": len(gpus), "gpus": 1}})
+    assert ran.code == 0, ran.output
+    for index, gpu in enumerate(gpus):
+        assert f"worker:{index} GPU:0: 2 + 3 = 5" in ran.output
+        assert list(placed(ran)[f"worker:{index}"]["gpus"]) == [str(gpu.id)]
+    assert "GPU:1" not in ran.output
+
+
+def test_the_coordinator_the_ps_and_the_evaluator_see_no_gpu(workplace: Workplace) -> None:
+    ran = workplace.run(mode="async", cluster={"worker": {"tasks": 1, "gpus": 1}, "ps": 1, "evaluator": 1})
+    assert ran.code == 0, ran.output
+    assert {task: bool(seen["gpus"]) for task, seen in placed(ran).items()} == {
+        "chief:0": False,
+        "worker:0": True,
+        "ps:0": False,
+        "evaluator:0": False,
+    }
+
+
+@pytest.mark.parametrize(("mib", "code"), [(LIMIT // 2, 0), (2 * LIMIT, 1)])
+def test_a_memory_limit_is_a_hard_one(workplace: Workplace, mib: int, code: int) -> None:
+    (workplace.directory / "greedy.py").write_text(GREEDY.replace("MIB", str(mib)))
+    worker = {"tasks": 1, "gpus": [take().gpus[0].id], "gpu_memory": LIMIT}
+    ran = workplace.run(job="greedy.py", args={}, cluster={"worker": worker})
+    assert ran.code == code, ran.output
+    assert code == 0 or "ResourceExhaustedError" in ran.output
+
+
+def test_two_tasks_share_a_gpu_under_ring_and_reach_the_weights_of_the_cpu(workplace: Workplace) -> None:
+    alone = workplace.run(cluster={"worker": {"tasks": 1, "gpus": 0}}).metrics
+    worker = {"tasks": 2, "gpus": [take().gpus[0].id], "gpu_memory": LIMIT}
+    ran = workplace.run(cluster={"worker": worker})
+    assert ran.result["communication"] == "RING"
+    assert ran.metrics["W"] == pytest.approx(alone["W"], abs=1e-6)
+    assert ran.metrics["b"] == pytest.approx(alone["b"], abs=1e-6)
+
+
+def test_one_task_on_every_gpu_reaches_the_weights_of_the_cpu(workplace: Workplace) -> None:
+    alone = workplace.run(cluster={"worker": {"tasks": 1, "gpus": 0}}).metrics
+    ran = workplace.run(cluster={"worker": {"tasks": 1}})
+    assert ran.metrics["W"] == pytest.approx(alone["W"], abs=1e-6)
+    assert ran.result["strategy"] == ("MirroredStrategy" if len(take().gpus) > 1 else "OneDeviceStrategy")
+
+
+def test_many_rows_on_the_gpu_and_on_the_cpu(workplace: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not a limit: prints how fast each was, as a ratio."""
+    args = {"synthetic": {"samples": ROWS, "features": 1}, "epochs": 20, "report_every": 20}
+    cpu = workplace.run(args=args, cluster={"worker": {"tasks": 1, "gpus": 0}})
+    gpu = workplace.run(args=args, cluster={"worker": {"tasks": 1, "gpus": 1}})
+    assert gpu.metrics["training_cost"] == pytest.approx(cpu.metrics["training_cost"], rel=1e-6)
+    speeds = [ran.result["steps_per_s"] for ran in (cpu, gpu)]
+    with capsys.disabled():
+        print(f"\n{ROWS:,} rows, {take().gpus[0].name}: CPU {speeds[0]:.3f}, GPU {speeds[1]:.3f} steps/s, ", end="")
+        print(f"ratio {speeds[1] / speeds[0]:.1f}")

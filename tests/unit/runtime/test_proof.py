@@ -1,0 +1,114 @@
+"""A task looks at what it has, and does not go on where that is not what was placed."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from launcher.errors import LauncherError
+from launcher.runtime.proof import prove_devices, prove_placement
+from tests.unit.runtime.conftest import task_context
+
+
+@pytest.fixture
+def has(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that gives this process cores and GPUs."""
+
+    def give(cores: set[int], gpus: int = 0) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+        physical = [SimpleNamespace(name=f"/physical_device:GPU:{i}") for i in range(gpus)]
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: physical if kind == "GPU" else [])
+        details = {"device_name": "Tesla T4"}
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: details)
+
+    return give
+
+
+@pytest.fixture
+def logical(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def give(*names: str) -> None:
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda: [SimpleNamespace(name=name) for name in names])
+
+    return give
+
+
+def test_a_task_says_which_cores_and_gpus_it_has(has: Any) -> None:
+    has({3, 2}, gpus=2)
+    seen = prove_placement(task_context(cores=(2, 3), gpus=(4, 6)))
+    assert seen == {"cores": [2, 3], "gpus": {"4": "Tesla T4", "6": "Tesla T4"}}
+
+
+def test_a_task_that_is_not_pinned_may_have_any_cores(has: Any) -> None:
+    has({0, 5})
+    assert prove_placement(task_context()) == {"cores": [0, 5], "gpus": {}}
+
+
+@pytest.mark.parametrize("cores", [{0, 1}, {1}, {2, 3, 4}, {3}])
+def test_other_cores_than_planned_are_an_error(has: Any, cores: set[int]) -> None:
+    has(cores)
+    shown = ", ".join(map(str, sorted(cores)))
+    with pytest.raises(LauncherError) as caught:
+        prove_placement(task_context(cores=(2, 3)))
+    assert str(caught.value) == f"the plan gives worker:0 the cores 2, 3; it has {shown}"
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_an_error_with_a_remedy(has: Any) -> None:
+    has({0})
+    with pytest.raises(LauncherError) as caught:
+        prove_placement(task_context(gpus=(1,)))
+    assert str(caught.value) == (
+        "the plan gives worker:0 GPU 1, and TensorFlow sees none; its log says why "
+        "(CUDA comes with pip install 'tensorflow[and-cuda]')"
+    )
+
+
+def test_a_gpu_too_many_is_an_error_with_what_made_it_visible(has: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    has({0}, gpus=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(LauncherError) as caught:
+        prove_placement(task_context())
+    assert str(caught.value) == "the plan gives worker:0 no GPU, and TensorFlow sees 1; CUDA_VISIBLE_DEVICES is '0'"
+
+
+CLUSTER = "/job:worker/replica:0/task:{}/device:{}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, ["/device:CPU:0"]),
+        ({"virtual_devices": 3}, ["/device:CPU:0", "/device:CPU:1", "/device:CPU:2"]),
+        ({"gpus": (4, 5)}, ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"]),
+        ({"gpus": (4,), "virtual_devices": 2}, ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"]),
+        ({"gpus": (4,)}, [CLUSTER.format(0, "GPU:0"), CLUSTER.format(1, "GPU:0"), CLUSTER.format(1, "GPU:1")]),
+    ],
+)
+def test_the_devices_to_compute_on_are_as_many_as_planned(
+    logical: Any, changes: dict[str, Any], names: list[str]
+) -> None:
+    logical(*names)
+    assert prove_devices(task_context(**changes)) == names
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "message"),
+    [
+        (
+            {"gpus": (0, 1)},
+            ["/device:CPU:0", "/device:GPU:0"],
+            "the plan gives worker:0 2 GPU devices; TensorFlow has made 1: /device:GPU:0",
+        ),
+        ({"gpus": (0,)}, ["/device:CPU:0"], "the plan gives worker:0 1 GPU devices; TensorFlow has made 0: none"),
+    ],
+)
+def test_another_number_of_devices_is_an_error(
+    logical: Any, changes: dict[str, Any], names: list[str], message: str
+) -> None:
+    logical(*names)
+    with pytest.raises(LauncherError) as caught:
+        prove_devices(task_context(**changes))
+    assert str(caught.value) == message
