@@ -52,8 +52,7 @@ def run_in_containers(
         run = ComposeRun(plan, files, engine, screen, environment)
         # Of the attempt that this one goes on from: a container's launcher would take it for its own end.
         files.result.unlink(missing_ok=True)
-        run.say(headline(plan, counted(len(plan.tasks), "container")))
-        ending = run.run(image)
+        ending = run.run(image, headline(plan, counted(len(plan.tasks), "container")))
     result = _concluded(files, plan, ending, began_ns)
     print_last([json.dumps(result.to_dict(), indent=2)] if as_json else _summary(result, files))
     return result.exit_code

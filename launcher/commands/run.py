@@ -94,8 +94,7 @@ def command(
         stream = sys.stderr if as_json else sys.stdout
         with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
             launch = Launch(plan, here, files, screen, network=network, began=began)
-            launch.say(headline(plan, counted(len(here), "task")))
-            outcome = launch.run()
+            outcome = launch.run(headline(plan, counted(len(here), "task")))
     print_last(
         [json.dumps(outcome.result.to_dict(), indent=2)]
         if as_json

@@ -74,12 +74,14 @@ class ComposeRun:
         roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
         self._watch = Watch(roles, plan.leader, run.restarts, run.start_timeout)
 
-    def run(self, image: Image) -> Ending:
-        """Build the image, run the cluster to its end, and clean up, whatever happens.
+    def run(self, image: Image, headline: str = "") -> Ending:
+        """Say the headline, build the image, run the cluster to its end, and clean up, whatever happens.
 
         LauncherError where the image cannot be built, FormationError where the containers cannot start.
         """
         with signals_taken(self._selector, self._signals.append):
+            if headline:  # whoever reads it may already press Ctrl-C
+                self.say(headline)
             self._build(image)
             if not self._signals:
                 with self._cleaned_up():

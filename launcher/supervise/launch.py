@@ -104,10 +104,13 @@ class Launch:
         self._ready_file = ReadyFile.of_environment()
         self._selector = selectors.DefaultSelector()
 
-    def run(self) -> Outcome:
-        """Run to the end, whatever it is, and write result.json; LauncherError where files cannot be written."""
+    def run(self, headline: str = "") -> Outcome:
+        """Say the headline, run to the end, whatever it is, and write result.json.
+
+        LauncherError where files cannot be written.
+        """
         try:
-            return self._run()
+            return self._run(headline)
         except OSError as error:
             why = f"{error.strerror or error}; every task was ended"
             raise LauncherError(f"cannot write to the run directory {self._files.directory}: {why}") from error
@@ -115,10 +118,12 @@ class Launch:
             if self._ready_file:
                 self._ready_file.show(ready=False)
 
-    def _run(self) -> Outcome:
+    def _run(self, headline: str) -> Outcome:
         if self._leads:
             self._files.result.unlink(missing_ok=True)  # of the attempt that this one goes on from
         with signals_taken(self._selector, self._signalled), ExitStack() as stack:
+            if headline:  # whoever reads it may already press Ctrl-C
+                self.say(headline)
             # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             self._processes = processes = stack.enter_context(Processes(self._network))

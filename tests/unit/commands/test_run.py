@@ -63,10 +63,8 @@ class FakeLaunch:
         cls.plan, cls.files, cls.screen, cls.network = plan, files, screen, network
         cls.tasks = tuple(str(task.task) for task in tasks)
 
-    def say(self, text: str) -> None:
-        click.echo(text)
-
-    def run(self) -> Outcome:
+    def run(self, headline: str) -> Outcome:
+        click.echo(headline)
         return self.outcome
 
     def log(self, task: Task) -> Path:
@@ -310,7 +308,7 @@ def test_a_run_that_is_resumed_keeps_its_name_whatever_the_environment_says(
 def test_lines_have_no_prefix_where_one_task_runs_alone(
     launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(self: FakeLaunch) -> Outcome:
+    def run(self: FakeLaunch, _: str) -> Outcome:
         self.screen.line(WORKER, "said")
         return self.outcome
 
@@ -369,7 +367,7 @@ def test_a_task_that_left_no_exception_shows_the_last_lines_that_say_something(
     noise = "2026-11-23 04:45:33.123456: I tensorflow/core/util/port.cc:113] oneDNN is on."
     said = [f"line {number}" for number in range(7)]
 
-    def run(self: FakeLaunch) -> Outcome:
+    def run(self: FakeLaunch, _: str) -> Outcome:
         log = self.log(WORKER)
         log.parent.mkdir(parents=True)
         log.write_bytes("\n".join([*said, "", noise]).encode() + b"\n\xff\n")
