@@ -47,8 +47,9 @@ def cpu_quota(own: Path = _OWN_GROUPS, groups: Path = _GROUPS) -> float | None:
         return None
     quotas: list[float] = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers and path:
             quotas += _limits(groups, path, _read_v2)
         elif "cpu" in controllers.split(","):
             for mounted in (groups / "cpu", groups / controllers):
@@ -59,7 +60,7 @@ def cpu_quota(own: Path = _OWN_GROUPS, groups: Path = _GROUPS) -> float | None:
 def _limits(mounted: Path, path: str, read: Callable[[Path], float | None]) -> Iterator[float]:
     inside = Path(path.lstrip("/"))
     for group in (inside, *inside.parents):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, ZeroDivisionError):
             if (quota := read(mounted / group)) is not None:
                 yield quota
 

@@ -42,7 +42,7 @@ def large_enough(members: Sequence[Member], like: Inventory) -> Inventory:
     counted = sum(gpus * len(group) for group in groups if isinstance(gpus := group[0].job.gpus, int))
     auto = sum(len(group) for group in groups if group[0].job.gpus == "auto")
     # What is left for ``auto``: as many as the others there have, or as there are here.
-    each = [len(gpus) // len(group) if isinstance(gpus := group[0].job.gpus, tuple) else gpus for group in groups]
+    each = [-(-len(gpus) // len(group)) if isinstance(gpus := group[0].job.gpus, tuple) else gpus for group in groups]
     known = [number for number in each if isinstance(number, int)]
     left = auto * known[0] if known else len(like.gpus)
     free = (number for number in count() if number not in listed)

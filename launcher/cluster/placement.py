@@ -161,13 +161,20 @@ def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dic
         if devices == 1:
             return "OneDeviceStrategy", "AUTO", "one task trains on one device"
         return "MirroredStrategy", "AUTO", f"one task trains on its {devices} devices"
-    together = f"{len(training)} tasks take each step together"
-    if all(shares[member.task].gpus for member in training):
-        if any(shares[member.task].shares_gpu for member in training):
-            reason = f"{together}; RING over gRPC, since some share a GPU and NCCL allows one of them on each"
-            return "MultiWorkerMirroredStrategy", "RING", reason
-        return "MultiWorkerMirroredStrategy", "NCCL", f"{together}; NCCL, since each has GPUs of its own"
-    return "MultiWorkerMirroredStrategy", "RING", f"{together}; RING over gRPC, since they compute on CPUs"
+    communication, why = _communication(training, shares)
+    reason = f"{len(training)} tasks take each step together; {communication}{why}"
+    return "MultiWorkerMirroredStrategy", communication, reason
+
+
+def _communication(training: Sequence[Member], shares: dict[Task, Share]) -> tuple[str, str]:
+    """Return what joins several training tasks, and why, as the end of a sentence."""
+    if not all(shares[member.task].gpus for member in training):
+        return "RING", " over gRPC, since they compute on CPUs"
+    if any(shares[member.task].shares_gpu for member in training):
+        return "RING", " over gRPC, since some share a GPU and NCCL allows one of them on each"
+    if any((member.job.virtual_devices or 1) > 1 for member in training):
+        return "RING", " over gRPC, since NCCL does not join parts of a GPU"
+    return "NCCL", ", since each has GPUs of its own"
 
 
 def _count(number: int, word: str) -> str:

@@ -33,7 +33,7 @@ class TaskPlan:
     @property
     def devices(self) -> int:
         """How many logical devices the task computes on."""
-        return self.virtual_devices or len(self.gpus) or 1
+        return (len(self.gpus) or 1) * (self.virtual_devices or 1)
 
 
 @dataclass(frozen=True)

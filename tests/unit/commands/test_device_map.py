@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.cluster.inventory import Inventory
+from launcher.cluster.inventory import Core, Inventory
 from launcher.commands.device_map import device_map, ranges
 from tests.unit.cluster.test_placement_machines import machine, placed
 
@@ -59,6 +59,86 @@ def test_every_machine_has_its_own_picture() -> None:
     ]
 
 
+H100 = "(NVIDIA H100 80GB HBM3, 81000 of 81559 MiB free)"
+
+
+def test_two_sockets_with_eight_gpus_and_128_cores_are_drawn_whole() -> None:
+    there = machine(8, 128, 2)
+    assert lines(there, worker={"tasks": 8, "gpus": 1, "cpus": 8}, evaluator=1) == [
+        "node-a  node 0  cores 0-7                                               worker:0",
+        "                cores 8-15                                              worker:1",
+        "                cores 16-23                                             worker:2",
+        "                cores 24-31                                             worker:3",
+        "                cores 32-63                                             evaluator:0",
+        f"                GPU 0 {H100}  worker:0",
+        f"                GPU 1 {H100}  worker:1",
+        f"                GPU 2 {H100}  worker:2",
+        f"                GPU 3 {H100}  worker:3",
+        "        node 1  cores 64-71                                             worker:4",
+        "                cores 72-79                                             worker:5",
+        "                cores 80-87                                             worker:6",
+        "                cores 88-95                                             worker:7",
+        "                cores 96-127                                            evaluator:0",
+        f"                GPU 4 {H100}  worker:4",
+        f"                GPU 5 {H100}  worker:5",
+        f"                GPU 6 {H100}  worker:6",
+        f"                GPU 7 {H100}  worker:7",
+    ]
+
+
+def test_a_row_of_cores_that_tasks_share_names_them_all_and_who_roams_comes_last() -> None:
+    assert lines(machine(2, 128, 2), worker={"tasks": 2, "gpus": 1}, evaluator=1) == [
+        "node-a  node 0  cores 0-63                                              worker:0",
+        f"                GPU 0 {H100}  worker:0",
+        "        node 1  cores 64-127                                            worker:1",
+        f"                GPU 1 {H100}  worker:1",
+        "                any core                                                evaluator:0",
+    ]
+
+
+def test_shared_gpus_and_shared_cores_are_drawn_with_everyone_on_them() -> None:
+    worker = {"tasks": 4, "gpus": [0, 1], "gpu_memory": 100}
+    assert lines(machine(2, 4, 2), worker=worker, evaluator={"tasks": 1, "cpus": 2}) == [
+        "node-a  node 0  cores 0-1                                               evaluator:0",
+        f"                GPU 0 {H100}  worker:0-1",
+        "        node 1  cores 2-3                                               worker:0-3",
+        f"                GPU 1 {H100}  worker:2-3",
+    ]
+
+
+def test_every_machine_has_its_gpus_and_one_name_whatever_its_letters() -> None:
+    worker = {"addresses": ["a:1", "node-b:1"], "cpus": 1}
+    assert lines(machine(1, 2), worker=worker, evaluator={"addresses": ["NODE-B:5"]}) == [
+        "a  node 0  core 0                                                  worker:0",
+        "           core 1                                                  -",
+        f"           GPU 0 {H100}  worker:0",
+        "node-b  node 0  core 0                                                  worker:1",
+        "                core 1                                                  evaluator:0",
+        f"                GPU 0 {H100}  worker:1",
+    ]
+
+
+def test_this_machine_has_its_own_name_however_the_file_calls_it() -> None:
+    there = machine(0, 1)
+    assert lines(there, worker={"addresses": ["localhost:1", "127.0.0.1:2"]}, evaluator={"addresses": ["[::1]:3"]}) == [
+        "node-a  node 0  core 0    -",
+        "                any core  worker:0-1, evaluator:0",
+    ]
+
+
+def test_nodes_are_drawn_in_order_whatever_the_order_of_their_cores_and_with_gpus_alone_too() -> None:
+    there = replace(machine(1, 2), cores=(Core(0, 1), Core(1, 0), Core(2, 1)))
+    there = replace(there, gpus=(replace(there.gpus[0], node=2, name=""),))
+    assert lines(there, worker={"tasks": 1, "gpus": 0}) == [
+        "node-a  node 0  core 1                                    -",
+        "        node 1  cores 0,2                                 -",
+        "        node 2  GPU 0 (unknown, 81000 of 81559 MiB free)  -",
+        "                any core                                  worker:0",
+    ]
+
+
 def test_numbers_in_a_row_are_a_range() -> None:
     assert ranges([0, 1, 2, 3, 8]) == "0-3,8"
     assert ranges([]) == ""
+    assert ranges([4, 5, 6, 0, 1]) == "4-6,0-1"  # cores of the GPU's node come first
+    assert ranges([3, 2]) == "3,2"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from launcher.cluster.inventory import Inventory
 from launcher.commands import plan as module
 from launcher.commands.plan import command
 from launcher.errors import LauncherError
@@ -117,3 +118,71 @@ def test_what_is_left_of_the_machine_is_said(monkeypatch: pytest.MonkeyPatch) ->
     assert "idle GPUs    2-3\n" in output
     assert "cores        a control group allows 2 of 8 cores\n" in output
     assert "GPUs         none" not in output
+
+
+def notes(monkeypatch: pytest.MonkeyPatch, there: Inventory, *arguments: str) -> dict[str, str]:
+    """Return what stands below the map."""
+    monkeypatch.setattr(module, "take", lambda _: there)
+    last = call(*arguments).output.split("\n\n")[-1]
+    return {line[:13].strip(): line[13:] for line in last.splitlines()}
+
+
+GPU_LEFT_OUT = "GPU 1 left out: split by MIG (nvidia-smi --multi-instance-gpu 0 makes it whole)"
+
+
+def test_a_machine_whose_gpus_and_cores_are_all_of_use_has_no_notes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(notes(monkeypatch, machine(2), "--set", "cluster.worker.gpus=1")) == {"not started", "strategy", "ports"}
+
+
+@pytest.mark.parametrize(("gpus", "idle"), [("0", "0-3"), ("[0, 2]", "1,3"), ("1", "2-3"), ("auto", None)])
+def test_gpus_that_nobody_computes_on_are_named(monkeypatch: pytest.MonkeyPatch, gpus: str, idle: str | None) -> None:
+    assert notes(monkeypatch, machine(4), "--set", f"cluster.worker.gpus={gpus}").get("idle GPUs") == idle
+
+
+def test_a_gpu_that_cannot_be_divided_evenly_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert notes(monkeypatch, machine(3), "--set", "cluster.worker.gpus=auto")["idle GPUs"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "note", "said"),
+    [
+        (0, "no NVIDIA driver", "none (no NVIDIA driver)"),
+        (0, "the NVIDIA driver does not answer: x", "none (the NVIDIA driver does not answer: x)"),
+        (1, GPU_LEFT_OUT, GPU_LEFT_OUT),
+        (0, GPU_LEFT_OUT, f"none ({GPU_LEFT_OUT})"),
+    ],
+)
+def test_why_there_is_no_gpu_or_one_less_is_said(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, note: str, said: str
+) -> None:
+    assert notes(monkeypatch, replace(machine(gpus), gpu_note=note))["GPUs"] == said
+
+
+def test_what_a_quota_takes_away_is_said_once_and_nothing_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = "a control group allows 2.5 of 8 cores"
+    assert notes(monkeypatch, replace(machine(0, 2), core_note=note))["cores"] == note
+    assert "cores" not in notes(monkeypatch, machine(0, 2))
+
+
+def test_the_map_stands_between_the_table_and_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "take", lambda _: machine(0, 2))
+    parts = call("--set", "cluster.worker.cpus=1").output.split("\n\n")
+    assert [part.split()[0] for part in parts] == ["demo:", "task", "node-a", "not"]
+    assert parts[2] == "node-a  node 0  core 0  worker:0\n                core 1  worker:1"
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["gpus=1", "cpus=2"], ["cores 0-1, GPU 0", "cores 2-3, GPU 1"]),
+        (["gpus=2", "cpus=1"], ["core 0, GPUs 0-1", "core 1, GPUs 2-3"]),
+        (["gpus=[3]", "gpu_memory=4000"], ["any core, GPU 3, 4000 MiB each"] * 2),
+    ],
+)
+def test_the_table_says_what_each_task_computes_on(
+    monkeypatch: pytest.MonkeyPatch, sets: list[str], said: list[str]
+) -> None:
+    monkeypatch.setattr(module, "take", lambda _: machine(4))
+    output = call(*(word for one in sets for word in ("--set", f"cluster.worker.{one}"))).output
+    cells = columns(output)
+    assert [cells[f"worker:{i}"][3] for i in range(2)] == said

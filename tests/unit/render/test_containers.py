@@ -281,9 +281,17 @@ def test_everything_is_refused_at_once_and_each_names_where_it_was_written(tmp_p
 
 
 def test_two_tasks_on_one_gpu_are_refused_since_a_container_knows_its_own_alone(tmp_path: Path) -> None:
-    path = write(tmp_path, worker={"tasks": 2, "gpus": [0], "gpu_memory": 100})
+    path = tmp_path / "cluster.yaml"
+    path.write_text("job: hello\ncluster:\n  worker:\n    tasks: 2\n    gpu_memory: 100\n    gpus: [0]\n")
     with pytest.raises(SpecError) as caught:
         plan_containers(load(path), machine_with(gpus=1))
-    assert str(caught.value).startswith(f"{path}:")
     message = "worker:0 and worker:1 share GPU 0; in containers each task needs a GPU of its own"
-    assert str(caught.value).endswith(f": cluster.worker.gpus: {message}")
+    assert str(caught.value) == f"{path}:6: cluster.worker.gpus: {message}"
+
+
+def test_what_this_host_has_not_is_refused_for_containers_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("job: hello\ncluster:\n  worker: {tasks: 2, gpus: 0}\n  evaluator: {cpus: 3}\n")
+    with pytest.raises(SpecError) as caught:
+        plan_containers(load(path), machine_with((0, 1)))
+    assert str(caught.value) == f"{path}:4: cluster.evaluator.cpus: evaluator asks for 3 cores; this machine has 2"

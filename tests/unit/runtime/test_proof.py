@@ -74,6 +74,58 @@ def test_a_gpu_too_many_is_an_error_with_what_made_it_visible(has: Any, monkeypa
     assert str(caught.value) == "the plan gives worker:0 no GPU, and TensorFlow sees 1; CUDA_VISIBLE_DEVICES is '0'"
 
 
+def test_fewer_gpus_than_planned_are_counted(has: Any) -> None:
+    has({0}, gpus=1)
+    with pytest.raises(LauncherError) as caught:
+        prove_placement(task_context("worker:1", gpus=(4, 6)))
+    assert str(caught.value) == (
+        "the plan gives worker:1 GPU 4, 6, and TensorFlow sees 1; its log says why "
+        "(CUDA comes with pip install 'tensorflow[and-cuda]')"
+    )
+
+
+def test_more_gpus_than_planned_are_an_error_even_where_nobody_chose_among_them(
+    has: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has({0}, gpus=3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(LauncherError) as caught:
+        prove_placement(task_context(gpus=(4, 6)))
+    assert str(caught.value) == (
+        "the plan gives worker:0 GPU 4, 6, and TensorFlow sees 3; CUDA_VISIBLE_DEVICES is None"
+    )
+
+
+def test_a_gpu_without_a_name_is_there_all_the_same(has: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    has({0}, gpus=1)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {})
+    assert prove_placement(task_context(gpus=(2,)))["gpus"] == {"2": "unknown"}
+
+
+def test_where_the_system_does_not_tell_a_process_its_cores_those_of_the_plan_are_believed(
+    has: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has(set())
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert prove_placement(task_context(cores=(3, 2))) == {"cores": [2, 3], "gpus": {}}
+
+
+def test_the_order_in_which_the_plan_names_cores_is_of_no_matter(has: Any) -> None:
+    has({7, 2})
+    assert prove_placement(task_context(cores=(7, 2)))["cores"] == [2, 7]
+
+
+def test_an_evaluator_counts_the_devices_that_carry_no_jobs_name(logical: Any) -> None:
+    logical("/device:CPU:0")
+    assert prove_devices(task_context("evaluator:0", role="evaluate")) == ["/device:CPU:0"]
+
+
+def test_a_coordinator_does_not_count_the_devices_of_its_workers(logical: Any) -> None:
+    names = [f"/job:{job}/replica:0/task:0/device:{kind}" for job in ("chief", "ps") for kind in ("CPU:0", "GPU:0")]
+    logical(*names)
+    assert prove_devices(task_context("chief:0", role="coordinate")) == names
+
+
 CLUSTER = "/job:worker/replica:0/task:{}/device:{}"
 
 
@@ -103,6 +155,21 @@ def test_the_devices_to_compute_on_are_as_many_as_planned(
             "the plan gives worker:0 2 GPU devices; TensorFlow has made 1: /device:GPU:0",
         ),
         ({"gpus": (0,)}, ["/device:CPU:0"], "the plan gives worker:0 1 GPU devices; TensorFlow has made 0: none"),
+        (
+            {"virtual_devices": 3},
+            ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"],
+            "the plan gives worker:0 3 CPU devices; TensorFlow has made 1: /device:CPU:0",
+        ),
+        (
+            {},
+            ["/device:CPU:0", "/device:CPU:1"],
+            "the plan gives worker:0 1 CPU devices; TensorFlow has made 2: /device:CPU:0, /device:CPU:1",
+        ),
+        (
+            {"task": "worker:1", "gpus": (0, 1)},
+            [CLUSTER.format(0, "GPU:0"), CLUSTER.format(1, "GPU:0"), CLUSTER.format(10, "GPU:0")],
+            f"the plan gives worker:1 2 GPU devices; TensorFlow has made 1: {CLUSTER.format(1, 'GPU:0')}",
+        ),
     ],
 )
 def test_another_number_of_devices_is_an_error(

@@ -45,6 +45,20 @@ def test_the_events_tell_every_change_of_state_in_order(make_launch: MakeLaunch)
     ]
 
 
+def test_what_a_task_has_proved_to_have_is_in_the_events_and_other_events_have_no_details(
+    make_launch: MakeLaunch,
+) -> None:
+    found = {"cores": [2, 3], "gpus": {"0": "T4"}}
+    launch, files, screen = make_launch(f"stray={json.dumps({'event': 'started', **found})}", *DONE)
+    launch.run()
+    events = [json.loads(line) for line in files.events.read_text().splitlines()]
+    (placed,) = [event for event in events if "details" in event]
+    assert {**placed, "time": 0} == {
+        "time": 0, "attempt": 1, "task": "worker:0", "state": "placed", "cause": "", "details": found,
+    }  # fmt: skip
+    assert screen.lines == []
+
+
 def test_a_task_that_exits_3_fails_the_run_with_its_last_lines_in_the_log(make_launch: MakeLaunch) -> None:
     launch, files, _ = make_launch("worker:1/say=oh no", "worker:1/exit=3", "sleep=600", workers=2)
     outcome = launch.run()

@@ -241,6 +241,13 @@ def test_where_the_leader_runs_elsewhere_the_run_here_is_done_when_all_tasks_her
     assert supervisor.cause is None
 
 
+def test_what_a_task_has_proved_to_have_is_recorded_and_changes_no_state() -> None:
+    found = {"cores": [2, 3], "gpus": {"0": "T4"}}
+    seen = replay(SYNC, FIRST, [(1, Told(SECOND, "started", found))])
+    assert seen.records[-1] == Record(SECOND, "placed", details=found)
+    assert seen.supervisor.tasks == dict.fromkeys(SYNC, TaskState.STARTED)
+
+
 def test_every_change_of_state_is_recorded_with_its_cause() -> None:
     supervisor = Supervisor({FIRST: "train"}, FIRST, start_timeout=60, stall_timeout=300)
     actions = [
