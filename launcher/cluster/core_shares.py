@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -32,11 +32,12 @@ def deal_cores(
     if asked > len(inventory.cores):
         _refuse(pinned, asked, len(inventory.cores))
     homes = _homes(gpus, inventory)
+    busy = {node for home in homes.values() for node in home}
     free = _Free(inventory)
     found: dict[Task, CoreShare] = {}
     # Whoever has GPUs chooses first: the others are as well off anywhere.
     for member in sorted(pinned, key=lambda member: not homes.get(member.task)):
-        cores = free.take(member.job.cpus or 0, homes.get(member.task, ()))
+        cores = free.take(member.job.cpus or 0, homes.get(member.task, ()), busy)
         found[member.task] = CoreShare(cores, len(cores))
     others = [member.task for member in members if not member.job.cpus]
     return found | _rest(others, homes, free, inventory, everyone=len(members), is_any_pinned=bool(pinned))
@@ -63,8 +64,11 @@ def _rest(
     found: dict[Task, CoreShare] = {}
     for task in tasks:
         if near := free.on(homes.get(task, ())):
-            together = sum(homes.get(other) == homes[task] for other in tasks)
-            found[task] = CoreShare(near, max(1, len(near) // together))
+            # Each node's cores are shared by all whose GPUs lie there, whatever other nodes they have.
+            shares = (
+                len(free.on([node])) // sum(node in homes.get(other, ()) for other in tasks) for node in homes[task]
+            )
+            found[task] = CoreShare(near, max(1, sum(shares)))
     left = free.on(None)
     if left and is_any_pinned:
         threads = max(1, len(left) // max(1, len(tasks)))
@@ -84,9 +88,13 @@ class _Free:
         """Return what is free on these nodes; None: on all."""
         return tuple(core.id for core in self._cores if nodes is None or core.node in nodes)
 
-    def take(self, count: int, homes: Sequence[int]) -> tuple[int, ...]:
-        """Take that many: at home first, then on the first node that has them all, then wherever there are any."""
+    def take(self, count: int, homes: Sequence[int], busy: Collection[int]) -> tuple[int, ...]:
+        """Take that many: at home first, then on a node that has them all, then wherever there are any.
+
+        Nodes that are ``busy``, with the GPUs of some task, come after those that are not.
+        """
         nodes = list(dict.fromkeys(core.node for core in self._cores))
+        nodes.sort(key=lambda node: node in busy)
         whole = [node for node in nodes if len(self.on([node])) >= count]
         order = list(dict.fromkeys([*homes, *whole[:1], *nodes]))
         chosen = sorted(self._cores, key=lambda core: order.index(core.node))[:count]

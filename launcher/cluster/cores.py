@@ -32,7 +32,11 @@ def read_cores() -> tuple[tuple[Core, ...], str]:
     usable = max(1, int(quota)) if quota is not None else len(cores)
     if usable >= len(cores):
         return cores, ""
-    return cores[:usable], f"a control group allows {quota:g} of {len(cores)} cores"
+    # From every node in turn, so that the GPUs of each have cores near them.
+    ranks = [[core.node for core in cores[:position]].count(core.node) for position, core in enumerate(cores)]
+    first = sorted(zip(ranks, cores, strict=True), key=lambda pair: pair[0])[:usable]
+    kept = tuple(sorted((core for _, core in first), key=lambda core: core.id))
+    return kept, f"a control group allows {quota:g} of {len(cores)} cores"
 
 
 def cpu_quota(own: Path = _OWN_GROUPS, groups: Path = _GROUPS) -> float | None:

@@ -41,7 +41,8 @@ def large_enough(members: Sequence[Member], like: Inventory) -> Inventory:
     listed = {gpu for group in groups if isinstance(gpus := group[0].job.gpus, tuple) for gpu in gpus}
     counted = sum(gpus * len(group) for group in groups if isinstance(gpus := group[0].job.gpus, int))
     auto = sum(len(group) for group in groups if group[0].job.gpus == "auto")
-    # What is left for ``auto``: as many as the others there have, or as there are here.
+    # What is left for ``auto``: as many as the others there have (rounded up: whoever shares a GPU has one), or as
+    # there are here.
     each = [-(-len(gpus) // len(group)) if isinstance(gpus := group[0].job.gpus, tuple) else gpus for group in groups]
     known = [number for number in each if isinstance(number, int)]
     left = auto * known[0] if known else len(like.gpus)

@@ -87,8 +87,8 @@ def _check_memory(members: Sequence[Member], found: dict[Task, tuple[int, ...]],
         on_it = [member for member in members if gpu.id in found[member.task] and member.job.gpu_memory]
         parts = [(member.job.gpu_memory or 0) * (member.job.virtual_devices or 1) for member in on_it]
         if gpu.total and sum(parts) > gpu.total:
-            names = " and ".join(str(member.task) for member in on_it)
-            message = f"{names} ask for {sum(parts)} MiB of GPU {gpu.id}, which has {gpu.total}"
+            names, verb = " and ".join(str(member.task) for member in on_it), "ask" if len(on_it) > 1 else "asks"
+            message = f"{names} {verb} for {sum(parts)} MiB of GPU {gpu.id}, which has {gpu.total}"
             refuse(on_it[-1].task.job, "gpu_memory", message)
 
 

@@ -83,9 +83,10 @@ def _text(value: str | bytes) -> str:
 
 
 def _node_of_pci(bus: str) -> int:
-    # NVML writes the domain with eight digits, the kernel with four.
+    # NVML writes the domain with eight digits, the kernel with at least four.
     try:
-        return max(0, int((_PCI / bus.lower()[-12:] / "numa_node").read_text(encoding="ascii")))
+        domain, _, slot = bus.lower().partition(":")
+        return max(0, int((_PCI / f"{int(domain, 16):04x}:{slot}" / "numa_node").read_text(encoding="ascii")))
     except (OSError, ValueError):
         return 0
 
@@ -102,6 +103,8 @@ def _visible(there: list[Gpu], variable: str | None) -> tuple[list[Gpu], str]:
         if not named or named[0] in chosen:
             break
         chosen.append(named[0])
+    if variable.startswith("MIG-"):
+        return [], f"CUDA_VISIBLE_DEVICES={variable} names parts that MIG has made, which are not placed"
     return chosen, "" if chosen else f"CUDA_VISIBLE_DEVICES={variable} hides the GPUs of this machine"
 
 

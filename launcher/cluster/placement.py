@@ -95,8 +95,8 @@ def _same_devices(training: Sequence[Member], shares: dict[Task, Share], *, alon
     first = training[0]
     for member in training:
         name, gpus, virtual = member.task.job, len(shares[member.task].gpus), member.job.virtual_devices or 1
-        _same(member, first, "gpus", "GPUs", gpus, len(shares[first.task].gpus))
-        _same(member, first, "virtual_devices", "virtual devices", virtual, first.job.virtual_devices or 1)
+        _same(member, first, "gpus", "GPU", gpus, len(shares[first.task].gpus))
+        _same(member, first, "virtual_devices", "virtual device", virtual, first.job.virtual_devices or 1)
         if gpus and member.job.virtual_devices and member.job.gpu_memory is None:
             refuse(name, "virtual_devices", "virtual devices of a GPU need gpu_memory, the MiB of each")
         if virtual > 1 and not gpus and not alone:
@@ -106,7 +106,7 @@ def _same_devices(training: Sequence[Member], shares: dict[Task, Share], *, alon
 def _same(member: Member, first: Member, key: str, word: str, mine: int, others: int) -> None:
     if mine != others:
         why = "TensorFlow joins the devices of all training tasks one to one, so each needs the same number"
-        refuse(member.task.job, key, f"{member.task} would have {mine} {word} and {first.task} {others}; {why}")
+        refuse(member.task.job, key, f"{member.task} would have {_count(mine, word)} and {first.task} {others}; {why}")
 
 
 def _cluster(members: Sequence[Member], addresses: dict[Task, str]) -> dict[str, tuple[str, ...]]:

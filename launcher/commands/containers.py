@@ -17,6 +17,7 @@ from launcher.cluster.inventory import take
 from launcher.cluster.job_source import ROOT
 from launcher.cluster.placement import ports_needed
 from launcher.cluster.plan import Plan
+from launcher.cluster.variables import RUN_KEY, USER_KEY
 from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen
 from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
@@ -42,17 +43,17 @@ def run_in_containers(
         leave_if_over(files, again=bool(resume))
     check_job(asked)
     plan = plan_containers(asked, take(ports_needed(asked.spec)))
-    image, engine = _image(plan), Engine.find()
+    built, engine = _image(plan), Engine.find()
     user = _user(engine)
     if files:
         refuse_second(engine, files)
     files = _prepared(files, asked, plan, user, again=bool(resume))
-    environment = {**os.environ, "LAUNCHER_RUN": files.name, "LAUNCHER_USER": "{}:{}".format(*user)}
+    environment = {**os.environ, RUN_KEY: files.name, USER_KEY: "{}:{}".format(*user)}
     with TerminalScreen((task.task for task in plan.tasks), sys.stderr if as_json else sys.stdout) as screen:
         run = ComposeRun(plan, files, engine, screen, environment)
         # Of the attempt that this one goes on from: a container's launcher would take it for its own end.
         files.result.unlink(missing_ok=True)
-        ending = run.run(image, headline(plan, counted(len(plan.tasks), "container")))
+        ending = run.run(built, headline(plan, counted(len(plan.tasks), "container")))
     result = _concluded(files, plan, ending, began_ns)
     print_last([json.dumps(result.to_dict(), indent=2)] if as_json else _summary(result, files))
     return result.exit_code

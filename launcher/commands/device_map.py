@@ -11,6 +11,7 @@ from launcher.cluster.rules import machine
 from launcher.cluster.spec import LOOPBACK
 
 _FREE = "-"  # nobody has it
+_WIDEST = 40  # characters of a row's numbers
 
 
 def device_map(plan: Plan, inventory: Inventory) -> Iterator[str]:
@@ -36,7 +37,7 @@ def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterato
         cores = [core.id for core in inventory.cores if core.node == node]
         for owners, ids in groupby(cores, lambda core: _owners(core, tasks)):
             row = list(ids)
-            yield (*first, f"core{'' if len(row) == 1 else 's'} {ranges(row)}", owners)
+            yield (*first, f"core{'' if len(row) == 1 else 's'} {_shown(row)}", owners)
             first = ("", "")
         for gpu in inventory.gpus:
             if gpu.node == node:
@@ -44,6 +45,12 @@ def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterato
                 first = ("", "")
     if roaming := [task for task in tasks if not task.cores]:
         yield ("", "", "any core", _names(roaming))  # wherever the kernel puts them
+
+
+def _shown(cores: Sequence[int]) -> str:
+    """Return the cores, without all of their numbers where those alternate between sockets."""
+    text = ranges(cores)
+    return text if len(text) <= _WIDEST else f"{cores[0]}…{cores[-1]} ({len(cores)} of them)"
 
 
 def _owners(core: int, tasks: Sequence[TaskPlan]) -> str:

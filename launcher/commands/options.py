@@ -13,9 +13,9 @@ from launcher.cluster.config import ClusterFile
 from launcher.cluster.context import Task
 from launcher.cluster.placement import hosts
 from launcher.cluster.plan import Plan, TaskPlan
+from launcher.cluster.variables import SET_KEY
 from launcher.errors import UsageError, did_you_mean
 
-SET_KEY = "LAUNCHER_SET"  # in the environment: what each call changes in the file, a KEY=VALUE a line
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -104,7 +104,7 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     if inventory.gpu_note:
         yield "GPUs", inventory.gpu_note if inventory.gpus else f"none ({inventory.gpu_note})"
     given = {gpu for task in plan.tasks for gpu in task.gpus}
-    if idle := [gpu.id for gpu in inventory.gpus if gpu.id not in given]:
+    if len(hosts(plan)) < 2 and (idle := [gpu.id for gpu in inventory.gpus if gpu.id not in given]):
         yield "idle GPUs", ranges(idle)
     if inventory.core_note:
         yield "cores", inventory.core_note

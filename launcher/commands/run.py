@@ -16,6 +16,7 @@ from launcher.cluster.config import check_job, load
 from launcher.cluster.inventory import take
 from launcher.cluster.placement import place_file, ports_needed
 from launcher.cluster.plan import Plan, TaskPlan
+from launcher.cluster.variables import DIRECTORY_KEY, RUN_KEY
 from launcher.commands.options import cluster_file, network_of, place_of, tasks_here
 from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen, clock
@@ -36,14 +37,14 @@ from launcher.supervise.result import Outcome
     "--run",
     "name",
     metavar="NAME",
-    envvar="LAUNCHER_RUN",
+    envvar=RUN_KEY,
     show_envvar=True,
     help="Name the run's directory; an unfinished run of that name goes on. For launchers that share a directory.",
 )
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    envvar="LAUNCHER_DIRECTORY",
+    envvar=DIRECTORY_KEY,
     show_envvar=True,
     help="Where relative paths of FILE start: its own directory, unless given.",
 )

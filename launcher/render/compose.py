@@ -11,6 +11,7 @@ from typing import Any
 from launcher.cluster.context import TASK_LABEL
 from launcher.cluster.job_source import ROOT
 from launcher.cluster.plan import Plan, TaskPlan
+from launcher.cluster.variables import DIRECTORY_KEY, RUN_KEY, SET_KEY, USER_KEY
 from launcher.render.containers import settings
 
 IMAGES = "launcher"  # launcher:cpu and launcher:gpu
@@ -41,15 +42,15 @@ def compose(
     inside = file.parent.absolute() == directory
     seen = file.name if inside else f"{RUNS}/{file.absolute().relative_to(runs.absolute())}"
     environment = {
-        "LAUNCHER_RUN": _Raw(f"${{LAUNCHER_RUN:-{plan.spec.name}}}"),
-        "LAUNCHER_SET": _Lines((*overrides, f"run.output={RUNS}", *settings(plan))),
+        RUN_KEY: _run(plan),
+        SET_KEY: _Lines((*overrides, f"run.output={RUNS}", *settings(plan))),
     }
     if not inside:
-        environment["LAUNCHER_DIRECTORY"] = DIRECTORY
+        environment[DIRECTORY_KEY] = DIRECTORY
     shared = {
         "image": image(plan),
         "build": _build(plan, place),
-        "user": _Raw("${LAUNCHER_USER:-1000:1000}"),
+        "user": _Raw(f"${{{USER_KEY}:-1000:1000}}"),
         "environment": environment,
         # Written out: compose then refuses a place that is not there, where the short form makes one that root owns.
         "volumes": [
@@ -95,8 +96,11 @@ def _service(plan: Plan, task: TaskPlan, file: str) -> dict[str, Any]:
         service["deploy"] = {"resources": {"reservations": {"devices": devices}}}
     if len(task.gpus) > 1:
         service["shm_size"] = "1gb"  # NCCL joins the GPUs of one task through shared memory; 64 MiB are too few
-    run = _Raw(f"${{LAUNCHER_RUN:-{plan.spec.name}}}")
-    return service | {"labels": {"launcher.run": run, TASK_LABEL: str(task.task)}}
+    return service | {"labels": {"launcher.run": _run(plan), TASK_LABEL: str(task.task)}}
+
+
+def _run(plan: Plan) -> _Raw:
+    return _Raw(f"${{{RUN_KEY}:-{plan.spec.name}}}")
 
 
 def _header(plan: Plan, file: Path, output: Path | None, runs: Path) -> str:
@@ -106,7 +110,7 @@ def _header(plan: Plan, file: Path, output: Path | None, runs: Path) -> str:
         up = f"docker compose --file {_shown(output)} up --build --exit-code-from {plan.leader.slug}"
         lines += [
             f"`launcher run --compose` does all of it. By hand, {_shown(runs)} must be there and yours:",
-            f"  mkdir -p {_shown(runs)} && LAUNCHER_USER=$(id -u):$(id -g) {up}",
+            f"  mkdir -p {_shown(runs)} && {USER_KEY}=$(id -u):$(id -g) {up}",
         ]
     return "".join(f"# {line}\n" for line in lines)
 

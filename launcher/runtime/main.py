@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -33,8 +34,9 @@ def _prepare(context: TaskContext) -> None:
     """Make the process what the plan says, before TensorFlow makes threads."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if context.cores:
-        os.sched_setaffinity(0, context.cores)
+    if context.cores and hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):  # cores that are gone: the proof of the placement says so in a sentence
+            os.sched_setaffinity(0, context.cores)
     if context.report_fd >= 0:
         os.set_inheritable(context.report_fd, False)  # the job's own child processes have no say
     faulthandler.enable()

@@ -18,7 +18,8 @@ def prove_placement(context: TaskContext) -> Mapping[str, Any]:
     if context.cores and cores != sorted(context.cores):
         raise LauncherError(f"the plan gives {context.task} the cores {_shown(context.cores)}; it has {_shown(cores)}")
     gpus = tf.config.list_physical_devices("GPU")
-    if len(gpus) != len(context.gpus):
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # what TensorFlow counts from
+    if len(gpus) != len(context.gpus) or (gpus and chosen != [str(gpu) for gpu in context.gpus]):
         raise LauncherError(_other_gpus(context, len(gpus)))
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "unknown") for gpu in gpus]
     return {"cores": cores, "gpus": dict(zip(map(str, context.gpus), names, strict=True))}
@@ -31,7 +32,8 @@ def prove_devices(context: TaskContext) -> list[str]:
     devices = [device.name for device in tf.config.list_logical_devices()]
     found = [name for name in devices if f":{kind}:" in name.upper() and _is_own(name, context)]
     if len(found) != planned:
-        message = f"the plan gives {context.task} {planned} {kind} devices; TensorFlow has made {len(found)}"
+        given = f"{planned} {kind} device{'' if planned == 1 else 's'}"
+        message = f"the plan gives {context.task} {given}; TensorFlow has made {len(found)}"
         raise LauncherError(f"{message}: {', '.join(found) or 'none'}")
     return devices
 
@@ -43,7 +45,8 @@ def _is_own(name: str, context: TaskContext) -> bool:
 
 def _other_gpus(context: TaskContext, seen: int) -> str:
     given = f"GPU {_shown(context.gpus)}" if context.gpus else "no GPU"
-    message = f"the plan gives {context.task} {given}, and TensorFlow sees {seen or 'none'}"
+    found = f"{seen} GPU{'' if seen == 1 else 's'}" if seen else "none"
+    message = f"the plan gives {context.task} {given}, and TensorFlow sees {found}"
     if seen < len(context.gpus):
         # TensorFlow says why in the log: a library that it misses, a driver that is too old.
         return f"{message}; its log says why (CUDA comes with pip install 'tensorflow[and-cuda]')"

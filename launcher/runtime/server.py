@@ -11,6 +11,17 @@ from launcher.cluster.context import TaskContext
 
 def start_server(context: TaskContext) -> tf.distribute.Server:
     """Start serving on this task's address; the server runs until the process ends, ``join`` never returns."""
+    return tf.distribute.Server(
+        tf.train.ClusterSpec({job: list(addresses) for job, addresses in context.cluster.items()}),
+        job_name=context.task.job,
+        task_index=context.task.index,
+        protocol="grpc",
+        config=server_config(context),
+    )
+
+
+def server_config(context: TaskContext) -> tf.compat.v1.ConfigProto:
+    """Return the threads and the parts of each GPU that the server works with."""
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0")),
         inter_op_parallelism_threads=int(os.environ.get("TF_NUM_INTEROP_THREADS", "0")),
@@ -18,10 +29,8 @@ def start_server(context: TaskContext) -> tf.distribute.Server:
     # Idle threads that spin take the cores from the other servers of a host: an eighth of the speed with four tasks on
     # two cores.
     config.experimental.disable_thread_spinning = True
-    return tf.distribute.Server(
-        tf.train.ClusterSpec({job: list(addresses) for job, addresses in context.cluster.items()}),
-        job_name=context.task.job,
-        task_index=context.task.index,
-        protocol="grpc",
-        config=config,
-    )
+    if context.gpu_memory is not None:
+        parts = [context.gpu_memory] * (context.virtual_devices or 1)
+        for _ in context.gpus:
+            config.gpu_options.experimental.virtual_devices.add(memory_limit_mb=parts)
+    return config

@@ -112,7 +112,7 @@ def test_every_machine_comes_to_the_same_addresses_strategy_and_rendezvous() -> 
 def test_gpus_of_this_machine_that_differ_from_those_the_file_counts_on_are_refused() -> None:
     asked = spec(chief={"addresses": ["a:1"], "gpus": 2}, worker={"addresses": ["b:1"], "gpus": "auto"})
     assert place(asked, host(gpus=2), here="b").world_size == 4
-    assert "worker:0 would have 1 GPUs and chief:0 2" in refusal(asked, host(gpus=1), "b")
+    assert "worker:0 would have 1 GPU and chief:0 2" in refusal(asked, host(gpus=1), "b")
 
 
 @pytest.mark.parametrize("listed", [[3], 1, 2])

@@ -146,7 +146,7 @@ def test_unequal_gpus_of_asynchronous_workers_on_two_machines_are_refused() -> N
     addresses = ["node-a:1", "node-b:1", "node-b:2"]  # auto: two on the first, one for each on the second
     cluster = {"chief": ["node-a:3"], "worker": addresses, "ps": ["node-a:4"]}
     spec = ClusterSpec.model_validate({"job": "hello", "mode": "async", "cluster": {**_as_mappings(cluster)}})
-    with pytest.raises(SpecError, match="worker:1 would have 1 GPUs and worker:0 2; TensorFlow joins"):
+    with pytest.raises(SpecError, match="worker:1 would have 1 GPU and worker:0 2; TensorFlow joins"):
         place(spec, machine(2))
 
 
