@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
+
+_OURS = Path(__file__).parent
 
 
 class LauncherError(Exception):
@@ -23,6 +27,10 @@ class FormationError(LauncherError):
     """The cluster did not form in time; the text names the missing tasks."""
 
     exit_code = 3
+
+
+class PlacementError(LauncherError):
+    """A task does not have what was placed on it; the text shows both."""
 
 
 @dataclass(frozen=True)
@@ -49,3 +57,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
     near = get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def is_library(path: Path) -> bool:
+    """Whether a frame of a traceback lies in Python, in a package or in the launcher, and not in the user's code."""
+    # Not sys.base_prefix: that is /usr as often as not, and a job may lie in /usr/src/app.
+    packages = {"site-packages", "dist-packages"} & set(path.parts)
+    return bool(packages) or path.is_relative_to(_OURS) or path.is_relative_to(sysconfig.get_path("stdlib"))

@@ -80,6 +80,8 @@ class TaskContext:
     attempt: int = 1
     token: str = ""
     report_fd: int = -1  # where the task writes its reports, a JSON object a line; -1: nowhere
+    fewest_workers: int = 0  # how few are enough to go on with; 0: all are needed
+    left_out: tuple[Task, ...] = ()  # workers that cannot be brought back, and that the others go on without
 
     @property
     def is_leader(self) -> bool:
@@ -89,11 +91,32 @@ class TaskContext:
     @property
     def members(self) -> tuple[Task, ...]:
         """Every task that must be present before TensorFlow starts."""
-        return tuple(Task(job, i) for job, addresses in self.cluster.items() for i in range(len(addresses)))
+        everyone = (Task(job, i) for job, addresses in self.cluster.items() for i in range(len(addresses)))
+        return tuple(task for task in everyone if task not in self.left_out)
+
+    @property
+    def tensorflow_cluster(self) -> dict[str, list[str]]:
+        """TensorFlow's cluster: the members' addresses by job, without gaps where tasks are left out."""
+        found: dict[str, list[str]] = {}
+        for task in self.members:
+            found.setdefault(task.job, []).append(self.cluster[task.job][task.index])
+        return found
+
+    @property
+    def tensorflow_index(self) -> int:
+        """This task's number in TensorFlow's cluster."""
+        return [task for task in self.members if task.job == self.task.job].index(self.task)
+
+    @property
+    def tf_config(self) -> str:
+        """What TF_CONFIG says to this task."""
+        task = {"type": self.task.job, "index": self.tensorflow_index}
+        return json.dumps({"cluster": self.tensorflow_cluster, "task": task})
 
     def to_json(self) -> str:
         """Return the text that LAUNCHER_TASK carries."""
-        return json.dumps(asdict(self) | {"task": str(self.task), "leader": str(self.leader)})
+        names = {"task": str(self.task), "leader": str(self.leader), "left_out": list(map(str, self.left_out))}
+        return json.dumps(asdict(self) | names)
 
     @classmethod
     def from_json(cls, text: str) -> TaskContext:
@@ -102,6 +125,7 @@ class TaskContext:
         values["task"], values["leader"] = Task.parse(values["task"]), Task.parse(values["leader"])
         values["cluster"] = {job: tuple(addresses) for job, addresses in values["cluster"].items()}
         values["cores"], values["gpus"] = tuple(values["cores"]), tuple(values["gpus"])
+        values["left_out"] = tuple(map(Task.parse, values["left_out"]))
         values["checkpoint"] = CheckpointPolicy(**values["checkpoint"])
         return cls(**values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from launcher.cluster.addresses import assign, ports_needed
@@ -16,7 +17,7 @@ from launcher.cluster.rules import ONE_CPU_DEVICE, machine
 from launcher.cluster.spec import LOOPBACK, ClusterSpec, JobSpec, split_address
 from launcher.errors import SpecError
 
-__all__ = ["hosts", "place", "place_file", "ports_needed"]
+__all__ = ["hosts", "place", "place_file", "ports_needed", "renewed"]
 
 NO_PS = "sync mode starts no ps: MultiWorkerMirroredStrategy keeps every variable on every worker"
 _ROLES: dict[str, dict[str, Role]] = {
@@ -52,6 +53,15 @@ def place(spec: ClusterSpec, inventory: Inventory, directory: str = "", here: Ta
     tasks = tuple(_task_plan(member, addresses.of, shares[member.task], fixed) for member in members)
     strategy, communication, reason = _strategy(tasks, training, shares)
     return Plan(spec, directory, strategy, communication, reason, tasks, idle, cluster, leader, addresses.rendezvous)
+
+
+def renewed(plan: Plan, ports: Sequence[int]) -> Plan:
+    """Return the plan with these ports instead of those that were chosen; what the file fixes stays."""
+    tasks = [task.task for task in plan.tasks]
+    addresses = assign(plan.spec, tasks, plan.leader, ports, meet=bool(plan.rendezvous))
+    moved = tuple(replace(task, address=addresses.of.get(task.task, "")) for task in plan.tasks)
+    cluster = {name: tuple(addresses.of[Task(name, i)] for i in range(len(old))) for name, old in plan.cluster.items()}
+    return replace(plan, tasks=moved, cluster=cluster, rendezvous=addresses.rendezvous)
 
 
 def hosts(plan: Plan) -> tuple[str, ...]:

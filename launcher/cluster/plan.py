@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +64,12 @@ class Plan:
         job = {"sync": "train", "async": "serve"}[self.spec.mode]
         return sum(plan.devices for plan in self.tasks if plan.role == job and plan.task.job != "ps")
 
+    @property
+    def fewest_workers(self) -> int:
+        """How few workers are enough to go on with; 0: all are needed."""
+        worker = self.spec.cluster.worker
+        return worker.min or 0 if worker and worker.min != worker.tasks else 0
+
     def find(self, task: Task) -> TaskPlan | None:
         """Return the plan of that task, or None where it does not start."""
         return self._by_task.get(task)
@@ -94,6 +99,7 @@ class Plan:
             virtual_devices=plan.virtual_devices,
             start_timeout=self.spec.run.start_timeout,
             checkpoint=self.spec.run.checkpoint.policy,
+            fewest_workers=self.fewest_workers,
         )
 
     def environment(self, plan: TaskPlan, context: TaskContext | None = None) -> dict[str, str]:
@@ -101,9 +107,7 @@ class Plan:
         context = context or self.context(plan)
         variables = dict(plan.environment or {})
         if context.cluster:
-            variables["TF_CONFIG"] = json.dumps(
-                {"cluster": context.cluster, "task": {"type": plan.task.job, "index": plan.task.index}}
-            )
+            variables["TF_CONFIG"] = context.tf_config
         return variables | {ENVIRONMENT_KEY: context.to_json()}
 
     def to_dict(self) -> dict[str, Any]:

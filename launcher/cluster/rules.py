@@ -56,6 +56,10 @@ def _counts(path: KeyPath, name: str, job: JobSpec) -> Iterator[Fault]:
         yield Fault((*path, "tasks"), f"is {job.tasks}, but addresses lists {len(job.addresses)}; leave tasks out")
     if name in ("chief", "evaluator") and job.tasks > 1:
         yield Fault((*path, "addresses" if job.addresses else "tasks"), f"a cluster has at most one {name}")
+    if job.min is not None and name != "worker":
+        yield Fault((*path, "min"), "only workers can be left out of a run that goes on; leave min out")
+    elif job.min is not None and job.min > job.tasks:
+        yield Fault((*path, "min"), f"is {job.min}, but there are {job.tasks} tasks; min is how few are enough")
 
 
 def _ports(path: KeyPath, job: JobSpec) -> Iterator[Fault]:

@@ -143,10 +143,12 @@ class JobSpec(_Model):
     """One job of the cluster: a group of tasks with one role.
 
     Written as a number of tasks, a list of addresses, or a mapping; ``tasks`` is 1 and ``gpus`` is ``auto`` unless
-    written. ``cpus`` is the number of cores that each task gets for itself, ``gpu_memory`` is in MiB.
+    written. ``cpus`` is the number of cores that each task gets for itself, ``gpu_memory`` is in MiB. ``min`` workers
+    are enough to go on with where others cannot be brought back.
     """
 
     tasks: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 1
+    min: Count | None = None
     addresses: tuple[Annotated[str, AfterValidator(_check_address)], ...] = ()
     cpus: Count | None = None
     gpus: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_check_gpus)] = "auto"

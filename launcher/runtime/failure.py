@@ -6,7 +6,6 @@ import linecache
 import os
 import re
 import sys
-import sysconfig
 import textwrap
 import time
 import traceback
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from launcher.cluster.context import TaskContext
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, is_library
 from launcher.rundir import RunFiles, write_json
 
 # A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
@@ -36,13 +35,17 @@ _TASK = re.compile(r"/job:(\w+)/replica:\d+/task:(\d+)")
 class PeerGone(LauncherError):
     """Another task went away; starting again, and meeting it again, may help."""
 
+    def __init__(self, sentence: str, peer: str = "") -> None:
+        super().__init__(sentence)
+        self.peer = peer
+
 
 class PeerFailed(LauncherError):
-    """Another task failed of something that starting again does not mend."""
+    """Another task failed of something that starting again does not mend, or mends once: its job's ``own`` error."""
 
-    def __init__(self, sentence: str, exit_code: int) -> None:
+    def __init__(self, sentence: str, exit_code: int, *, own: bool = False) -> None:
         super().__init__(sentence)
-        self.exit_code = exit_code
+        self.exit_code, self.own = exit_code, own
 
 
 def is_consequence(error: BaseException) -> bool:
@@ -53,6 +56,13 @@ def is_consequence(error: BaseException) -> bool:
 def is_mendable(error: BaseException) -> bool:
     """Whether starting again may help."""
     return is_consequence(error) and not isinstance(error, PeerFailed)
+
+
+def is_own(error: BaseException) -> bool:
+    """Whether it is an exception of the job's own code, in this task or in another."""
+    if isinstance(error, LauncherError):
+        return isinstance(error, PeerFailed) and error.own
+    return not is_consequence(error)
 
 
 def sentence(error: BaseException) -> str:
@@ -73,6 +83,8 @@ def record(context: TaskContext, error: BaseException) -> int:
         "is_sentence": isinstance(error, LauncherError),
         "consequence": is_consequence(error),
         "mendable": is_mendable(error),
+        "own": is_own(error),
+        "peer": error.peer if isinstance(error, PeerGone) else "",
         "exit_code": code,
         "time_ns": time.time_ns(),
     }
@@ -101,7 +113,7 @@ def _message(error: BaseException, context: TaskContext | None = None) -> str:
     if not text.startswith(_RUN):
         return text
     if silent := _UNHEALTHY.search(text):
-        names = [f"{job}:{index}" for job, index in _TASK.findall(silent[1])]
+        names = [_named(job, int(index), context) for job, index in _TASK.findall(silent[1])]
         return f"{' and '.join(dict.fromkeys(names))} stopped answering"
     if _HEARTBEAT in text and context and not context.is_leader:
         return f"{context.leader} stopped answering"
@@ -110,12 +122,18 @@ def _message(error: BaseException, context: TaskContext | None = None) -> str:
     return " ".join(line.strip() for line in lines[last + 1 :] if line.strip() and not _REMARK.match(line))
 
 
+def _named(job: str, index: int, context: TaskContext | None) -> str:
+    """Return our name of a task that TensorFlow counts without those that were left out."""
+    members = [task for task in context.members if task.job == job] if context else []
+    return str(members[index]) if index < len(members) else f"{job}:{index}"
+
+
 def _user_code(error: BaseException, directory: Path) -> list[str]:
     """Return "file:line: code" for each frame of the traceback that is neither a library's nor the launcher's."""
     lines = []
     for name, number in dict.fromkeys(_frames(error)):  # a graph's own frames are in the traceback as well
         path = Path(name)
-        if path.is_absolute() and not _is_library(path) and not path.name.startswith("__autograph_generated_file"):
+        if path.is_absolute() and not is_library(path) and not path.name.startswith("__autograph_generated_file"):
             shown = path.relative_to(directory) if path.is_relative_to(directory) else path
             lines.append(f"{shown}:{number}: {linecache.getline(name, number).strip()}")
     return lines
@@ -127,10 +145,3 @@ def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
     if str(error).startswith((_TRACED, _RUN)):
         for name, number in _TRACED_FRAME.findall(str(error)):
             yield name, int(number)
-
-
-def _is_library(path: Path) -> bool:
-    # Not sys.base_prefix: that is /usr as often as not, and a job may lie in /usr/src/app.
-    libraries = {"site-packages", "dist-packages"} & set(path.parts)
-    ours, pythons = Path(__file__).parents[1], sysconfig.get_path("stdlib")
-    return bool(libraries) or path.is_relative_to(ours) or path.is_relative_to(pythons)

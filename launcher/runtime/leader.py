@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from secrets import compare_digest
 from socketserver import StreamRequestHandler
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from launcher.cluster.context import TaskContext
+from launcher.cluster.context import Task, TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint_files import CheckpointFiles
-from launcher.runtime.failure import PeerFailed, PeerGone, is_consequence, sentence
+from launcher.runtime.failure import PeerFailed, PeerGone, is_consequence, is_own, sentence
 from launcher.runtime.messages import (
     ALIVE_EVERY,
     HELLO_LIMIT,
@@ -29,6 +30,7 @@ from launcher.runtime.messages import (
     listen,
     messages,
     not_formed,
+    peer_failed,
     send,
 )
 
@@ -52,7 +54,8 @@ class Leader:
     """The task that the others meet at. A context manager: an error in its block is told to all."""
 
     def __init__(self, context: TaskContext, deadline: float, waiting: Tell) -> None:
-        self._name = str(context.task)
+        self._name, self._context = str(context.task), context
+        self.left_out = context.left_out
         self._members = {str(task) for task in context.members} - {self._name}
         self._serving = self._members if context.mode == "async" else set()
         # Whose end is the end of this attempt: an asynchronous worker comes back to a cluster that goes on.
@@ -72,7 +75,7 @@ class Leader:
         self._changed = threading.Condition()
         self._server = listen(context.rendezvous, self._converse)
         try:
-            self._form(context, deadline, waiting)
+            self._form(deadline, waiting)
         except LauncherError as error:
             self.__exit__(type(error), error, None)
             raise
@@ -85,7 +88,7 @@ class Leader:
             code = error.exit_code if isinstance(error, LauncherError) else 1
             with self._changed:
                 self._leave = None  # this task leaves with its own error
-            self._fail(PeerFailed(f"{self._name} failed: {sentence(error)}", code))
+            self._fail(PeerFailed(f"{self._name} failed: {sentence(error)}", code, own=is_own(error)))
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
         """From now on call ``leave``, in a thread of its own, as soon as a task is lost that this one needs."""
@@ -115,10 +118,12 @@ class Leader:
     def _missing(self) -> list[str]:
         return sorted(self._members - self._present.keys()) or sorted(self._members - self._prepared)
 
-    def _form(self, context: TaskContext, deadline: float, waiting: Tell) -> None:
+    def _form(self, deadline: float, waiting: Tell) -> None:
+        # Who can be left out is waited for half of the time: the others need the rest.
+        patience = (time.monotonic() + deadline) / 2
         while not self._formed:
-            self._wait_for_members(deadline, waiting)
-            find_hosts(context, deadline, waiting)
+            self._wait_for_members(deadline, patience, waiting)
+            find_hosts(dataclasses.replace(self._context, left_out=self.left_out), deadline, waiting)
             with self._changed:
                 self._formed = not self._missing()  # or one has gone again meanwhile
                 self._changed.notify_all()
@@ -128,15 +133,33 @@ class Leader:
         if self._loss:
             raise self._loss
 
-    def _wait_for_members(self, deadline: float, waiting: Tell) -> None:
+    def _wait_for_members(self, deadline: float, patience: float, waiting: Tell) -> None:
         pause = _SAY_FIRST
         while not self._wait(lambda: self._loss or not self._missing(), min(pause, deadline - time.monotonic())):
-            missing, pause = self._missing(), SAY_EVERY
-            if missing and time.monotonic() >= deadline:
+            missing, pause, now = self._missing(), SAY_EVERY, time.monotonic()
+            if missing and now >= patience and self._can_spare(missing):
+                self._leave_out(missing)
+            elif missing and now >= deadline:
                 raise not_formed(missing)
-            waiting(missing)
+            else:
+                waiting(missing)
         if self._loss:
             raise self._loss
+
+    def _can_spare(self, names: Collection[str]) -> bool:
+        """Whether these are all workers, and those that remain are enough to go on with."""
+        workers = {name for name in {*self._members, self._name} if name.startswith("worker:")}
+        fewest = self._context.fewest_workers
+        return bool(fewest) and workers.issuperset(names) and len(workers) - len(names) >= fewest
+
+    def _leave_out(self, names: Collection[str]) -> None:
+        with self._changed:
+            self.left_out += tuple(map(Task.parse, names))
+            for known in (self._members, self._serving, self._vital, self._prepared):
+                known.difference_update(names)
+            for name in names:
+                self._present.pop(name, None)
+            self._changed.notify_all()
 
     # One member's connection, in a thread of its own
 
@@ -164,12 +187,15 @@ class Leader:
         if not isinstance(hello, dict) or not compare_digest(str(hello.get("token")).encode(), self._token.encode()):
             send(handler.connection, refused="this rendezvous belongs to another run, or the cluster files differ")
             return None
-        if str(hello.get("task")) not in self._members:
-            send(handler.connection, refused=f"{hello.get('task')} is not a task of this cluster")
+        name = str(hello.get("task"))
+        if name not in self._members:
+            left_out = name in map(str, self.left_out)
+            why = f"the run goes on without {name}" if left_out else f"{name} is not a task of this cluster"
+            send(handler.connection, refused=why)
             return None
         handler.connection.settimeout(None)
         holds = hello.get("holds")
-        return Hello(str(hello["task"]), frozenset(map(str, holds if isinstance(holds, list) else [])))
+        return Hello(name, frozenset(map(str, holds if isinstance(holds, list) else [])))
 
     def _came_again(self, name: str, handler: StreamRequestHandler) -> bool:
         """Whether a task that this attempt needs has started again: then this attempt is over, and all meet again."""
@@ -177,20 +203,20 @@ class Leader:
             again = self._formed and name in self._vital
         if again:
             send(handler.connection, waiting=[self._name])
-            self._lose(PeerGone(f"{name} has started again"))
+            self._lose(PeerGone(f"{name} has started again", name))
         return again
 
     def _prepare(self, handler: StreamRequestHandler, hello: Hello) -> bool:
         """Once all are there, tell the member where to resume; whether it says that it is prepared."""
         if not self._keep_informed(handler, lambda: self._formed or self._members <= self._present.keys()):
             return False
-        saved = self._checkpoint if self._hands_over else None
+        saved, without = self._checkpoint if self._hands_over else None, list(map(str, self.left_out))
         if saved is None:
-            send(handler.connection, prepare={"step": self.step})
+            send(handler.connection, prepare={"step": self.step}, without=without)
         elif saved.identity in hello.holds:
-            send(handler.connection, prepare={"step": saved.step, "id": saved.identity})
+            send(handler.connection, prepare={"step": saved.step, "id": saved.identity}, without=without)
         else:
-            send(handler.connection, prepare=saved.offer())
+            send(handler.connection, prepare=saved.offer(), without=without)
             saved.send(handler.connection)
         message = next(messages(handler.rfile), {})  # type: ignore[arg-type]
         self._heard_failure(message, hello.name)
@@ -204,7 +230,7 @@ class Leader:
         """Once all are prepared, say so; whether it came to that."""
         if not self._keep_informed(handler, lambda: self._formed):
             return False
-        send(handler.connection, go=True)
+        send(handler.connection, go=True, without=list(map(str, self.left_out)))
         threading.Thread(target=self._announce_end, args=(handler.connection,), daemon=True).start()
         return True
 
@@ -240,7 +266,7 @@ class Leader:
 
     def _heard_failure(self, message: Mapping[str, Any], name: str) -> None:
         if "failed" in message:
-            self._fail(PeerFailed(str(message["failed"]), int(message.get("exit_code", 1))), teller=name)
+            self._fail(peer_failed(message), teller=name)
 
     # What is known of the members
 
@@ -265,7 +291,7 @@ class Leader:
             matters = self._formed and (name in self._vital or silent_worker) and name not in self._finished
             self._changed.notify_all()
         if matters:
-            self._lose(PeerGone(f"{name} {how}"))
+            self._lose(PeerGone(f"{name} {how}", name))
 
     def _lose(self, loss: LauncherError) -> None:
         """Note the first loss, and leave because of it where somebody watches."""
@@ -289,4 +315,4 @@ class Leader:
 
 
 def _send_failure(connection: socket.socket, failure: PeerFailed) -> None:
-    send(connection, failed=str(failure), exit_code=failure.exit_code)
+    send(connection, failed=str(failure), exit_code=failure.exit_code, own=failure.own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import threading
 import time
@@ -11,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from launcher.cluster.context import TaskContext
+from launcher.cluster.context import Task, TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint_files import CheckpointFiles
-from launcher.runtime.failure import PeerFailed, PeerGone, is_consequence, sentence
+from launcher.runtime.failure import PeerGone, is_consequence, is_own, sentence
 from launcher.runtime.messages import (
     ALIVE_EVERY,
     HELLO_TIMEOUT,
@@ -26,6 +27,7 @@ from launcher.runtime.messages import (
     find_hosts,
     messages,
     not_formed,
+    peer_failed,
     send,
 )
 
@@ -41,7 +43,7 @@ class Member:
         self._context, self._deadline, self._waiting = context, deadline, waiting
         self._name, self._leader = str(context.task), str(context.leader)
         self._files = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints)
-        self.step = 0
+        self.step, self.left_out = 0, context.left_out
         self._missing = [f"{self._leader} (nobody answers at {context.rendezvous})"]
         self._say_at = time.monotonic() + SAY_EVERY
         self._sending = threading.Lock()
@@ -58,7 +60,7 @@ class Member:
         if isinstance(error, Exception) and not is_consequence(error):
             code = error.exit_code if isinstance(error, LauncherError) else 1
             self._parting = True  # its own words may come back to it; it leaves with its own error
-            self._say(failed=f"{self._name} failed: {sentence(error)}", exit_code=code)
+            self._say(failed=f"{self._name} failed: {sentence(error)}", exit_code=code, own=is_own(error))
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
         """From now on call ``leave``, in a thread of its own, as soon as the leader is lost or the run has failed."""
@@ -121,7 +123,8 @@ class Member:
             if "refused" in message:
                 raise LauncherError(f"{self._leader} refused: {message['refused']}")
             if "failed" in message:
-                raise _failure(message)
+                raise peer_failed(message)
+            self.left_out = tuple(map(Task.parse, message.get("without", ()))) or self.left_out
             if "prepare" in message:
                 self._prepare(message["prepare"])
             elif message.get("go"):
@@ -153,7 +156,7 @@ class Member:
         try:
             if "files" in offer:
                 self._receive(offer)
-            find_hosts(self._context, self._deadline, self._waiting)
+            find_hosts(dataclasses.replace(self._context, left_out=self.left_out), self._deadline, self._waiting)
         except LauncherError as error:
             self.__exit__(type(error), error, None)
             raise
@@ -192,7 +195,7 @@ class Member:
         try:
             for message in self._messages():
                 if "failed" in message:
-                    raise _failure(message)
+                    raise peer_failed(message)
                 if message.get("end"):
                     self._stopped = bool(message.get("stopped"))
                     return
@@ -200,7 +203,7 @@ class Member:
             pass  # as if it had closed the connection
         finally:
             self._close()
-        raise PeerGone(f"{self._leader} went away without saying that the run is over")
+        raise PeerGone(f"{self._leader} went away without saying that the run is over", self._leader)
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         return messages(self._reader)
@@ -209,7 +212,3 @@ class Member:
         with contextlib.suppress(OSError):
             self._reader.close()
             self._connection.close()
-
-
-def _failure(message: dict[str, Any]) -> PeerFailed:
-    return PeerFailed(str(message["failed"]), int(message.get("exit_code", 1)))

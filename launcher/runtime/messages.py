@@ -4,14 +4,14 @@ A member says            task, token, holds     who it is, and which checkpoints
                          prepared               it has all it needs for the start
                          alive                  every few seconds, once all have met
                          finished               it has trained its last step
-                         failed, exit_code      why it ends, and that starting again would not help
+                         failed, exit_code, own why it ends, and that starting again would not help
 The leader says          refused                why this is the wrong place
                          waiting                who is missing, every second
-                         prepare                the checkpoint that all resume from; its files follow, where wanted
-                         go                     all have met
+                         prepare, without       the checkpoint that all resume from; its files follow, where wanted
+                         go, without            all have met
                          alive                  every few seconds
                          end, stopped           all may leave; whether the run was stopped before its last step
-                         failed, exit_code      as above, of whichever task
+                         failed, exit_code, own as above, of whichever task
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from launcher.cluster.context import TaskContext
 from launcher.errors import FormationError, LauncherError
+from launcher.runtime.failure import PeerFailed
 
 HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours
 HELLO_TIMEOUT = 5.0  # seconds that a connection may stay silent
@@ -91,6 +92,11 @@ def _listening_place(rendezvous: str) -> tuple[socket.AddressFamily, tuple[str, 
     return socket.AF_INET, (host if host.startswith("127.") else "0.0.0.0", int(port))  # noqa: S104
 
 
+def peer_failed(message: Mapping[str, Any]) -> PeerFailed:
+    """Return the error that a message with ``failed`` tells of."""
+    return PeerFailed(str(message["failed"]), int(message.get("exit_code", 1)), own=bool(message.get("own")))
+
+
 def not_formed(missing: Collection[str]) -> FormationError:
     """Return the error that names who never came."""
     return FormationError(f"the cluster did not form in time (run.start_timeout); missing: {', '.join(missing)}")
@@ -103,10 +109,9 @@ def find_hosts(context: TaskContext, deadline: float, waiting: Tell) -> None:
     """
     say_at = time.monotonic() + SAY_EVERY
     while unknown := [
-        f"{job}:{i} (no address is known here for {_host(address)})"
-        for job, addresses in context.cluster.items()
-        for i, address in enumerate(addresses)
-        if not _is_known(_host(address))
+        f"{task} (no address is known here for {_host(context.cluster[task.job][task.index])})"
+        for task in context.members
+        if not _is_known(_host(context.cluster[task.job][task.index]))
     ]:
         now = time.monotonic()
         if now >= deadline:

@@ -9,24 +9,24 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.cluster.context import TaskContext
-from launcher.errors import LauncherError
+from launcher.errors import PlacementError
 
 
 def prove_placement(context: TaskContext) -> Mapping[str, Any]:
-    """Return the cores and GPUs that this process has; LauncherError where they are not those of the plan."""
+    """Return the cores and GPUs that this process has; PlacementError where they are not those of the plan."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else sorted(context.cores)
     if context.cores and cores != sorted(context.cores):
-        raise LauncherError(f"the plan gives {context.task} the cores {_shown(context.cores)}; it has {_shown(cores)}")
+        raise PlacementError(f"the plan gives {context.task} the cores {_shown(context.cores)}; it has {_shown(cores)}")
     gpus = tf.config.list_physical_devices("GPU")
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # what TensorFlow counts from
     if len(gpus) != len(context.gpus) or (gpus and chosen != [str(gpu) for gpu in context.gpus]):
-        raise LauncherError(_other_gpus(context, len(gpus)))
+        raise PlacementError(_other_gpus(context, len(gpus)))
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "unknown") for gpu in gpus]
     return {"cores": cores, "gpus": dict(zip(map(str, context.gpus), names, strict=True))}
 
 
 def prove_devices(context: TaskContext) -> list[str]:
-    """Return this task's logical devices; LauncherError where there are not as many to compute on as planned."""
+    """Return this task's logical devices; PlacementError where there are not as many to compute on as planned."""
     kind = "GPU" if context.gpus else "CPU"
     planned = len(context.gpus or (0,)) * (context.virtual_devices or 1)
     devices = [device.name for device in tf.config.list_logical_devices()]
@@ -34,13 +34,13 @@ def prove_devices(context: TaskContext) -> list[str]:
     if len(found) != planned:
         given = f"{planned} {kind} device{'' if planned == 1 else 's'}"
         message = f"the plan gives {context.task} {given}; TensorFlow has made {len(found)}"
-        raise LauncherError(f"{message}: {', '.join(found) or 'none'}")
+        raise PlacementError(f"{message}: {', '.join(found) or 'none'}")
     return devices
 
 
 def _is_own(name: str, context: TaskContext) -> bool:
     """Whether a device is this task's: in a cluster TensorFlow lists those of all."""
-    return "/job:" not in name or (f"/job:{context.task.job}/" in name and f"/task:{context.task.index}/" in name)
+    return "/job:" not in name or (f"/job:{context.task.job}/" in name and f"/task:{context.tensorflow_index}/" in name)
 
 
 def _other_gpus(context: TaskContext, seen: int) -> str:

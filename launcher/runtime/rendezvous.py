@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from launcher.cluster.context import TaskContext
+from launcher.cluster.context import Task, TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint_files import CheckpointFiles
@@ -26,6 +26,7 @@ class Meeting(Protocol):
     """One task's part in the rendezvous. A context manager: an error in its block is told to all."""
 
     step: int  # from which all resume
+    left_out: tuple[Task, ...]  # workers that all go on without
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -49,6 +50,7 @@ class Alone:
     def __init__(self, context: TaskContext) -> None:
         newest = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints).newest()
         self.step = newest.step if newest else 0
+        self.left_out = context.left_out
 
     def __enter__(self) -> Self:
         return self

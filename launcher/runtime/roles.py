@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import faulthandler
+import os
 import signal
 import time
 from collections.abc import Collection, Mapping
@@ -46,9 +49,10 @@ def play(context: TaskContext, deadline: float) -> bool:
 def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_class: type[Trainer]) -> bool:
     job = load_job(context)
     with _meet(context, reporter, deadline) as meeting:
+        context = _going_on(context, reporter, meeting)
         strategy = build_strategy(context)
         meeting.watch(partial(_leave, context))
-        reporter.tell("ready", devices=prove_devices(context))
+        reporter.tell("ready", devices=prove_devices(context), step=meeting.step)
         trainer = trainer_class(job, strategy, context, reporter, meeting.step)
         figures = trainer.train()
         if figures is not None and context.is_leader:
@@ -59,7 +63,8 @@ def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_cl
 
 
 def _leave(context: TaskContext, error: LauncherError) -> NoReturn:
-    """End this task, which may be in the middle of a step that will never end."""
+    """End this task, which may be in the middle of a step that will never end; its log says where it was."""
+    faulthandler.dump_traceback()
     leave(record(context, error))
 
 
@@ -69,7 +74,7 @@ def _summary(trainer: Trainer) -> Mapping[str, Any]:
 
 def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
     with _meet(context, reporter, deadline) as meeting:
-        server = start_server(context)
+        server = start_server(_going_on(context, reporter, meeting))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         reporter.tell("ready", target=server.target)
         return meeting.wait_for_end()
@@ -82,6 +87,17 @@ def _meet(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
 
     reporter.tell("meeting")
     return meet(context, deadline, waiting)
+
+
+def _going_on(context: TaskContext, reporter: Reporter, meeting: Meeting) -> TaskContext:
+    """Return what this task knows once all have met: who was left out, and the smaller cluster."""
+    if meeting.left_out == context.left_out:
+        return context
+    if context.is_leader:
+        reporter.tell("left_out", tasks=[str(task) for task in meeting.left_out if task not in context.left_out])
+    context = dataclasses.replace(context, left_out=meeting.left_out)
+    os.environ["TF_CONFIG"] = context.tf_config  # where TFConfigClusterResolver reads it
+    return context
 
 
 def _evaluate(context: TaskContext, reporter: Reporter) -> bool:

@@ -12,9 +12,9 @@ from launcher.cluster.context import TaskContext
 def start_server(context: TaskContext) -> tf.distribute.Server:
     """Start serving on this task's address; the server runs until the process ends, ``join`` never returns."""
     return tf.distribute.Server(
-        tf.train.ClusterSpec({job: list(addresses) for job, addresses in context.cluster.items()}),
+        tf.train.ClusterSpec(context.tensorflow_cluster),
         job_name=context.task.job,
-        task_index=context.task.index,
+        task_index=context.tensorflow_index,
         protocol="grpc",
         config=server_config(context),
     )

@@ -51,6 +51,7 @@ def _multi_worker_mirrored(context: TaskContext) -> tf.distribute.Strategy:
 
 
 def _bound_registration(context: TaskContext) -> None:
+    jobs = [CoordinatedJob(name=job, num_tasks=len(tasks)) for job, tasks in context.tensorflow_cluster.items()]
     # TensorFlow waits 60 minutes for a peer that died between the rendezvous and here, and has no public setting for
     # it; the strategy respects what is configured before (distribute/collective_all_reduce_strategy.py:551).
     eager.context().configure_coordination_service(
@@ -59,7 +60,7 @@ def _bound_registration(context: TaskContext) -> None:
         cluster_register_timeout_in_ms=math.ceil(context.start_timeout * 1000),
         heartbeat_timeout_in_ms=10_000,
         shutdown_barrier_timeout_in_ms=30_000,
-        coordinated_jobs=[CoordinatedJob(name=job, num_tasks=len(tasks)) for job, tasks in context.cluster.items()],
+        coordinated_jobs=jobs,
     )
 
 

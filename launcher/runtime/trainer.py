@@ -155,7 +155,7 @@ class AsyncTrainer(Trainer):
     ) -> None:
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         super().__init__(job, strategy, context, reporter, step)
-        self._workers = len(context.cluster["worker"])
+        self._workers = len(context.tensorflow_cluster["worker"])
         self._told = self.step
         with strategy.scope():
             self._applied = tf.Variable(self.step, dtype=tf.int64, trainable=False)

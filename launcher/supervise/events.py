@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Self
 
 from launcher.cluster.context import Task
+from launcher.errors import PlacementError
 
 
 class TaskState(Enum):
@@ -21,6 +22,7 @@ class TaskState(Enum):
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"  # by the launcher, which is no failure of its own
+    LEFT_OUT = "left out"  # the others go on without it
 
     @property
     def alive(self) -> bool:
@@ -81,7 +83,16 @@ class Tick:
     """Nothing happened but time."""
 
 
-Event = Told | Exited | Signalled | Tick
+@dataclass(frozen=True)
+class Seen:
+    """What a look at a task that hangs has shown: its process, and where its stacks are in the job's own code."""
+
+    task: Task
+    stands_still: bool = False
+    where: str = ""
+
+
+Event = Told | Exited | Signalled | Seen | Tick
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,18 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Look:
+    """Have the stacks of this task's threads written to its log, and see where it is."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Renew:
+    """Choose other ports for the next attempt: those of the last may still be taken by what is left of it."""
+
+
+@dataclass(frozen=True)
 class Record:
     """Write this change of state to events.jsonl; ``task`` is None where it is the run's."""
 
@@ -117,7 +140,7 @@ class Say:
     text: str
 
 
-Action = Start | Kill | Record | Say
+Action = Start | Kill | Look | Renew | Record | Say
 
 
 @dataclass(frozen=True)
@@ -131,6 +154,14 @@ class Cause:
     record: Mapping[str, Any] | None = None  # the task's error.json
     consequence: bool = False  # of another task's end, as far as the error itself tells
     mendable: bool = False  # starting again may help
+    own: bool = False  # an exception of the job's own code: starting again may help once
+    misplaced: bool = False  # the host no longer has what was placed on it
+    peer: Task | None = None  # whose end it is the consequence of, where that is known
+
+    @property
+    def culprit(self) -> Task:
+        """The task that this goes back to."""
+        return self.peer or self.task
 
     @classmethod
     def of(cls, event: Exited) -> Self:
@@ -148,9 +179,13 @@ class Cause:
             record=error,
             consequence=consequence,
             mendable=bool(error.get("mendable", consequence)),
+            own=bool(error.get("own")),
+            misplaced=error["type"] == PlacementError.__name__,
+            peer=Task.parse(error["peer"]) if error.get("peer") else None,
         )
 
     @classmethod
-    def stalled(cls, leader: Task, timeout: float) -> Self:
-        """Return the cause where no step was reported for that many seconds."""
-        return cls(leader, f"no step for {timeout:g} s (run.stall_timeout)", mendable=True)
+    def stalled(cls, task: Task, timeout: float, how: str) -> Self:
+        """Return the cause where no step was made for that many seconds; ``how`` says whom the others wait for."""
+        error = f"no step for {timeout:g} s (run.stall_timeout): {how}; the logs have the stacks of all threads"
+        return cls(task, error, mendable=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,15 +17,20 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Protocol
 
 from launcher.cluster.context import Task
+from launcher.cluster.inventory import free_ports
+from launcher.cluster.placement import renewed
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_json
+from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import (
     Action,
     Event,
     Exited,
     Kill,
+    Look,
     Record,
+    Renew,
     RunState,
     Say,
     Signalled,
@@ -41,6 +45,7 @@ from launcher.supervise.ready_file import ReadyFile
 from launcher.supervise.restarts import Restarts
 from launcher.supervise.result import Outcome, conclude
 from launcher.supervise.signals import signals_taken
+from launcher.supervise.stacks import Looks
 from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds between two looks at the clock when nothing happens
@@ -94,10 +99,20 @@ class Launch:
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
         first_attempt = files.next_attempt(task.slug for task in self._tasks)
-        restarts = Restarts(run.restarts)
-        self._supervisor = Supervisor(roles, plan.leader, run.start_timeout, run.stall_timeout, restarts, first_attempt)
+        workers = [Task("worker", i) for i in range(len(plan.cluster.get("worker", ())))]
+        self._supervisor = Supervisor(
+            roles,
+            plan.leader,
+            run.start_timeout,
+            run.stall_timeout,
+            Restarts(run.restarts),
+            first_attempt,
+            Elastic(workers, plan.fewest_workers, plan.leader),
+        )
         self._pipes: dict[Task, Pipes] = {}
         self._noise: dict[Task, NoiseFilter] = {}
+        self._errors: dict[Task, Mapping[str, Any]] = {}  # told by tasks that could not write them down
+        self._looks = Looks(files)
         self._events: list[Event] = []
         self._watched = True
         self._leads = plan.leader in self._tasks
@@ -122,13 +137,14 @@ class Launch:
         if self._leads:
             self._files.result.unlink(missing_ok=True)  # of the attempt that this one goes on from
         with signals_taken(self._selector, self._signalled), ExitStack() as stack:
+            self._held = stack
             if headline:  # whoever reads it may already press Ctrl-C
                 self.say(headline)
             # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             self._processes = processes = stack.enter_context(Processes(self._network))
             self._selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
-            stack.enter_context(self._settle_network())
+            self._settle_network()
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
@@ -138,13 +154,26 @@ class Launch:
             write_json(self._files.result, outcome.result.to_dict())
         return outcome
 
-    def _settle_network(self) -> contextlib.AbstractContextManager[None]:
+    def _settle_network(self) -> None:
         """Hear which network the spawner got; where it is not the one that was asked for, hold the host's ports."""
         (network,) = self._processes.receive()
-        if network["network"] == self._network:
-            return contextlib.nullcontext()
-        self.say(f"the tasks' ports are open to this host's network: {network['why']}")
-        return held_ports(ports_of(self._plan, self._tasks.values()))
+        if network["network"] != self._network:
+            self._network = network["network"]
+            self.say(f"the tasks' ports are open to this host's network: {network['why']}")
+            self._hold_ports()
+
+    def _hold_ports(self) -> None:
+        self._held.enter_context(held_ports(ports_of(self._plan, self._tasks.values())))
+
+    def _renew_ports(self) -> None:
+        """Move the tasks to other ports; those that the file fixes stay."""
+        before = {*ports_of(self._plan, self._tasks.values())}
+        plan = renewed(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
+        if plan != self._plan:
+            self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
+            write_json(self._files.plan, plan.to_dict())
+            if self._network == "host":
+                self._hold_ports()
 
     # Events in
 
@@ -153,9 +182,9 @@ class Launch:
             # A task's end, heard of a moment ago in this same round, has closed its pipes.
             if key.fileobj in self._selector.get_map():
                 key.data()
-        for event in [*self._take_events(), Tick()]:
+        for event in [*self._take_events(), *self._looks.over(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
-        self._show(lambda: self._screen.progress(self._supervisor.progress))
+        self._show(lambda: self._screen.progress(self._supervisor.progress.latest))
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -184,7 +213,8 @@ class Launch:
                 self._selector.unregister(pipe.read_end)
             read(task, pipe.close())
         path = self._files.error(self._supervisor.attempts[task], task.slug)
-        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        told = self._errors.pop(task, None)
+        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else told
         self._events.append(Exited(task, code, error, error["time_ns"] if error else time_ns))
 
     def _hear(self, task: Task, lines: Iterable[str]) -> None:
@@ -195,7 +225,13 @@ class Launch:
             except (ValueError, TypeError, KeyError, AttributeError):
                 self._print(task, [line])  # the job wrote into the wrong descriptor
             else:
-                self._events.append(event)
+                self._take(event)
+
+    def _take(self, event: Told) -> None:
+        if event.event == "failed":
+            self._errors[event.task] = event.details["error"]
+        else:
+            self._events.append(event)
 
     def _signalled(self, number: int) -> None:
         self._events.append(Signalled(number))
@@ -209,6 +245,10 @@ class Launch:
                     self._start(self._tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
+                case Look(task):
+                    self._looks.begin(task, self._supervisor.attempts[task], self._processes)
+                case Renew():
+                    self._renew_ports()
                 case Say(text):
                     self.say(text)
                 case Record():
@@ -226,6 +266,7 @@ class Launch:
             attempt=attempt,
             token=self._token,
             report_fd=TASK_REPORT_FD,
+            left_out=self._supervisor.elastic.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
         self._processes.start(task.task, self._command, environment, output.write_end, pipes.report.write_end)
@@ -266,7 +307,7 @@ class Launch:
 
     def _record(self, record: Record) -> None:
         if record.task is None and self._ready_file:
-            self._ready_file.show(ready=record.state == RunState.TRAINING.value)
+            self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
         attempts = self._supervisor.attempts
         attempt = attempts[record.task] if record.task else max(attempts.values())
         line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}

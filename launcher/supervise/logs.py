@@ -22,6 +22,8 @@ _NOISE = re.compile(
     r"|The tasks have crashed\. Check the task logs|RPC: /tensorflow\."
     r"|This could happen if the remote target has been disconnected|ERROR:tensorflow:Worker /job:"
     r"|(INFO|WARNING):(tensorflow|absl):"
+    # Stacks that faulthandler writes.
+    r"|(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\):|  File \".+\", line \d+ in "
 )
 # What goes over many lines that look like anyone's: where it begins, and what its last line begins with.
 _DUMPS = {

@@ -86,6 +86,20 @@ class Processes:
         with contextlib.suppress(BrokenPipeError):
             send_request(self.connection, {"kill": str(task), "signal": number})
 
+    def signal_only(self, task: Task, number: int) -> None:
+        """Send a signal to the task's main process, not to what that has started."""
+        with contextlib.suppress(BrokenPipeError):
+            send_request(self.connection, {"kill": str(task), "signal": number, "alone": True})
+
+    def stands_still(self, task: Task) -> bool:
+        """Whether a signal has stopped the task's process, as Ctrl-Z does."""
+        import psutil  # the spawner imports this module before every run, and needs none of this
+
+        try:
+            return psutil.Process(self._pids[task]).status() == psutil.STATUS_STOPPED
+        except (KeyError, psutil.NoSuchProcess):
+            return False
+
     def receive(self) -> Iterator[Mapping[str, Any]]:
         """Yield what the spawner has said; raises EOFError where it has gone."""
         chunk = self.connection.recv(65536)

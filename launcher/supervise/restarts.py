@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 _FIRST, _LONGEST = 1.0, 30.0  # seconds
+HEALTHY = 600.0  # seconds without a restart after which those before no longer count
 
 
 class Restarts:
@@ -19,13 +20,25 @@ class Restarts:
         """``jitter`` returns numbers from 0 to 1."""
         self.allowed, self.used = allowed, 0
         self._jitter = jitter
+        self._last: float | None = None  # when the last one was asked for
 
-    def take(self) -> float | None:
+    def left(self, now: float) -> bool:
+        """Whether there is one left at that time, in seconds of any clock that only goes forward."""
+        if self._last is not None and now - self._last >= HEALTHY:
+            self.used = 0
+        return self.used < self.allowed
+
+    def take(self, now: float) -> float | None:
         """Spend one; return the seconds to wait before it, or None where none is left."""
-        if self.used >= self.allowed:
+        if not self.left(now):
             return None
         self.used += 1
-        return min(_FIRST * 2.0 ** (self.used - 1), _LONGEST) * (0.5 + self._jitter())
+        return self.grant(now)
+
+    def grant(self, now: float) -> float:
+        """Return the seconds to wait before one that need not be spent."""
+        self._last = now
+        return min(_FIRST * 2.0 ** max(0, self.used - 1), _LONGEST) * (0.5 + self._jitter())
 
     def __str__(self) -> str:
         return f"restart {self.used} of {self.allowed}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from launcher.cluster.plan import Plan
@@ -33,6 +33,8 @@ class RunResult:
     time_to_first_step_s: float | None
     steps_per_s: float | None
     cause: Mapping[str, Any] | None  # task, error and file
+    left_out: Sequence[str] = field(default_factory=list)  # workers that could not be brought back
+    updates: Mapping[str, int] | None = None  # asynchronous: how many were applied, how many of them perhaps twice
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of result.json."""
@@ -54,8 +56,8 @@ class Outcome:
 
 def conclude(plan: Plan, files: RunFiles, supervisor: Supervisor, began: float, now: float) -> Outcome:
     """Return how the run ended; ``began`` is when the launcher began, in the seconds of ``time.monotonic``."""
-    told, status, first = supervisor.result or {}, _status(supervisor), supervisor.first_step_at
-    cause = supervisor.cause if status == "failed" else None
+    told, status, first = supervisor.result or {}, _status(supervisor), supervisor.progress.first_step_at
+    cause, left_out = supervisor.cause if status == "failed" else None, supervisor.elastic.left_out
     result = RunResult(
         status=status,
         exit_code=_exit_code(status, supervisor),
@@ -63,14 +65,16 @@ def conclude(plan: Plan, files: RunFiles, supervisor: Supervisor, began: float, 
         strategy=plan.strategy,
         communication=plan.communication,
         reason=plan.reason,
-        world_size=plan.world_size,
-        steps=told.get("steps", supervisor.progress.get("step", 0)),
+        world_size=plan.world_size - sum(task.devices for task in plan.tasks if task.task in left_out),
+        steps=told.get("steps", supervisor.progress.latest.get("step", 0)),
         metrics=told.get("metrics", {}),
         attempts=max(supervisor.attempts.values()),
         wall_s=round(now - began, 3),
         time_to_first_step_s=None if first is None else round(first - began, 3),
         steps_per_s=told.get("steps_per_s"),
         cause=None if cause is None else _describe(cause, files, supervisor.attempts[cause.task]),
+        left_out=[str(task) for task in left_out],
+        updates=told.get("updates"),
     )
     return Outcome(result, cause)
 

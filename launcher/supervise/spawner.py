@@ -61,7 +61,7 @@ class Spawner:
         else:
             # By name: the launcher may not have heard the number yet.
             for pid in [pid for pid, task in self._tasks.items() if task == request["kill"]]:
-                _kill_group(pid, request["signal"])
+                _kill(pid, request["signal"], alone=request.get("alone", False))
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -89,7 +89,7 @@ class Spawner:
             task = self._tasks.pop(pid, None)
             if task is not None:
                 # Before the leader is reaped, while its number cannot belong to another group.
-                _kill_group(pid, signal.SIGKILL)
+                _kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             if task is not None:
                 self._say(exited=task, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
@@ -106,10 +106,11 @@ def _ended_child() -> int | None:
     return ended.si_pid if ended else None
 
 
-def _kill_group(group: int, number: int) -> None:
+def _kill(group: int, number: int, *, alone: bool = False) -> None:
+    """Signal a whole group, or only its first process."""
     # Where it ended in the meantime, its end is on the way to the launcher.
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, number)
+        os.kill(group, number) if alone else os.killpg(group, number)
 
 
 def _kill_descendants() -> None:

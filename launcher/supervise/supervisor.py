@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.cluster.context import Role, Task
+from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import (
     Action,
     Cause,
@@ -19,17 +20,24 @@ from launcher.supervise.events import (
     Exited,
     Kill,
     Record,
+    Renew,
     RunState,
     Say,
+    Seen,
     Signalled,
     Start,
     TaskState,
     Tick,
     Told,
 )
+from launcher.supervise.mending import Answer, Mending
+from launcher.supervise.pace import Pace
+from launcher.supervise.progress import Progress, Recovery
 from launcher.supervise.restarts import Restarts
+from launcher.supervise.stall import Stall
 
 STOP_GRACE = 5.0  # seconds between asking a task to end and killing its group
+SAVE_GRACE = 20.0  # the same for tasks that train, which finish their call and write a checkpoint
 LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader is done
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score
 CAUSE_GRACE = 2.0  # seconds for the first cause to show itself after one of its consequences
@@ -48,23 +56,24 @@ class Supervisor:
         stall_timeout: float,
         restarts: Restarts | None = None,
         first_attempt: int = 1,
+        elastic: Elastic | None = None,
     ) -> None:
         """Without ``restarts`` the first failure is the last; ``first_attempt`` goes on counting a resumed run's."""
         self._roles, self._leader = roles, leader
-        self._start_timeout, self._stall_timeout = start_timeout, stall_timeout
-        self._restarts = restarts or Restarts(0)
+        self._start_timeout = start_timeout
+        self.progress, self._pace = Progress(leader), Pace()
+        self._stall = Stall(stall_timeout, self.progress)
+        self._restarts, self.elastic = restarts or Restarts(0), elastic or Elastic()
+        self._mending = Mending(self._restarts, self.elastic, self.progress)
         # An evaluator belongs to no gang: it scores checkpoints, whoever writes them.
         self._gang = [task for task, role in roles.items() if role != "evaluate"]
         self._lone_restarts: dict[Task, float] = {}  # when tasks that restart alone start again
-        self._trained = False  # in any attempt; where the leader is elsewhere, whether all were ready to
         self.attempts = dict.fromkeys(roles, first_attempt - 1)
         self.tasks = dict.fromkeys(roles, TaskState.PLANNED)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, where the launcher was asked to stop
         self.result: Mapping[str, Any] | None = None
-        self.progress: Mapping[str, Any] = {}
-        self.first_step_at: float | None = None
-        self._step, self._progress_at = -1, 0.0  # of this attempt
+        self._recoveries: list[Recovery] = []  # restarts that are under way
         self._causes: list[Cause] = []
         self._ask_at: float | None = None  # when stopping: when to send SIGTERM
         self._deadline: float | None = None  # of the present state
@@ -77,7 +86,7 @@ class Supervisor:
         """Whether the leader brought the run to its end; where it runs elsewhere, whether every task here did."""
         if self._leader in self.tasks:
             return self.result is not None and self.tasks[self._leader] is TaskState.DONE
-        return all(state is TaskState.DONE for state in self.tasks.values())
+        return all(state in (TaskState.DONE, TaskState.LEFT_OUT) for state in self.tasks.values())
 
     @property
     def cause(self) -> Cause | None:
@@ -98,6 +107,8 @@ class Supervisor:
                 self._exited(event, now)
             case Signalled():
                 self._signalled(event.number, now)
+            case Seen():
+                self._stall.seen(event)
             case Tick():
                 pass
         self._look_at_clock(now)
@@ -114,23 +125,47 @@ class Supervisor:
             case "meeting":
                 self._set(event.task, TaskState.MEETING)
             case "ready":
-                self._ready(event.task, now)
-            case "progress" if event.task == self._leader and event.details["step"] > self._step:
-                self.progress, self._step, self._progress_at = event.details, event.details["step"], now
-                self.first_step_at = self.first_step_at or now
-                self._trained = True
+                self._ready(event, now)
+            case "left_out":
+                for name in event.details["tasks"]:
+                    self._leave_out(Task.parse(name), "it did not come to the rendezvous")
+            case "progress" if self._roles[event.task] != "evaluate":
+                self._progressed(event, now)
             case "result":
                 self.result = event.details
 
-    def _ready(self, task: Task, now: float) -> None:
-        self._set(task, TaskState.READY)
+    def _ready(self, event: Told, now: float) -> None:
+        self._set(event.task, TaskState.READY)
+        if event.task == self._leader:
+            self.progress.resumed(int(event.details.get("step", 0)))
+        self._recovered(event.task, now)
         if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._gang):
             self._enter(RunState.TRAINING)
-            self._progress_at, self._deadline = now, None
-            self._trained = self._trained or self._leader not in self.tasks
+            self.progress.moved_at, self._deadline = now, None
+            if self._leader not in self.tasks:
+                self._mending.trained = True
+                self._recovered(None, now)
+
+    def _progressed(self, event: Told, now: float) -> None:
+        moved = self.progress.told(event.task, event.details, now)
+        if not moved or (event.task != self._leader and self._leader in self.tasks):
+            return
+        self._mending.trained = True
+        self._recovered(None, now)
+        if slow := self._pace.told(event.details.get("pace") or {}, event.details["step"], now):
+            self._actions += [Say(slow), Record(None, "slow", slow)]
+
+    def _recovered(self, task: Task | None, now: float) -> None:
+        """Write down what a restart has cost: of the task that came back alone, or (None) of the whole cluster."""
+        for recovery in [recovery for recovery in self._recoveries if recovery.task == task]:
+            self._recoveries.remove(recovery)
+            costs = recovery.costs(self.progress.base, now)
+            self._actions.append(Record(task, "recovered", f"{recovery.cause.task}: {recovery.cause.error}", costs))
 
     def _exited(self, event: Exited, now: float) -> None:
         clean = event.code == 0
+        if self.tasks[event.task] is TaskState.LEFT_OUT:
+            return
         if self.state is RunState.RESTARTING and (clean or Cause.of(event).mendable):
             # An evaluator; it comes back with the others.
             self._set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
@@ -167,13 +202,22 @@ class Supervisor:
 
     def _failed(self, cause: Cause, now: float) -> None:
         self._set(cause.task, TaskState.FAILED, cause.error)
-        if self._restarts_alone(cause) and (pause := self._restarts.take()) is not None:
-            self._lone_restarts[cause.task] = now + pause
-            self._announce(cause, self.attempts[cause.task] + 1, pause)
+        if self._restarts_alone(cause) and self._goes_on_after(cause, now):
             return
         self._causes.append(cause)
         if self.state is not RunState.STOPPING:
             self._stop(f"{cause.task}: {cause.error}", now + (CAUSE_GRACE if cause.consequence else 0.0))
+
+    def _goes_on_after(self, cause: Cause, now: float) -> bool:
+        """Start the task again alone, or go on without it; whether one of them is possible."""
+        answer = self._mending.answer_alone(cause, now)
+        if answer.leaves_out:
+            self._leave_out(answer.leaves_out, cause.error)
+        elif answer.pause is not None:
+            self._lone_restarts[cause.task] = now + answer.pause
+            self._recoveries.append(Recovery(cause, now, self.progress.step, cause.task))
+            self._announce(cause, self.attempts[cause.task] + 1, answer.pause)
+        return answer != Answer()
 
     def _signalled(self, number: int, now: float) -> None:
         if self.stopped_by is not None:
@@ -182,7 +226,11 @@ class Supervisor:
         if self._would_restart:
             self._causes.clear()  # a run that would have gone on has been stopped, it has not failed
         self.stopped_by = number
-        self._stop(signal.Signals(number).name, now)
+        trains = self.state is RunState.TRAINING
+        if trains:
+            again = f"at most {SAVE_GRACE:g} s; a second signal ends at once"
+            self._actions.append(Say(f"stopping: the tasks finish their call and write a checkpoint ({again})"))
+        self._stop(signal.Signals(number).name, now, SAVE_GRACE if trains else STOP_GRACE)
 
     # What time it is
 
@@ -190,8 +238,8 @@ class Supervisor:
         match self.state:
             case RunState.FORMING if self._passed(now):
                 self._not_formed(now)
-            case RunState.TRAINING if self._stalled(now):
-                self._give_up(Cause.stalled(self._leader, self._stall_timeout), now)
+            case RunState.TRAINING if self._trains and self._stall.is_there(now):
+                self._look_who_is_behind(now)
             case RunState.LEAVING if self._passed(now) and not self._still_evaluates(now):
                 self._stop("the leader is done", now)
             case RunState.STOPPING:
@@ -236,9 +284,16 @@ class Supervisor:
         in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
         return in_time and all(self._roles[task] == "evaluate" for task in late)
 
-    def _stalled(self, now: float) -> bool:
-        here = self._leader in self.tasks and self.result is None
-        return here and now - self._progress_at >= self._stall_timeout
+    @property
+    def _trains(self) -> bool:
+        """Whether steps are still to be made; the launcher of the leader watches over them for all."""
+        return self._leader in self.tasks and self.result is None
+
+    def _look_who_is_behind(self, now: float) -> None:
+        living = self._living(self._gang)
+        self._actions += self._stall.looks(living, now)
+        if cause := self._stall.cause(living, now):
+            self._give_up(cause, now)
 
     def _passed(self, now: float) -> bool:
         return self._deadline is not None and now >= self._deadline
@@ -249,9 +304,11 @@ class Supervisor:
         """Start these tasks as one attempt of their own number."""
         attempt = max(self.attempts.values()) + 1
         self._deadline, self._ask_at, self.result = now + self._start_timeout + FORMING_GRACE, None, None
-        self._step, self._settled = -1, False
+        self._settled = False
+        self.progress.begin(now)
         if self.state is not RunState.FORMING:
             self._enter(RunState.FORMING)
+            self._actions.append(Renew())
         for task in tasks:
             self._start_one(task, attempt)
 
@@ -260,10 +317,10 @@ class Supervisor:
         self._actions.append(Start(task, attempt))
         self._set(task, TaskState.STARTED)
 
-    def _stop(self, cause: str, ask_at: float) -> None:
+    def _stop(self, cause: str, ask_at: float, grace: float = STOP_GRACE) -> None:
         # The kill is armed here, whatever the cause and whoever still answers.
         self._enter(RunState.STOPPING, cause)
-        self._ask_at, self._deadline = ask_at, ask_at + STOP_GRACE
+        self._ask_at, self._deadline = ask_at, ask_at + grace
 
     def _escalate(self, now: float) -> None:
         if self._ask_at is not None and now >= self._ask_at:
@@ -282,39 +339,46 @@ class Supervisor:
 
     # Starting again
 
-    def _mends(self, cause: Cause) -> bool:
-        # Whoever dies before the first step would do so again; who follows another's death did not start it.
-        return cause.mendable and (self._trained or cause.consequence)
-
     def _restarts_alone(self, cause: Cause) -> bool:
         """Whether the others can go on without this task: an asynchronous worker, or an evaluator."""
         role = self._roles[cause.task]
         worker = role == "serve" and cause.task.job == "worker" and not cause.consequence
         running = self.state is RunState.TRAINING or (role == "evaluate" and self._goes_on)
-        return running and (worker or role == "evaluate") and self._mends(cause)
+        return running and (worker or role == "evaluate") and self._mending.mends(cause)
 
     @property
     def _would_restart(self) -> bool:
         cause = self.cause
-        left = self._restarts.used < self._restarts.allowed
-        return self.stopped_by is None and cause is not None and self._mends(cause) and left
+        return self.stopped_by is None and cause is not None and self._mending.would_restart(cause)
 
     def _restart(self, now: float) -> bool:
         """Plan the next attempt of the whole gang, where it may help; whether there is one."""
         cause = self.cause
-        if cause is None or self.stopped_by is not None or self.done or not self._mends(cause):
+        if cause is None or self.stopped_by is not None or self.done:
             return False
-        pause = self._restarts.take()
-        if pause is None:
-            if self._restarts.allowed:
-                error = f"{cause.error}; run.restarts ({self._restarts.allowed}) are used up"
-                self._causes = [replace(cause, error=error)]
+        attempt = max(self.attempts.values())
+        answer = self._mending.answer(cause, attempt, now)
+        if answer.pause is None:
+            self._causes = [replace(cause, error=f"{cause.error}; {answer.why}")] if answer.why else self._causes
             return False
+        if answer.leaves_out:
+            self._leave_out(answer.leaves_out, cause.error)
+        if not any(recovery.task is None for recovery in self._recoveries):  # or it goes on from the first failure
+            self._recoveries.append(Recovery(cause, now, self.progress.step))
         self._causes.clear()
         self._enter(RunState.RESTARTING, f"{cause.task}: {cause.error}")
-        self._deadline = now + pause
-        self._announce(cause, max(self.attempts.values()) + 1, pause)
+        self._deadline = now + answer.pause
+        self._announce(cause, attempt + 1, answer.pause)
         return True
+
+    def _leave_out(self, task: Task, why: str) -> None:
+        """Go on without this worker, here or on another machine."""
+        if task in self.tasks:
+            self._kill([task], signal.SIGKILL)
+            self._gang = [other for other in self._gang if other != task]
+            self._lone_restarts.pop(task, None)
+            self._set(task, TaskState.LEFT_OUT, why)
+        self._actions.append(Say(f"{task}: {why}; {self.elastic.leave_out(task)}"))
 
     def _announce(self, cause: Cause, attempt: int, pause: float) -> None:
         what = f"attempt {attempt} starts in {pause:.1f} s ({self._restarts})"

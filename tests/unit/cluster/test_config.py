@@ -70,7 +70,7 @@ def test_an_unknown_key_gets_line_key_nearest_word_and_what_is_allowed(write: Wr
     path = write("job: hello\ncluster:\n  worker:\n    taks: 2\n")
     assert problem(path) == (
         "cluster.yaml:4: cluster.worker.taks: unknown key; did you mean 'tasks'? "
-        "Allowed: tasks, addresses, cpus, gpus, gpu_memory, virtual_devices, port, env"
+        "Allowed: tasks, min, addresses, cpus, gpus, gpu_memory, virtual_devices, port, env"
     )
 
 

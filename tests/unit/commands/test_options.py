@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from launcher.cluster.context import Task
+from launcher.cluster.variables import SET_KEY
 from launcher.commands import run as run_module
-from launcher.commands.options import SET_KEY, cluster_file, place_of, task_named
+from launcher.commands.options import cluster_file, place_of, task_named
 from launcher.commands.plan import command as plan_command
 from launcher.commands.run import command as run_command
 from launcher.errors import SpecError, UsageError

@@ -222,7 +222,7 @@ def test_who_does_not_say_what_it_holds_is_sent_all(place: Place, holds: object)
     saved = save(place.files("worker:0"), 7)
     place.send("worker:0")
     place.member("worker:1")
-    assert place.member("worker:2", holds=holds).hear_until("prepare") == {"prepare": saved.offer()}
+    assert place.member("worker:2", holds=holds).hear_until("prepare") == {"prepare": saved.offer(), "without": []}
 
 
 def test_who_serves_hears_the_step_and_gets_no_files(place: Place) -> None:
@@ -242,7 +242,7 @@ def test_a_member_that_cannot_prepare_ends_the_meeting_with_its_words(place: Pla
     prepared.prepare()
     failing.hear_until("prepare")
     failing.say({"failed": "worker:2 failed: no disk", "exit_code": 7})
-    assert prepared.hear_until("failed") == {"failed": "worker:2 failed: no disk", "exit_code": 7}
+    assert prepared.hear_until("failed") == {"failed": "worker:2 failed: no disk", "exit_code": 7, "own": False}
     with pytest.raises(PeerFailed, match=r"^worker:2 failed: no disk$") as caught:
         result(leader)
     assert caught.value.exit_code == 7

@@ -130,8 +130,8 @@ def test_members_hear_that_the_leader_lives(place: Place, monkeypatch: pytest.Mo
 
 def test_a_failure_reaches_all_and_the_leader_leaves_when_they_have_heard_it(place: Place) -> None:
     _, failing, other = place.led()
-    failing.say({"failed": "worker:1 failed: ValueError: no", "exit_code": 5})
-    assert other.hear_until("failed") == {"failed": "worker:1 failed: ValueError: no", "exit_code": 5}
+    failing.say({"failed": "worker:1 failed: ValueError: no", "exit_code": 5, "own": True})
+    assert other.hear_until("failed") == {"failed": "worker:1 failed: ValueError: no", "exit_code": 5, "own": True}
     assert place.lost.empty()  # another task may not have heard it yet
     other.vanish()
     loss = place.loss()

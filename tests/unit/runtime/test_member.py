@@ -132,7 +132,7 @@ def test_a_member_that_does_not_know_a_host_says_so_to_the_leader(answering: Ans
     failed = answering.accept(PREPARE).hear_until("failed")
     with pytest.raises(FormationError, match=r"worker:2 \(no address is known here for no host\)$") as caught:
         result(meeting)
-    assert failed == {"failed": f"worker:1 failed: {caught.value}", "exit_code": 3}
+    assert failed == {"failed": f"worker:1 failed: {caught.value}", "exit_code": 3, "own": False}
 
 
 # Who answers

@@ -86,8 +86,8 @@ def test_a_member_says_every_few_seconds_that_it_lives(answering: Answering, mon
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("no"), {"failed": "worker:1 failed: ValueError: no", "exit_code": 1}),
-        (FormationError("no"), {"failed": "worker:1 failed: no", "exit_code": 3}),
+        (ValueError("no"), {"failed": "worker:1 failed: ValueError: no", "exit_code": 1, "own": True}),
+        (FormationError("no"), {"failed": "worker:1 failed: no", "exit_code": 3, "own": False}),
     ],
 )
 def test_what_fails_in_a_member_is_told(answering: Answering, error: Exception, said: dict[str, Any]) -> None:

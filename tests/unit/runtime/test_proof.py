@@ -18,7 +18,8 @@ from tests.unit.runtime.conftest import task_context
 def has(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that gives this process cores and GPUs."""
 
-    def give(cores: set[int], gpus: int = 0) -> None:
+    def give(cores: set[int], gpus: int = 0, chosen: str = "") -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
         physical = [SimpleNamespace(name=f"/physical_device:GPU:{i}") for i in range(gpus)]
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: physical if kind == "GPU" else [])
@@ -37,7 +38,7 @@ def logical(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_task_says_which_cores_and_gpus_it_has(has: Any) -> None:
-    has({3, 2}, gpus=2)
+    has({3, 2}, gpus=2, chosen="4,6")
     seen = prove_placement(task_context(cores=(2, 3), gpus=(4, 6)))
     assert seen == {"cores": [2, 3], "gpus": {"4": "Tesla T4", "6": "Tesla T4"}}
 
@@ -71,7 +72,7 @@ def test_a_gpu_too_many_is_an_error_with_what_made_it_visible(has: Any, monkeypa
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(LauncherError) as caught:
         prove_placement(task_context())
-    assert str(caught.value) == "the plan gives worker:0 no GPU, and TensorFlow sees 1; CUDA_VISIBLE_DEVICES is '0'"
+    assert str(caught.value) == "the plan gives worker:0 no GPU, and TensorFlow sees 1 GPU; CUDA_VISIBLE_DEVICES is '0'"
 
 
 def test_fewer_gpus_than_planned_are_counted(has: Any) -> None:
@@ -79,7 +80,7 @@ def test_fewer_gpus_than_planned_are_counted(has: Any) -> None:
     with pytest.raises(LauncherError) as caught:
         prove_placement(task_context("worker:1", gpus=(4, 6)))
     assert str(caught.value) == (
-        "the plan gives worker:1 GPU 4, 6, and TensorFlow sees 1; its log says why "
+        "the plan gives worker:1 GPU 4, 6, and TensorFlow sees 1 GPU; its log says why "
         "(CUDA comes with pip install 'tensorflow[and-cuda]')"
     )
 
@@ -92,12 +93,21 @@ def test_more_gpus_than_planned_are_an_error_even_where_nobody_chose_among_them(
     with pytest.raises(LauncherError) as caught:
         prove_placement(task_context(gpus=(4, 6)))
     assert str(caught.value) == (
-        "the plan gives worker:0 GPU 4, 6, and TensorFlow sees 3; CUDA_VISIBLE_DEVICES is None"
+        "the plan gives worker:0 GPU 4, 6, and TensorFlow sees 3 GPUs; CUDA_VISIBLE_DEVICES is None"
+    )
+
+
+def test_other_gpus_than_planned_are_an_error_although_they_are_as_many(has: Any) -> None:
+    has({0}, gpus=2, chosen="0,1")
+    with pytest.raises(LauncherError) as caught:
+        prove_placement(task_context(gpus=(4, 6)))
+    assert str(caught.value) == (
+        "the plan gives worker:0 GPU 4, 6, and TensorFlow sees 2 GPUs; CUDA_VISIBLE_DEVICES is '0,1'"
     )
 
 
 def test_a_gpu_without_a_name_is_there_all_the_same(has: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    has({0}, gpus=1)
+    has({0}, gpus=1, chosen="2")
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {})
     assert prove_placement(task_context(gpus=(2,)))["gpus"] == {"2": "unknown"}
 
@@ -123,10 +133,11 @@ def test_an_evaluator_counts_the_devices_that_carry_no_jobs_name(logical: Any) -
 def test_a_coordinator_does_not_count_the_devices_of_its_workers(logical: Any) -> None:
     names = [f"/job:{job}/replica:0/task:0/device:{kind}" for job in ("chief", "ps") for kind in ("CPU:0", "GPU:0")]
     logical(*names)
-    assert prove_devices(task_context("chief:0", role="coordinate")) == names
+    assert prove_devices(task_context("chief:0", role="coordinate", cluster={"chief": ("a:1",)})) == names
 
 
 CLUSTER = "/job:worker/replica:0/task:{}/device:{}"
+TWO = {"worker": ("a:1", "b:1")}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +147,10 @@ CLUSTER = "/job:worker/replica:0/task:{}/device:{}"
         ({"virtual_devices": 3}, ["/device:CPU:0", "/device:CPU:1", "/device:CPU:2"]),
         ({"gpus": (4, 5)}, ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"]),
         ({"gpus": (4,), "virtual_devices": 2}, ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"]),
-        ({"gpus": (4,)}, [CLUSTER.format(0, "GPU:0"), CLUSTER.format(1, "GPU:0"), CLUSTER.format(1, "GPU:1")]),
+        (
+            {"gpus": (4,), "cluster": TWO},
+            [CLUSTER.format(0, "GPU:0"), CLUSTER.format(1, "GPU:0"), CLUSTER.format(1, "GPU:1")],
+        ),
     ],
 )
 def test_the_devices_to_compute_on_are_as_many_as_planned(
@@ -154,7 +168,7 @@ def test_the_devices_to_compute_on_are_as_many_as_planned(
             ["/device:CPU:0", "/device:GPU:0"],
             "the plan gives worker:0 2 GPU devices; TensorFlow has made 1: /device:GPU:0",
         ),
-        ({"gpus": (0,)}, ["/device:CPU:0"], "the plan gives worker:0 1 GPU devices; TensorFlow has made 0: none"),
+        ({"gpus": (0,)}, ["/device:CPU:0"], "the plan gives worker:0 1 GPU device; TensorFlow has made 0: none"),
         (
             {"virtual_devices": 3},
             ["/device:CPU:0", "/device:GPU:0", "/device:GPU:1"],
@@ -163,10 +177,10 @@ def test_the_devices_to_compute_on_are_as_many_as_planned(
         (
             {},
             ["/device:CPU:0", "/device:CPU:1"],
-            "the plan gives worker:0 1 CPU devices; TensorFlow has made 2: /device:CPU:0, /device:CPU:1",
+            "the plan gives worker:0 1 CPU device; TensorFlow has made 2: /device:CPU:0, /device:CPU:1",
         ),
         (
-            {"task": "worker:1", "gpus": (0, 1)},
+            {"task": "worker:1", "gpus": (0, 1), "cluster": {"worker": tuple("abcdefghijk")}},
             [CLUSTER.format(0, "GPU:0"), CLUSTER.format(1, "GPU:0"), CLUSTER.format(10, "GPU:0")],
             f"the plan gives worker:1 2 GPU devices; TensorFlow has made 1: {CLUSTER.format(1, 'GPU:0')}",
         ),

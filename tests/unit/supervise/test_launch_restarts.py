@@ -90,6 +90,7 @@ def test_each_attempt_has_its_own_logs_and_its_number_in_the_events(
         (1, "restarting"),
         (2, "forming"),
         (2, "training"),
+        (2, "recovered"),
         (2, "leaving"),
         (2, "over"),
     ]

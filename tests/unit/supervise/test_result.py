@@ -55,6 +55,8 @@ def test_a_run_that_is_done_says_what_it_has_reached() -> None:
         "time_to_first_step_s": 2.5,
         "steps_per_s": 7.5,
         "cause": None,
+        "left_out": [],
+        "updates": None,
     }
 
 

@@ -7,11 +7,13 @@ import signal
 import pytest
 
 from launcher.supervise.events import Exited, Record, RunState, Signalled, Start, TaskState, Tick, Told
+from launcher.supervise.stall import LOOK_GRACE
 from launcher.supervise.supervisor import (
     CAUSE_GRACE,
     EVALUATE_GRACE,
     FORMING_GRACE,
     LEAVE_GRACE,
+    SAVE_GRACE,
     STOP_GRACE,
     Supervisor,
 )
@@ -57,7 +59,7 @@ def test_a_synchronous_run_is_done_when_its_leader_has_left_with_a_result() -> N
     supervisor = seen.supervisor
     assert supervisor.done
     assert supervisor.state is RunState.OVER
-    assert supervisor.first_step_at == 2
+    assert supervisor.progress.first_step_at == 2
     assert seen.kills == []
 
 
@@ -174,11 +176,11 @@ def test_no_step_for_the_stall_timeout_is_a_failure_and_progress_puts_it_off() -
     seen = replay(SYNC, FIRST, moving)
     supervisor = seen.supervisor
     assert seen.kills == []
-    seen = replay(SYNC, FIRST, [*moving, (500, Tick()), (500, Tick())])
+    seen = replay(SYNC, FIRST, [*moving, (500, Tick()), (500 + LOOK_GRACE, Tick()), (500 + LOOK_GRACE, Tick())])
     supervisor = seen.supervisor
     assert len(seen.kills) == 2
     assert supervisor.cause is not None
-    assert supervisor.cause.error == "no step for 300 s (run.stall_timeout)"
+    assert supervisor.cause.error.startswith("no step for 300 s (run.stall_timeout): ")
 
 
 def test_a_long_report_after_the_last_step_is_not_a_stall() -> None:
@@ -186,14 +188,14 @@ def test_a_long_report_after_the_last_step_is_not_a_stall() -> None:
     assert replay(SYNC, FIRST, history).kills == []
 
 
-@pytest.mark.parametrize("moment", ["start", "training"])
-def test_one_signal_asks_and_kills_after_the_grace(moment: str) -> None:
+@pytest.mark.parametrize(("moment", "grace"), [("start", STOP_GRACE), ("training", SAVE_GRACE)])
+def test_one_signal_asks_and_kills_after_the_grace_in_which_who_trains_saves(moment: str, grace: float) -> None:
     before = ready(FIRST, SECOND) if moment == "training" else []
-    history = [*before, (2, Signalled(signal.SIGINT)), (2 + STOP_GRACE - 0.1, Tick()), (2 + STOP_GRACE, Tick())]
+    history = [*before, (2, Signalled(signal.SIGINT)), (2 + grace - 0.1, Tick()), (2 + grace, Tick())]
     seen = replay(SYNC, FIRST, history)
     supervisor = seen.supervisor
     asked = [(2, "worker:0", "SIGTERM"), (2, "worker:1", "SIGTERM")]
-    killed = [(2 + STOP_GRACE, "worker:0", "SIGKILL"), (2 + STOP_GRACE, "worker:1", "SIGKILL")]
+    killed = [(2 + grace, "worker:0", "SIGKILL"), (2 + grace, "worker:1", "SIGKILL")]
     assert seen.kills == asked + killed
     assert supervisor.stopped_by == signal.SIGINT
     assert supervisor.cause is None

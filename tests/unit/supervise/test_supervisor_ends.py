@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.cluster.context import Role, Task
-from launcher.supervise.events import Event, Exited, RunState, Signalled, TaskState, Tick, Told
+from launcher.supervise.events import Event, Exited, RunState, Seen, Signalled, TaskState, Tick, Told
 from launcher.supervise.supervisor import AGREED_STOP, FORMING_GRACE, STOP_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
@@ -94,9 +94,11 @@ def test_also_who_could_restart_alone_ends_the_run_where_it_does_not_help(
 
 
 def test_no_step_at_all_is_a_stall_that_is_not_tried_again() -> None:
-    gone: Moments = [(302, Exited(FIRST, -15)), (302, Exited(SECOND, -15)), (310, Tick())]
-    seen = replay(SYNC, FIRST, [*ready(FIRST, SECOND), (301, Tick()), *gone], budget=3)
-    assert over(seen) == ("worker:0", "no step for 300 s (run.stall_timeout)", 1)
+    gone: Moments = [(307, Exited(FIRST, -15)), (307, Exited(SECOND, -15)), (310, Tick())]
+    stalled: Moments = [(301, Tick()), (301, Seen(SECOND, stands_still=True)), (306, Tick())]
+    seen = replay(SYNC, FIRST, [*ready(FIRST, SECOND), *stalled, *gone], budget=3)
+    how = "worker:1 stands still, stopped by a signal; the logs have the stacks of all threads"
+    assert over(seen) == ("worker:1", f"no step for 300 s (run.stall_timeout): {how}", 1)
 
 
 def test_a_cluster_that_does_not_form_again_in_time_is_the_end() -> None:

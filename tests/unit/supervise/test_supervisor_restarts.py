@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from launcher.cluster.context import Role, Task
-from launcher.supervise.events import Exited, Record, RunState, Start, TaskState, Tick, Told
+from launcher.supervise.events import Exited, Record, RunState, Seen, Start, TaskState, Tick, Told
 from launcher.supervise.supervisor import CAUSE_GRACE, STOP_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
@@ -93,7 +93,7 @@ def test_a_restarted_cluster_trains_to_its_end_like_a_first_one() -> None:
     assert supervisor.state is RunState.OVER
     assert supervisor.done
     assert supervisor.cause is None
-    assert supervisor.first_step_at == 2
+    assert supervisor.progress.first_step_at == 2
 
 
 def test_a_death_before_the_first_step_of_a_later_attempt_restarts_once_more_after_twice_the_pause() -> None:
@@ -126,6 +126,8 @@ def test_a_stall_restarts_all_and_the_stall_timeout_counts_anew() -> None:
     history: Moments = [
         *trained(SYNC, FIRST),
         (302, Tick()),
+        (302, Seen(FIRST)),
+        (302, Seen(SECOND, where="train.py:3 (dataset)")),
         (303, Exited(FIRST, -15)),
         (303, Exited(SECOND, -15)),
         (304, Tick()),
@@ -133,10 +135,12 @@ def test_a_stall_restarts_all_and_the_stall_timeout_counts_anew() -> None:
         (609, Tick()),
     ]
     seen = replay(SYNC, FIRST, history, budget=1)
-    assert seen.said == ["worker:0: no step for 300 s (run.stall_timeout); attempt 2 starts in 1.0 s (restart 1 of 1)"]
+    how = "the others wait for worker:1, which is in train.py:3 (dataset); the logs have the stacks of all threads"
+    again = "attempt 2 starts in 1.0 s (restart 1 of 1)"
+    assert seen.said == [f"worker:1: no step for 300 s (run.stall_timeout): {how}; {again}"]
     assert seen.restarts == [(304, FIRST, 2), (304, SECOND, 2)]
     assert seen.supervisor.state is RunState.TRAINING
-    assert replay(SYNC, FIRST, [*history, (610, Tick())], budget=1).supervisor.state is RunState.STOPPING
+    assert replay(SYNC, FIRST, [*history, (610, Tick()), (616, Tick())], budget=1).supervisor.state is RunState.STOPPING
 
 
 def test_a_resumed_run_goes_on_counting_where_it_was() -> None:

@@ -1,0 +1,77 @@
+"""Mending: what a failure is answered with: another attempt, a worker less, or the end of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher.cluster.context import Task
+from launcher.supervise.elastic import Elastic
+from launcher.supervise.events import Cause
+from launcher.supervise.progress import Progress
+from launcher.supervise.restarts import Restarts
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What follows a failure. Without a pause there is no other attempt, and ``why`` may say the reason."""
+
+    pause: float | None = None  # seconds
+    leaves_out: Task | None = None  # the worker that the next attempt goes on without
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Own:
+    """An error of the job's own code, after which the run was started again."""
+
+    error: str
+    step: int
+    attempt: int
+
+
+class Mending:
+    """Knows what has failed before; decides what can be mended. No clock, no processes."""
+
+    def __init__(self, restarts: Restarts, elastic: Elastic, progress: Progress) -> None:
+        self.restarts, self.elastic, self._progress = restarts, elastic, progress
+        self.trained = False  # in any attempt; where the leader is elsewhere, whether all were ready to
+        self._own: _Own | None = None
+
+    def mends(self, cause: Cause) -> bool:
+        """Whether starting again may help."""
+        if cause.own:
+            return self.trained and not self._repeats(cause)
+        # Whoever dies before the first step would do so again; who follows another's death did not start it.
+        return cause.mendable and (self.trained or cause.consequence)
+
+    def _repeats(self, cause: Cause) -> bool:
+        """Whether the job failed in the same way before, and came no further since."""
+        before = self._own
+        return bool(before and before.error == cause.error and self._progress.step <= before.step + self._progress.call)
+
+    def would_restart(self, cause: Cause) -> bool:
+        """Whether all would start again after it, as far as can be told before the rest has ended."""
+        return self.mends(cause) and self.restarts.used < self.restarts.allowed
+
+    def answer_alone(self, cause: Cause, now: float) -> Answer:
+        """Decide for a task that the others can go on without while it starts again."""
+        self.elastic.blame(cause.task)
+        if self.elastic.gives_up(cause, restarts_left=self.restarts.left(now)):
+            return Answer(leaves_out=cause.task)
+        return Answer(self.restarts.take(now))
+
+    def answer(self, cause: Cause, attempt: int, now: float) -> Answer:
+        """Decide for the whole cluster, whose attempt of that number has failed."""
+        self.elastic.blame(cause.culprit)
+        if self.trained and self.elastic.gives_up(cause, restarts_left=self.restarts.left(now)):
+            return Answer(self.restarts.grant(now), cause.culprit)
+        if not self.mends(cause):
+            again = cause.own and self.trained and self._own
+            return Answer(why=f"so it did in attempt {again.attempt}, at the same step" if again else "")
+        pause = self.restarts.take(now)
+        if pause is None:
+            allowed = self.restarts.allowed
+            return Answer(why=f"run.restarts ({allowed}) are used up" if allowed else "")
+        if cause.own:
+            self._own = _Own(cause.error, self._progress.step, attempt)
+        return Answer(pause)

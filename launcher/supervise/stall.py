@@ -1,0 +1,47 @@
+"""Stall: no step for run.stall_timeout. First every task is looked at, then the one that is behind is named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from launcher.cluster.context import Task
+from launcher.supervise.events import Cause, Look, Seen
+from launcher.supervise.progress import Progress
+
+LOOK_GRACE = 5.0  # seconds to look at the tasks
+
+
+class Stall:
+    """Watches the progress of one attempt after another."""
+
+    def __init__(self, timeout: float, progress: Progress) -> None:
+        """``timeout`` is in seconds."""
+        self._timeout, self._progress = timeout, progress
+        self._looks: dict[Task, Seen] = {}
+        self._until: float | None = None
+
+    def is_there(self, now: float) -> bool:
+        """Whether nothing has moved for too long."""
+        if now - self._progress.moved_at >= self._timeout:
+            return True
+        self._until = None
+        return False
+
+    def seen(self, look: Seen) -> None:
+        """Take in what a look at one task has shown."""
+        self._looks[look.task] = look
+
+    def looks(self, living: Collection[Task], now: float) -> Sequence[Look]:
+        """Return the looks to take, once in each stall."""
+        if self._until is not None:
+            return ()
+        self._until = now + LOOK_GRACE
+        self._looks.clear()
+        return [Look(task) for task in living]
+
+    def cause(self, living: Collection[Task], now: float) -> Cause | None:
+        """Return the cause, once every task was looked at or the time for that is over."""
+        if self._until is None or (now < self._until and not self._looks.keys() >= set(living)):
+            return None
+        culprit, how = self._progress.culprit(self._looks)
+        return Cause.stalled(culprit, self._timeout, how)
