@@ -205,3 +205,15 @@ def test_no_core_is_pinned_twice_and_who_has_gpus_is_near_them_while_there_is_ro
             assert not any(node[core] in homes for core in free)
             others = [other for other, cpus in wanted.items() if cpus and not gpus.get(other)]
             assert not any(node[core] in homes for other in others for core in found[other].cores) or not wanted[name]
+
+
+def test_threads_of_tasks_whose_gpus_span_sockets_are_no_more_than_the_cores() -> None:
+    found = dealt(TWO_SOCKETS, {"worker:0": [0, 1], "worker:1": [0], "worker:2": [1]}, worker=(3, None))
+    assert [share.threads for share in found.values()] == [4, 2, 2]
+    assert sum(share.threads for share in found.values()) <= 8
+
+
+def test_who_has_no_gpu_takes_cores_away_from_those_that_lie_near_one() -> None:
+    found = dealt(host([0, 0, 1, 1], gpus=[0]), {"worker:0": [0]}, worker=(1, None), ps=(1, 2))
+    assert found["ps:0"].cores == (2, 3)
+    assert found["worker:0"].cores == (0, 1)

@@ -169,3 +169,13 @@ def test_a_node_of_memory_alone_has_no_cores_and_two_digits_are_read(
 def test_the_kernel_s_ranges_are_read() -> None:
     assert cores._ranges("0-3,8\n") == [0, 1, 2, 3, 8]
     assert cores._ranges("\n") == []
+
+
+def test_a_quota_leaves_cores_of_every_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for node, row in enumerate(("0-3\n", "4-7\n")):
+        (tmp_path / f"node{node}").mkdir()
+        (tmp_path / f"node{node}" / "cpulist").write_text(row)
+    monkeypatch.setattr(cores, "_NODES", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: 4.0)
+    assert [core.id for core in read_cores()[0]] == [0, 1, 4, 5]

@@ -90,6 +90,24 @@ def test_the_numa_node_is_the_kernel_s_word_for_the_gpu_s_place_on_the_bus(
     assert nodes == dict.fromkeys(range(12), 0) | {0: 1, 11: 3}
 
 
+@pytest.mark.parametrize(
+    ("bus", "kernel"), [("00010000:01:00.0", "10000:01:00.0"), (b"0000000A:0B:00.0", "000a:0b:00.0")]
+)
+def test_a_bus_of_any_domain_is_found(
+    monkeypatch: pytest.MonkeyPatch, machine: Path, bus: str | bytes, kernel: str
+) -> None:
+    Nvml(count=1).install(monkeypatch, nvmlDeviceGetPciInfo=lambda _: SimpleNamespace(busId=bus))
+    (machine / kernel).mkdir()
+    (machine / kernel / "numa_node").write_text("1\n")
+    assert [gpu.node for gpu in read_gpus()[0]] == [1]
+
+
+def test_parts_that_mig_has_made_are_said_not_to_be_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-0a1b")
+    Nvml(count=1).install(monkeypatch)
+    assert read_gpus() == ((), "CUDA_VISIBLE_DEVICES=MIG-0a1b names parts that MIG has made, which are not placed")
+
+
 def test_the_driver_is_let_go_however_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = Nvml(), Nvml()
     good.install(monkeypatch)

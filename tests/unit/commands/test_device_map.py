@@ -137,6 +137,14 @@ def test_nodes_are_drawn_in_order_whatever_the_order_of_their_cores_and_with_gpu
     ]
 
 
+def test_core_numbers_that_alternate_between_sockets_do_not_make_it_wide() -> None:
+    cores = tuple(Core(number, number % 2) for number in range(128))
+    there = replace(machine(0, 128, 2), cores=cores)
+    picture = lines(there, worker=2)
+    assert picture[0] == "node-a  node 0  cores 0…126 (64 of them)  -"
+    assert max(map(len, picture)) < 60
+
+
 def test_numbers_in_a_row_are_a_range() -> None:
     assert ranges([0, 1, 2, 3, 8]) == "0-3,8"
     assert ranges([]) == ""

@@ -1,0 +1,92 @@
+"""How far tasks have come, who is behind, and who is slow."""
+
+from __future__ import annotations
+
+import pytest
+
+from launcher.supervise.events import Cause, Seen
+from launcher.supervise.pace import Pace
+from launcher.supervise.progress import Progress, Recovery
+from tests.unit.supervise.histories import FIRST, SECOND
+
+
+def progress(*steps: int) -> Progress:
+    """Both workers have reported these steps."""
+    told = Progress(FIRST)
+    for task, step in zip((FIRST, SECOND), steps, strict=True):
+        told.told(task, {"step": step}, 1.0)
+    return told
+
+
+def test_a_step_that_is_told_again_is_no_progress() -> None:
+    told = progress(10, 10)
+    assert not told.told(FIRST, {"step": 10}, 5.0)
+    assert told.moved_at == 1.0
+    assert told.told(SECOND, {"step": 20}, 6.0)
+    assert (told.moved_at, told.step, told.latest, told.first_step_at) == (6.0, 20, {"step": 10}, 1.0)
+
+
+def test_the_next_attempt_begins_at_its_checkpoint() -> None:
+    told = progress(10, 10)
+    told.begin(7.0)
+    told.resumed(5)
+    assert (told.step, told.moved_at) == (5, 7.0)
+    assert told.told(FIRST, {"step": 8}, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "looks", "culprit"),
+    [
+        ((20, 20), [Seen(FIRST), Seen(SECOND, stands_still=True)], "worker:1 stands still, stopped by a signal"),
+        ((20, 10), [Seen(FIRST), Seen(SECOND)], "worker:1 is behind, at step 10 of 20"),
+        (
+            (20, 20),
+            [Seen(FIRST), Seen(SECOND, where="train.py:12 (dataset)")],
+            "the others wait for worker:1, which is in train.py:12 (dataset)",
+        ),
+        ((20, 20), [Seen(FIRST), Seen(SECOND)], "every task is at step 20; nobody is behind worker:0"),
+        (
+            (20, 20),
+            [Seen(FIRST, where="train.py:1 (step)"), Seen(SECOND, where="train.py:1 (step)")],
+            "every task is at step 20; nobody is behind worker:0, which is in train.py:1 (step)",
+        ),
+    ],
+)
+def test_where_nothing_moves_whoever_the_others_wait_for_is_named(
+    steps: tuple[int, int], looks: list[Seen], culprit: str
+) -> None:
+    task, how = progress(*steps).culprit({look.task: look for look in looks})
+    assert how == culprit
+    assert str(task) in how
+
+
+def test_a_restart_costs_the_steps_since_its_checkpoint_and_the_time_until_training_goes_on() -> None:
+    cause = Cause(SECOND, "killed by SIGKILL")
+    together = Recovery(cause, since=10.0, step=340).costs(resumed_at=300, now=14.5)
+    assert together == {"culprit": "worker:1", "lost_steps": 40, "resumed_at": 300, "seconds": 4.5}
+    alone = Recovery(cause, since=10.0, step=340, task=SECOND).costs(resumed_at=300, now=12.0)
+    assert alone == {"culprit": "worker:1", "lost_steps": 0, "seconds": 2.0}
+
+
+def warnings(own: float, seconds: int, wall: float = 0.01) -> list[str]:
+    """Report every second how long a step takes worker:1, and the others 4 ms; a step takes ``wall`` seconds in all."""
+    pace = Pace()
+    steps = int(1 / wall)
+    said = [
+        pace.told({"worker:0": 0.004, "worker:1": own, "worker:2": 0.004}, now * steps, float(now))
+        for now in range(seconds)
+    ]
+    return [line for line in said if line]
+
+
+def test_a_worker_that_takes_twice_as_long_for_a_minute_is_named_once() -> None:
+    assert warnings(0.009, 180) == [
+        "worker:1 is slow: its own part of a step takes 9 ms, that of the others 4 ms, and everyone waits for it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "seconds", "wall"), [(0.009, 60, 0.01), (0.0079, 180, 0.01), (0.009, 180, 0.05), (0.004, 180, 0.01)]
+)
+def test_nobody_is_named_for_less(own: float, seconds: int, wall: float) -> None:
+    assert warnings(own, seconds, wall) == []
