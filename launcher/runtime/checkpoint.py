@@ -10,8 +10,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from launcher.cluster.context import CheckpointPolicy, TaskContext
+from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint_files import CheckpointFiles
+from launcher.runtime.failure import is_consequence
 
 _VARIABLES = "variables"
 
@@ -50,14 +52,26 @@ class Checkpoints:
         if step == self._saved_step:
             return
         if self._writes:
-            with self.files.writing(step) as beside:
-                self._write(beside)
-            self.files.keep(self._policy.keep)
+            self._save_whole(step)
         else:
             beside = Path(tempfile.mkdtemp(prefix=f"step-{step}."))
             self._write(beside)
             shutil.rmtree(beside)
         self._saved_at, self._saved_step = time.monotonic(), step
+
+    def _save_whole(self, step: int) -> None:
+        """Write the files that are kept; LauncherError where they cannot lie, and those before stay."""
+        try:
+            with self.files.writing(step) as beside:
+                self._write(beside)
+            self.files.keep(self._policy.keep)
+        except (OSError, tf.errors.OpError) as error:
+            if is_consequence(error):
+                raise
+            why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            last = self.files.newest()
+            there = f"the last one is of step {last.step}" if last else "there is no other"
+            raise LauncherError(f"the checkpoint of step {step} cannot be written: {why}; {there}") from error
 
     def _write(self, directory: Path) -> None:
         self._checkpoint.write(str(directory / _VARIABLES), self._options)

@@ -7,15 +7,17 @@ the checkpoint that all resume from gets the leader's files at the rendezvous.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -61,6 +63,28 @@ class CheckpointFiles:
         """Return the checkpoint of the highest step, or None where there is none."""
         return next(reversed(self.saved()), None)
 
+    def newest_sound(self, say: Callable[[str], None]) -> Saved | None:
+        """Return the newest checkpoint that is whole; those that are not are named and set aside.
+
+        ``say`` is called with a sentence for each of them.
+        """
+        for place in sorted(self._directory.glob("step-*"), reverse=True):
+            why = damage(place)
+            if not why:
+                return _read(place / _STATE)
+            aside = self._aside(place)
+            os.rename(place, aside)
+            say(f"the checkpoint {place.name} is damaged ({why}) and set aside as {aside.name}")
+        return None
+
+    def _aside(self, place: Path) -> Path:
+        names = (f"damaged-{place.name}{'' if number == 1 else f'-{number}'}" for number in count(1))
+        return next(aside for name in names if not (aside := self._directory / name).exists())
+
+    def sound(self) -> list[Saved]:
+        """Return the checkpoints that are whole, oldest first."""
+        return [saved for saved in self.saved() if not damage(saved.directory)]
+
     def at(self, step: int) -> Saved:
         """Return the checkpoint of that step; LauncherError where it is not there."""
         for saved in self.saved():
@@ -76,7 +100,8 @@ class CheckpointFiles:
         try:
             yield beside
             identity = identity or secrets.token_hex(8)
-            write_json(beside / _STATE, {"step": step, "id": identity})
+            files = {path.name: _flushed(path) for path in sorted(beside.iterdir()) if path.name != _STATE}
+            write_json(beside / _STATE, {"step": step, "id": identity, "files": files})
             os.chmod(beside, 0o755)
             self._put(beside, step, identity)
         finally:
@@ -103,9 +128,9 @@ class CheckpointFiles:
             os.rename(place, aside)
         shutil.rmtree(aside, ignore_errors=True)
 
-    def keep(self, count: int) -> None:
-        """Remove all but the newest ``count``."""
-        for old in self.saved()[:-count]:
+    def keep(self, number: int) -> None:
+        """Remove all but the newest so many."""
+        for old in self.saved()[:-number]:
             shutil.rmtree(old.directory)
 
     def remove_unfinished(self) -> None:
@@ -121,12 +146,45 @@ class CheckpointFiles:
                     _copy(reader, file, int(size))
 
 
+def damage(checkpoint: Path) -> str:
+    """Return what is wrong with a checkpoint's files, each of which state.json has with its size and digest."""
+    try:
+        content = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        files: Mapping[str, Any] = content.get("files", {})
+        int(content["step"])
+        for name, (size, digest) in files.items():
+            found = (checkpoint / name).stat().st_size
+            if found != size:
+                return f"{name} has {found} of {size} bytes"
+            if _digest(checkpoint / name) != digest:
+                return f"{name} has other content than was written"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{_STATE} cannot be read: {error}"
+    return ""
+
+
+def _flushed(path: Path) -> tuple[int, str]:
+    """Return a file's size in bytes and its digest, once it would outlast a loss of power."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return path.stat().st_size, _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _read(state: Path) -> Saved | None:
     try:
         content = json.loads(state.read_text(encoding="utf-8"))
+        return Saved(int(content["step"]), str(content.get("id", "")), state.parent)
     except FileNotFoundError:
         return None  # the leader has just dropped it for newer ones
-    return Saved(int(content["step"]), str(content.get("id", "")), state.parent)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None  # damaged: newest_sound says so
 
 
 def _copy(reader: BinaryIO, file: BinaryIO, size: int) -> None:

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from secrets import compare_digest
 from socketserver import StreamRequestHandler
@@ -61,7 +62,9 @@ class Leader:
         # Whose end is the end of this attempt: an asynchronous worker comes back to a cluster that goes on.
         self._vital = {name for name in self._members if context.mode == "sync" or name.startswith("ps:")}
         self._token = context.token
-        self._checkpoint = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints).newest()
+        self._checkpoint = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints).newest_sound(
+            partial(print, flush=True)
+        )
         self.step = self._checkpoint.step if self._checkpoint else 0
         self._hands_over = context.mode == "sync"
         self._present: dict[str, object] = {}  # name → the connection that it came by

@@ -117,7 +117,7 @@ class Member:
     def _introduce(self) -> bool:
         """Say who this is and do what the leader says, until all have met."""
         self._connection.settimeout(HELLO_TIMEOUT)
-        holds = [saved.identity for saved in self._files.saved()][-_MOST_HELD:]
+        holds = [saved.identity for saved in self._files.sound()][-_MOST_HELD:]
         send(self._connection, task=self._name, token=self._context.token, holds=holds)
         for message in self._messages():
             if "refused" in message:

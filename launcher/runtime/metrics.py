@@ -69,4 +69,14 @@ class Reporter:
     def _records(self) -> list[dict[str, Any]]:
         if not self._files.metrics.exists():
             return []
-        return [json.loads(line) for line in self._files.metrics.read_text(encoding="utf-8").splitlines()]
+        lines = self._files.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [record for line in lines if (record := _record(line))]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Return one report; None for a line that a killed task, or a full disk, has left half written."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"step", "task"} <= record.keys() else None

@@ -9,6 +9,7 @@ where a task fails for good, and it agrees on the end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -48,7 +49,8 @@ class Alone:
     """The meeting of a task that has nobody to meet."""
 
     def __init__(self, context: TaskContext) -> None:
-        newest = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints).newest()
+        files = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints)
+        newest = files.newest_sound(partial(print, flush=True))
         self.step = newest.step if newest else 0
         self.left_out = context.left_out
 

@@ -16,6 +16,7 @@ from launcher.runtime.job import Job, Shard
 from launcher.runtime.metrics import Reporter, plain
 
 _POLL = 0.02  # seconds between two looks at asynchronous progress
+_FINISH = 12.0  # seconds that scheduled calls get to finish once the task was asked to stop
 _ROUNDS = 10  # calls of each asynchronous worker after which the coordinator looks whether a checkpoint is due
 
 
@@ -27,11 +28,20 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked_at: float | None = None
         signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.asked_at = self.asked_at or time.monotonic()
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was."""
+        return self.asked_at is not None
+
+    def asked_for(self, seconds: float) -> bool:
+        """Whether it was, and that long ago."""
+        return self.asked_at is not None and time.monotonic() - self.asked_at >= seconds
 
 
 class Trainer:
@@ -169,14 +179,15 @@ class AsyncTrainer(Trainer):
         target = min(target, self.step + _ROUNDS * self._workers * self.job.steps_per_call)
         for count in self._shares(target - self.step):
             self._coordinator.schedule(self._call, args=(self._iterator, tf.constant(count)))
-        while not self._coordinator.done() and not self._stop.asked:
+        while not self._coordinator.done():
+            if self._stop.asked_for(_FINISH):
+                return False, True  # the last checkpoint is what stays
             self._tell_progress()
             time.sleep(_POLL)
-        if not self._coordinator.done():
-            return False, True
         self._coordinator.join()
         self._reached(target, {})
-        return self.checkpoints.due(target), self._stop.asked
+        stop = self._stop.asked
+        return stop or self.checkpoints.due(target), stop
 
     def _draws(self) -> tf.data.Dataset:
         return self.job.dataset(Shard(deterministic=False))

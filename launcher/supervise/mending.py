@@ -40,7 +40,7 @@ class Mending:
     def mends(self, cause: Cause) -> bool:
         """Whether starting again may help."""
         if cause.own:
-            return self.trained and not self._repeats(cause)
+            return self._progress.any and not self._repeats(cause)
         # Whoever dies before the first step would do so again; who follows another's death did not start it.
         return cause.mendable and (self.trained or cause.consequence)
 
@@ -66,7 +66,7 @@ class Mending:
         if self.trained and self.elastic.gives_up(cause, restarts_left=self.restarts.left(now)):
             return Answer(self.restarts.grant(now), cause.culprit)
         if not self.mends(cause):
-            again = cause.own and self.trained and self._own
+            again = cause.own and self._own
             return Answer(why=f"so it did in attempt {again.attempt}, at the same step" if again else "")
         pause = self.restarts.take(now)
         if pause is None:

@@ -18,6 +18,7 @@ class Progress:
         self.latest: Mapping[str, Any] = {}  # what the leader told last
         self.moved_at = 0.0  # when a step was made, in any task
         self.first_step_at: float | None = None
+        self.any = False  # whether a task has made a step, in any attempt
         self.call = 0  # the most steps between two reports of this attempt
         self.base = 0  # the step that this attempt went on from
         self._steps: dict[Task, int] = {}  # of this attempt
@@ -36,7 +37,7 @@ class Progress:
         before, step = self._steps.get(task, self.base - 1), int(details["step"])
         if step <= before:
             return False
-        self._steps[task], self.moved_at = step, now
+        self._steps[task], self.moved_at, self.any = step, now, True
         self.call = max(self.call, step - before)
         if task == self._leader:
             self.latest = details

@@ -78,6 +78,7 @@ class Supervisor:
         self._ask_at: float | None = None  # when stopping: when to send SIGTERM
         self._deadline: float | None = None  # of the present state
         self._spares_evaluator = False  # when stopping: the gang will start again
+        self._saves = False  # when stopping: the tasks write a checkpoint before they end
         self._settled = False  # when stopping: whether there will be another attempt
         self._actions: list[Action] = []
 
@@ -226,7 +227,7 @@ class Supervisor:
         if self._would_restart:
             self._causes.clear()  # a run that would have gone on has been stopped, it has not failed
         self.stopped_by = number
-        trains = self.state is RunState.TRAINING
+        self._saves = trains = self.state is RunState.TRAINING
         if trains:
             again = f"at most {SAVE_GRACE:g} s; a second signal ends at once"
             self._actions.append(Say(f"stopping: the tasks finish their call and write a checkpoint ({again})"))
@@ -326,10 +327,16 @@ class Supervisor:
         if self._ask_at is not None and now >= self._ask_at:
             self._ask_at = None
             self._spares_evaluator = self._would_restart
-            self._kill(self._gang if self._spares_evaluator else self.tasks, signal.SIGTERM)
+            self._kill(self._gang if self._spares_evaluator else self._asked, signal.SIGTERM)
         if self._passed(now):
             self._deadline = None
             self._kill(self._gang if self._spares_evaluator else self.tasks, signal.SIGKILL)
+
+    @property
+    def _asked(self) -> list[Task]:
+        """Whom to ask for the end: where the leader is to save, not the servers it needs for that and sends away."""
+        saves = self.stopped_by is not None and self._saves and self._leader in self._living(self.tasks)
+        return [task for task, role in self._roles.items() if role != "serve" or not saves]
 
     def _kill(self, tasks: Iterable[Task], number: int) -> None:
         self._actions += [Kill(task, number) for task in self._living(tasks)]

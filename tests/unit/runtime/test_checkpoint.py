@@ -102,12 +102,15 @@ def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path: Path, mon
     there.save(5)
 
     def full(*_: object) -> None:
-        raise OSError("no space")
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as context:
         context.setattr(tf.train.Checkpoint, "write", full)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(LauncherError) as caught:
             there.save(6)
+    assert str(caught.value) == (
+        "the checkpoint of step 6 cannot be written: No space left on device; the last one is of step 5"
+    )
     assert names(tmp_path) == ["step-0000000005"]
     there.save(6)  # it was not saved, so it still may be
     assert steps(there) == [5, 6]

@@ -1,0 +1,95 @@
+"""What a run goes on with: fewer workers, an older checkpoint, or exactly where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import Workplace, read_until, survivors, task_process
+
+ARGS = {"epochs": 100, "report_every": 5, "learning_rate": 0.0002}
+STEPS = 100 * 17
+RUN = {"checkpoint": {"every": "100 steps"}}
+SYNC: dict[str, Any] = {"args": ARGS, "cluster": {"worker": 2}, "run": RUN}
+ASYNC: dict[str, Any] = {"mode": "async", "args": ARGS, "cluster": {"worker": 1, "ps": 1}, "run": RUN}
+IN_THE_MIDDLE = "Epoch: 0020"
+
+
+def records(files: Path, state: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, (files / "events.jsonl").read_text().splitlines())
+    return [line for line in lines if line["state"] == state]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The figures of a synchronous run that nothing happens to."""
+    return dict(Workplace(tmp_path_factory.mktemp("undisturbed")).run(**SYNC).metrics)
+
+
+def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
+    workplace: Workplace, undisturbed: dict[str, Any]
+) -> None:
+    worker = {"tasks": 3, "min": 2}
+    workplace.write(**SYNC | {"cluster": {"worker": worker}, "run": RUN | {"restarts": 0}})
+    launcher = workplace.start("run")
+    seen = read_until(launcher, IN_THE_MIDDLE)
+    task_process(launcher, "worker:2").kill()
+    ran = workplace.finish(launcher, seen)
+    assert ran.metrics == pytest.approx(undisturbed, abs=1e-6)
+    assert "going on without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
+    assert (ran.result["left_out"], ran.result["world_size"], ran.result["steps"]) == (["worker:2"], 2, STEPS)
+    (recovered,) = records(ran.files, "recovered")
+    assert recovered["cause"] == "worker:2: killed by SIGKILL"
+    assert recovered["details"]["lost_steps"] >= 0
+    assert survivors(workplace.directory) == []
+
+
+def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(workplace: Workplace) -> None:
+    workplace.write(**SYNC | {"cluster": {"worker": {"tasks": 2, "min": 1}}, "run": RUN | {"start_timeout": "20s"}})
+    launcher = workplace.start("run")
+    task_process(launcher, "worker:1").suspend()
+    ran = workplace.finish(launcher)
+    assert ran.code == 0, ran.output
+    assert "worker:1: it did not come to the rendezvous; going on without worker:1" in ran.output
+    assert ran.result["steps"] == STEPS
+    assert survivors(workplace.directory) == []
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_leads_to_the_same_result(
+    workplace: Workplace, undisturbed: dict[str, Any]
+) -> None:
+    workplace.write(**SYNC)
+    launcher = workplace.start("run")
+    seen = read_until(launcher, IN_THE_MIDDLE)
+    launcher.send_signal(signal.SIGTERM)
+    stopped = workplace.finish(launcher, seen)
+    assert stopped.code == 143, stopped.output
+    before, newest = sorted((stopped.files / "checkpoints").iterdir())[-2:]
+    (data,) = newest.glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:-1])
+    ran = workplace.finish(workplace.start("run", "--resume", "latest"))
+    assert f"the checkpoint {newest.name} is damaged ({data.name} has" in ran.output
+    assert f"resumed at step {int(before.name.removeprefix('step-'))} of {STEPS}" in ran.output
+    assert ran.metrics == undisturbed
+
+
+@pytest.mark.parametrize("content", [SYNC, ASYNC], ids=["sync", "async"])
+def test_sigterm_stops_with_a_checkpoint_of_the_last_step_and_the_run_goes_on_from_there(
+    workplace: Workplace, content: dict[str, Any], undisturbed: dict[str, Any]
+) -> None:
+    workplace.write(**content)
+    launcher = workplace.start("run")
+    seen = read_until(launcher, IN_THE_MIDDLE)
+    launcher.send_signal(signal.SIGTERM)
+    stopped = workplace.finish(launcher, seen)
+    assert stopped.code == 143, stopped.output
+    step = stopped.result["steps"]
+    assert (stopped.files / "checkpoints" / f"step-{step:010d}").is_dir()
+    ran = workplace.finish(workplace.start("run", "--resume", "latest"))
+    assert f"resumed at step {step} of {STEPS}" in ran.output
+    assert ran.result["steps"] == STEPS
+    assert ran.metrics == pytest.approx(undisturbed, abs=0 if content is SYNC else 1e-4)
