@@ -119,6 +119,10 @@ class RunFiles:
         """What one task failed of in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
 
+    def lock(self, slug: str) -> Path:
+        """The lock of the launcher that runs one task."""
+        return self.directory / "locks" / f"{slug}.lock"
+
     def prepare_attempt(self, attempt: int) -> None:
         """Make the directories that an attempt's logs and errors go to."""
         self.log(attempt, "").parent.mkdir(parents=True, exist_ok=True)

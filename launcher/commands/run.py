@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,6 +27,7 @@ from launcher.rundir import RunFiles
 from launcher.supervise.launch import Launch, ports_of
 from launcher.supervise.network import held_ports
 from launcher.supervise.result import Outcome
+from launcher.supervise.run_lock import locked
 
 
 @click.command(epilog="Example: launcher run --set mode=async --set args.epochs=100")
@@ -91,11 +93,12 @@ def command(
     # Before the run gets a directory: a port that is in use means that nothing was started.
     with held_ports(ports_of(plan, here) if network == "host" else ()):
         files = prepared(files, asked, again=bool(resume))
-        write_down(files, asked, plan, again=bool(resume))
-        stream = sys.stderr if as_json else sys.stdout
-        with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
-            launch = Launch(plan, here, files, screen, network=network, began=began)
-            outcome = launch.run(headline(plan, counted(len(here), "task")))
+        with locked(files, [task.task for task in here], partial(click.echo, err=True)) as locks:
+            write_down(files, asked, plan, again=bool(resume))
+            stream = sys.stderr if as_json else sys.stdout
+            with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
+                launch = Launch(plan, here, files, screen, network=network, began=began, locks=locks)
+                outcome = launch.run(headline(plan, counted(len(here), "task")))
     print_last(
         [json.dumps(outcome.result.to_dict(), indent=2)]
         if as_json

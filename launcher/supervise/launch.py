@@ -89,10 +89,14 @@ class Launch:
         network: Literal["private", "host"],
         began: float,
         command: Sequence[str] = _TASK_COMMAND,
+        locks: Sequence[int] = (),
     ) -> None:
-        """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task."""
+        """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task.
+
+        ``locks`` are the run's, open until the last task has ended (supervise/run_lock.py).
+        """
         self._plan, self._files, self._screen, self._network = plan, files, screen, network
-        self._began, self._command = began, command
+        self._began, self._command, self._locks = began, command, locks
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
@@ -142,7 +146,7 @@ class Launch:
                 self.say(headline)
             # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
-            self._processes = processes = stack.enter_context(Processes(self._network))
+            self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
             self._selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
             self._act(self._supervisor.begin(time.monotonic()))

@@ -51,16 +51,17 @@ def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int
 class Processes:
     """The processes of one run, through their spawner. Use as a context manager: leaving it ends them all."""
 
-    def __init__(self, network: str) -> None:
+    def __init__(self, network: str, locks: Sequence[int] = ()) -> None:
+        """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one."""
         self.connection, theirs = socket.socketpair()
         self._pids: dict[Task, int] = {}
         self._received = b""
         with theirs:
-            os.set_inheritable(theirs.fileno(), True)
+            kept = [theirs.fileno(), *locks]
             self._spawner = subprocess.Popen(
-                [sys.executable, "-P", "-m", "launcher.supervise.spawner", str(theirs.fileno()), network],
+                [sys.executable, "-P", "-m", "launcher.supervise.spawner", network, *map(str, kept)],
                 env=_environment({}),
-                pass_fds=[theirs.fileno()],
+                pass_fds=kept,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
             )

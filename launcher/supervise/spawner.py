@@ -128,14 +128,20 @@ def _kill_descendants() -> None:
 
 
 def main() -> None:
-    """Serve the launcher on the socket whose number is the first argument."""
+    """Serve the launcher in the network that the first argument names, on the socket whose number is the second.
+
+    Further numbers are open files that this process keeps until its end, and its tasks never see.
+    """
+    network, *numbers = sys.argv[1:]
+    kept = list(map(int, numbers))
+    for number in kept:
+        os.set_inheritable(number, False)
     for number in _NOTHING:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    launcher = socket.socket(fileno=int(sys.argv[1]))
-    launcher.set_inheritable(False)
-    why_not = enter_private_network() if sys.argv[2] == "private" else "run.network is host"
+    launcher = socket.socket(fileno=kept[0])
+    why_not = enter_private_network() if network == "private" else "run.network is host"
     launcher.sendall((json.dumps({"network": "host" if why_not else "private", "why": why_not}) + "\n").encode())
     Spawner(launcher).serve()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Workplace, read_until, survivors, task_process
+from tests.cluster.conftest import Workplace, all_gone, descendants, read_until, survivors, task_process
 
 ARGS = {"epochs": 100, "report_every": 5, "learning_rate": 0.0002}
 STEPS = 100 * 17
@@ -93,3 +94,25 @@ def test_sigterm_stops_with_a_checkpoint_of_the_last_step_and_the_run_goes_on_fr
     assert f"resumed at step {step} of {STEPS}" in ran.output
     assert ran.result["steps"] == STEPS
     assert ran.metrics == pytest.approx(undisturbed, abs=0 if content is SYNC else 1e-4)
+
+
+def test_a_run_has_one_launcher_and_what_a_killed_one_leaves_is_gone_on_with(
+    workplace: Workplace, undisturbed: dict[str, Any]
+) -> None:
+    workplace.write(**SYNC)
+    launcher = workplace.start("run")
+    read_until(launcher, IN_THE_MIDDLE)
+    second = workplace.finish(workplace.start("run", "--resume", "latest"))
+    assert second.code == 2
+    assert f"is in use: a launcher (pid {launcher.pid} on " in second.output
+    tasks = descendants(launcher)
+    launcher.kill()
+    launcher.wait()
+    third = workplace.start("run", "--resume", "latest")
+    began = time.monotonic()
+    assert all_gone(tasks)
+    assert time.monotonic() - began < 5  # a second, where nothing else runs here
+    ran = workplace.finish(third)
+    assert f"the launcher that ran this before (pid {launcher.pid} on " in ran.output
+    assert ran.metrics == undisturbed
+    assert not (ran.files / "locks").exists()

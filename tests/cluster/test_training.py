@@ -120,7 +120,7 @@ def test_result_json_has_the_promised_keys(regression: Ran) -> None:
             "attempts",
             "wall_s",
         ),
-        *("time_to_first_step_s", "steps_per_s", "cause"),
+        *("time_to_first_step_s", "steps_per_s", "cause", "left_out", "updates"),
     ]
     assert set(regression.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}
 

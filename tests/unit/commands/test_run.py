@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,17 @@ class FakeLaunch:
     tasks: tuple[str, ...] = ()
 
     def __init__(
-        self, plan: Plan, tasks: Iterable[TaskPlan], files: RunFiles, screen: Screen, *, network: str, began: float
+        self,
+        plan: Plan,
+        tasks: Iterable[TaskPlan],
+        files: RunFiles,
+        screen: Screen,
+        *,
+        network: str,
+        began: float,
+        locks: Sequence[int],
     ) -> None:
+        assert locks
         cls = type(self)
         cls.plan, cls.files, cls.screen, cls.network = plan, files, screen, network
         cls.tasks = tuple(str(task.task) for task in tasks)
