@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -47,11 +48,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one line to a JSON-lines file; a single write, so lines of several processes never mix."""
+    """Add one line to a JSON-lines file, whole or not at all; OSError where it cannot be written.
+
+    A single write, so lines of several processes never mix.
+    """
     line = (json.dumps(value) + "\n").encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, line)
+        written = os.write(descriptor, line)
+        if written < len(line):  # the disk is full
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
 

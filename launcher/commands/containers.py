@@ -18,7 +18,7 @@ from launcher.cluster.job_source import ROOT
 from launcher.cluster.placement import ports_needed
 from launcher.cluster.plan import Plan
 from launcher.cluster.variables import RUN_KEY, USER_KEY
-from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
+from launcher.commands.run_files import goes_on, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen
 from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
 from launcher.errors import UsageError
@@ -40,7 +40,7 @@ def run_in_containers(
     if name and not resume:
         files = named(name, asked)
     if files:
-        leave_if_over(files, again=bool(resume))
+        goes_on(files, asked.spec, again=bool(resume))
     check_job(asked)
     plan = plan_containers(asked, take(ports_needed(asked.spec)))
     built, engine = _image(plan), Engine.find()

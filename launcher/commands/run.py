@@ -19,7 +19,7 @@ from launcher.cluster.placement import place_file, ports_needed
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.cluster.variables import DIRECTORY_KEY, RUN_KEY
 from launcher.commands.options import cluster_file, network_of, place_of, tasks_here
-from launcher.commands.run_files import leave_if_over, named, prepared, resumed, write_down
+from launcher.commands.run_files import goes_on, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen, clock
 from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
 from launcher.errors import UsageError
@@ -84,17 +84,16 @@ def command(
         asked = replace(asked, directory=directory.absolute())
     if name and not resume:
         files = named(name, asked)
-    if files:
-        leave_if_over(files, again=bool(resume))
+    again = bool(files and goes_on(files, asked.spec, again=bool(resume))) or bool(resume)
     check_job(asked)
     plan = place_file(asked, take(ports_needed(asked.spec)), place_of(task, host))
     here = tasks_here(plan, task, host)
     network = network_of(asked)
     # Before the run gets a directory: a port that is in use means that nothing was started.
     with held_ports(ports_of(plan, here) if network == "host" else ()):
-        files = prepared(files, asked, again=bool(resume))
+        files = prepared(files, asked, again=again)
         with locked(files, [task.task for task in here], partial(click.echo, err=True)) as locks:
-            write_down(files, asked, plan, again=bool(resume))
+            write_down(files, asked, plan, again=again)
             stream = sys.stderr if as_json else sys.stdout
             with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
                 launch = Launch(plan, here, files, screen, network=network, began=began, locks=locks)

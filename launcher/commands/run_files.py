@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 
 from launcher.cluster.config import ClusterFile, load
 from launcher.cluster.plan import Plan
-from launcher.cluster.spec import check_name
+from launcher.cluster.spec import ClusterSpec, check_name
 from launcher.commands.summary import shown
 from launcher.errors import UsageError
 from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
@@ -26,6 +27,40 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
     plan: dict[str, Any] = read_json(files.plan)
     asked = load(files.cluster_file, overrides)
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
+
+
+def goes_on(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
+    """Say what of a run that is there changes now, and return whether anything does.
+
+    Ends this launcher where the run has come to its end; ``again``: a run that has failed may be tried again.
+    UsageError where the run's checkpoints cannot serve what is asked now.
+    """
+    began = files.cluster_file.exists() and any(files.checkpoints.glob("step-*"))
+    changed = list(changes(load(files.cluster_file).spec, asked)) if began else []
+    if not changed:
+        leave_if_over(files, again=again)
+    for line in changed:
+        click.echo(f"{files.name} goes on changed: {line}", err=True)
+    return bool(changed)
+
+
+def changes(before: ClusterSpec, now: ClusterSpec) -> Iterator[str]:
+    """Yield a sentence for each change between two starts of one run; UsageError for another job."""
+    if now.job != before.job:
+        raise UsageError(
+            f"job: the run trains {before.job}, and {now.job} is another job, which its checkpoints do not fit; "
+            "start a new run"
+        )
+    for key in sorted({*before.args, *now.args}):
+        old, new = (json.dumps(args[key]) if key in args else "not set" for args in (before.args, now.args))
+        if old != new:
+            yield f"args.{key} was {old} and is {new} from the last checkpoint on"
+    if now.mode != before.mode:
+        yield f"the mode was {before.mode} and is {now.mode}"
+    workers, workers_now = (spec.cluster.worker.tasks if spec.cluster.worker else 0 for spec in (before, now))
+    if workers != workers_now:
+        same = "; the global batch is the same, and so is the result" if now.mode == before.mode == "sync" else ""
+        yield f"there were {workers} workers and are {workers_now}{same}"
 
 
 def named(name: str, asked: ClusterFile) -> RunFiles:

@@ -31,8 +31,10 @@ def achieved(result: RunResult) -> list[str]:
     """Return what a run that is done has reached: steps, time, speed, and its last figures."""
     speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
     figures = [f"{name} {value:.5g}" for name, value in result.metrics.items() if isinstance(value, float)]
-    done = f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"
-    return [done, f"  {'  '.join(figures)}"] if figures else [done]
+    lines = [f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"]
+    if result.updates and (twice := result.updates["maybe_twice"]):
+        lines.append(f"  {twice:,} updates may have been applied twice: their workers were lost in the middle")
+    return [*lines, f"  {'  '.join(figures)}"] if figures else lines
 
 
 def stopped(result: RunResult, directory: Path, command: str = "launcher run") -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from launcher.cluster.context import CheckpointPolicy, TaskContext
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint_files import CheckpointFiles
+from launcher.runtime.checkpoint_files import CheckpointFiles, Saved, damage
 from launcher.runtime.failure import is_consequence
 
 _VARIABLES = "variables"
@@ -47,22 +47,25 @@ class Checkpoints:
         every = self._policy.every_steps
         return None if every is None else (step // every + 1) * every
 
-    def save(self, step: int) -> None:
-        """Write the checkpoint of this step, unless it is there, and drop the oldest."""
+    def save(self, step: int, repeated: int = 0) -> None:
+        """Write the checkpoint of this step, unless it is there, and drop the oldest.
+
+        ``repeated`` is how many of the updates until then may have been applied twice.
+        """
         if step == self._saved_step:
             return
         if self._writes:
-            self._save_whole(step)
+            self._save_whole(step, repeated)
         else:
             beside = Path(tempfile.mkdtemp(prefix=f"step-{step}."))
             self._write(beside)
             shutil.rmtree(beside)
         self._saved_at, self._saved_step = time.monotonic(), step
 
-    def _save_whole(self, step: int) -> None:
+    def _save_whole(self, step: int, repeated: int) -> None:
         """Write the files that are kept; LauncherError where they cannot lie, and those before stay."""
         try:
-            with self.files.writing(step) as beside:
+            with self.files.writing(step, repeated=repeated) as beside:
                 self._write(beside)
             self.files.keep(self._policy.keep)
         except (OSError, tf.errors.OpError) as error:
@@ -76,11 +79,45 @@ class Checkpoints:
     def _write(self, directory: Path) -> None:
         self._checkpoint.write(str(directory / _VARIABLES), self._options)
 
-    def restore(self, step: int) -> None:
-        """Read the checkpoint of that step into the job; 0 is the job as it was built."""
+    def restore(self, step: int) -> int:
+        """Read the checkpoint of that step into the job; 0 is the job as it was built.
+
+        Returns how many of the updates until then may have been applied twice. UsageError where it does not fit the
+        job.
+        """
         if self._writes:
             self.files.remove_unfinished()
-        if step:
-            prefix = self.files.at(step).directory / _VARIABLES
-            self._checkpoint.read(str(prefix), self._options).assert_existing_objects_matched()
         self._saved_step = step
+        if not step:
+            return 0
+        saved = self.files.at(step)
+        self._read(saved)
+        return saved.repeated
+
+    def read_newest(self, besides: int) -> int | None:
+        """Read the newest checkpoint into the job and return its step, for a task that only looks on.
+
+        None where there is none but that of the step ``besides``, or where its files are not whole: the leader, which
+        names what is damaged, may have dropped it a moment ago.
+        """
+        newest = self.files.newest()
+        if newest is None or newest.step == besides or damage(newest.directory):
+            return None
+        try:
+            self._read(newest)
+        except tf.errors.OpError:
+            if damage(newest.directory):
+                return None
+            raise
+        return newest.step
+
+    def _read(self, saved: Saved) -> None:
+        prefix = str(saved.directory / _VARIABLES)
+        try:
+            self._checkpoint.read(prefix, self._options).assert_existing_objects_matched()
+        except (ValueError, AssertionError) as error:  # other shapes; other variables
+            why = str(error).partition("\n")[0]
+            raise UsageError(
+                f"the checkpoint of step {saved.step} does not fit the job: {why}; go on with the args and the code "
+                "that it was written with, or start a new run"
+            ) from error

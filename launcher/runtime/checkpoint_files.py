@@ -35,6 +35,7 @@ class Saved:
     step: int
     identity: str
     directory: Path
+    repeated: int = 0  # updates that may be in it twice
 
     def offer(self) -> dict[str, Any]:
         """Return what a member is told of it: step, identity, and each file with its size in bytes."""
@@ -93,7 +94,7 @@ class CheckpointFiles:
         raise LauncherError(f"{self._directory} holds no checkpoint of step {step}, where the run continues")
 
     @contextmanager
-    def writing(self, step: int, identity: str = "") -> Iterator[Path]:
+    def writing(self, step: int, identity: str = "", repeated: int = 0) -> Iterator[Path]:
         """Give a directory to write a checkpoint's files to; afterwards it is complete, or gone after an error."""
         self._directory.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".step-{step}."))
@@ -101,7 +102,8 @@ class CheckpointFiles:
             yield beside
             identity = identity or secrets.token_hex(8)
             files = {path.name: _flushed(path) for path in sorted(beside.iterdir()) if path.name != _STATE}
-            write_json(beside / _STATE, {"step": step, "id": identity, "files": files})
+            state = {"step": step, "id": identity, "repeated": repeated, "files": files}
+            write_json(beside / _STATE, state)
             os.chmod(beside, 0o755)
             self._put(beside, step, identity)
         finally:
@@ -180,7 +182,7 @@ def _digest(path: Path) -> str:
 def _read(state: Path) -> Saved | None:
     try:
         content = json.loads(state.read_text(encoding="utf-8"))
-        return Saved(int(content["step"]), str(content.get("id", "")), state.parent)
+        return Saved(int(content["step"]), str(content.get("id", "")), state.parent, int(content.get("repeated", 0)))
     except FileNotFoundError:
         return None  # the leader has just dropped it for newer ones
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -16,6 +16,7 @@ from typing import NoReturn
 from launcher.cluster.context import TaskContext
 from launcher.errors import LauncherError, is_library
 from launcher.rundir import RunFiles, write_json
+from launcher.runtime.metrics import Reporter
 
 # A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
 _TRACED = "in user code:"
@@ -71,7 +72,10 @@ def sentence(error: BaseException) -> str:
 
 
 def record(context: TaskContext, error: BaseException) -> int:
-    """Write error.json and the traceback into the log; return the exit code."""
+    """Write error.json and the traceback into the log; return the exit code.
+
+    Where nothing can be written, the launcher is told what the file would have said.
+    """
     code = error.exit_code if isinstance(error, LauncherError) else 1
     trace = "".join(traceback.format_exception(error))
     content = {
@@ -89,10 +93,13 @@ def record(context: TaskContext, error: BaseException) -> int:
         "time_ns": time.time_ns(),
     }
     files = RunFiles(Path(context.run_directory))
-    write_json(files.error(context.attempt, context.task.slug), content)
-    # Straight to the log: the launcher shows the first cause once, at the end, and not every task's traceback.
-    with files.log(context.attempt, context.task.slug).open("a", encoding="utf-8") as log:
-        log.write(trace)
+    try:
+        write_json(files.error(context.attempt, context.task.slug), content)
+        # Straight to the log: the launcher shows the first cause once, at the end, and not every task's traceback.
+        with files.log(context.attempt, context.task.slug).open("a", encoding="utf-8") as log:
+            log.write(trace)
+    except OSError:
+        Reporter(context).tell("failed", error=content)
     return code
 
 

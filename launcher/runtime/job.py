@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from launcher.cluster.args import job_module, read_args
 from launcher.cluster.context import TaskContext
 from launcher.errors import UsageError
 from launcher.rundir import RunFiles
+from launcher.runtime.waiting import Waiting
 
 __all__ = ["History", "Job", "Metrics", "RunFiles", "Shard", "load_job"]
 
@@ -68,6 +70,7 @@ class Job(tf.Module):
         super().__init__(name="job")
         self.config = config
         self.context = context
+        self.waiting = Waiting()
 
     @property
     def directory(self) -> Path:
@@ -108,7 +111,8 @@ class Job(tf.Module):
             return tensors
         # all_reduce asks each tensor for its device, and one that comes straight from a dataset has none
         # (distribute/cross_device_ops.py:81, "destinations can not be empty").
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.nest.map_structure(tf.identity, tensors))
+        tensors = tf.nest.map_structure(tf.identity, tensors)
+        return self.waiting.around(tensors, partial(context.all_reduce, tf.distribute.ReduceOp.SUM))
 
 
 def load_job(context: TaskContext) -> Job:

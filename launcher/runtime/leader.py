@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from secrets import compare_digest
-from socketserver import StreamRequestHandler
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from launcher.cluster.context import Task, TaskContext
 from launcher.errors import LauncherError
@@ -23,17 +20,16 @@ from launcher.runtime.checkpoint_files import CheckpointFiles
 from launcher.runtime.failure import PeerFailed, PeerGone, is_consequence, is_own, sentence
 from launcher.runtime.messages import (
     ALIVE_EVERY,
-    HELLO_LIMIT,
     HELLO_TIMEOUT,
     SAY_EVERY,
     Tell,
     find_hosts,
-    listen,
     messages,
     not_formed,
     peer_failed,
     send,
 )
+from launcher.runtime.reception import Conversation, Hello, listen
 
 _TELL_EVERY = 1.0  # seconds between two words to a member that waits
 _SAY_FIRST = 1.0  # seconds until the first line about who is missing
@@ -42,13 +38,6 @@ _GOODBYE = 2.0  # seconds that members get to hear why the run has failed
 # Seconds without a sign of life after which a serving task is lost: it runs none of the user's code that could hold
 # Python's lock. Tasks that train may be silent; TensorFlow's own heartbeats watch those.
 _SERVES_SILENTLY = 20.0
-
-
-class Hello(NamedTuple):
-    """What a member introduces itself with."""
-
-    name: str
-    holds: frozenset[str]  # identities of the checkpoints that it has
 
 
 class Leader:
@@ -166,8 +155,8 @@ class Leader:
 
     # One member's connection, in a thread of its own
 
-    def _converse(self, handler: StreamRequestHandler) -> None:
-        hello = self._read_hello(handler)
+    def _converse(self, handler: Conversation) -> None:
+        hello = handler.hello(self._token, self._members, list(map(str, self.left_out)))
         if hello is None or self._came_again(hello.name, handler):
             return
         name = hello.name
@@ -185,22 +174,7 @@ class Leader:
         finally:
             self._lost(name, handler, "went away")
 
-    def _read_hello(self, handler: StreamRequestHandler) -> Hello | None:
-        hello = json.loads(handler.rfile.readline(HELLO_LIMIT))
-        if not isinstance(hello, dict) or not compare_digest(str(hello.get("token")).encode(), self._token.encode()):
-            send(handler.connection, refused="this rendezvous belongs to another run, or the cluster files differ")
-            return None
-        name = str(hello.get("task"))
-        if name not in self._members:
-            left_out = name in map(str, self.left_out)
-            why = f"the run goes on without {name}" if left_out else f"{name} is not a task of this cluster"
-            send(handler.connection, refused=why)
-            return None
-        handler.connection.settimeout(None)
-        holds = hello.get("holds")
-        return Hello(name, frozenset(map(str, holds if isinstance(holds, list) else [])))
-
-    def _came_again(self, name: str, handler: StreamRequestHandler) -> bool:
+    def _came_again(self, name: str, handler: Conversation) -> bool:
         """Whether a task that this attempt needs has started again: then this attempt is over, and all meet again."""
         with self._changed:
             again = self._formed and name in self._vital
@@ -209,7 +183,7 @@ class Leader:
             self._lose(PeerGone(f"{name} has started again", name))
         return again
 
-    def _prepare(self, handler: StreamRequestHandler, hello: Hello) -> bool:
+    def _prepare(self, handler: Conversation, hello: Hello) -> bool:
         """Once all are there, tell the member where to resume; whether it says that it is prepared."""
         if not self._keep_informed(handler, lambda: self._formed or self._members <= self._present.keys()):
             return False
@@ -229,7 +203,7 @@ class Leader:
             self._changed.notify_all()
         return prepared
 
-    def _send_off(self, handler: StreamRequestHandler) -> bool:
+    def _send_off(self, handler: Conversation) -> bool:
         """Once all are prepared, say so; whether it came to that."""
         if not self._keep_informed(handler, lambda: self._formed):
             return False
@@ -237,7 +211,7 @@ class Leader:
         threading.Thread(target=self._announce_end, args=(handler.connection,), daemon=True).start()
         return True
 
-    def _keep_informed(self, handler: StreamRequestHandler, until: Callable[[], bool]) -> bool:
+    def _keep_informed(self, handler: Conversation, until: Callable[[], bool]) -> bool:
         """Say every second who is missing, until all is as it should be (True) or the run has failed.
 
         Writing also finds out, while all still wait, that a member has gone again.
@@ -259,7 +233,7 @@ class Leader:
                 send(connection, end=True, stopped=self._stopped)
             connection.shutdown(socket.SHUT_WR)
 
-    def _hear(self, handler: StreamRequestHandler, name: str) -> None:
+    def _hear(self, handler: Conversation, name: str) -> None:
         if name in self._serving:
             handler.connection.settimeout(_SERVES_SILENTLY)
         for message in messages(handler.rfile):  # type: ignore[arg-type]

@@ -16,17 +16,14 @@ The leader says          refused                why this is the wrong place
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import socketserver
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from launcher.cluster.context import TaskContext
-from launcher.errors import FormationError, LauncherError
+from launcher.errors import FormationError
 from launcher.runtime.failure import PeerFailed
 
 HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours
@@ -51,45 +48,6 @@ def messages(lines: BinaryIO) -> Iterator[dict[str, Any]]:
         message = json.loads(line)
         if isinstance(message, dict):
             yield message
-
-
-def listen(rendezvous: str, converse: Callable[[socketserver.StreamRequestHandler], None]) -> socketserver.TCPServer:
-    """Listen at the rendezvous and hold each conversation in a thread of its own; LauncherError where it cannot."""
-
-    class Handler(socketserver.StreamRequestHandler):
-        timeout = HELLO_TIMEOUT
-
-        def handle(self) -> None:
-            with contextlib.suppress(OSError, *NONSENSE):
-                converse(self)
-
-    family, address = _listening_place(rendezvous)
-
-    class Server(socketserver.ThreadingTCPServer):
-        address_family = family
-        request_queue_size = socket.SOMAXCONN  # all members come at once
-        allow_reuse_address = True
-        # The launcher holds the port for us until we are here (see supervise/network.py).
-        allow_reuse_port = True
-        daemon_threads = True
-
-    try:
-        server = Server(address, Handler)
-    except OSError as error:
-        raise LauncherError(f"cannot listen at the rendezvous {rendezvous}: {error.strerror}") from None
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-def _listening_place(rendezvous: str) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """Return where a leader listens: like TensorFlow's server on every interface, but for a loopback address."""
-    # Not at the address itself: it is where others find us, which may not be ours to bind (NAT).
-    host, _, port = rendezvous.rpartition(":")
-    if host.startswith("["):
-        return socket.AF_INET6, ("::1" if host == "[::1]" else "::", int(port))
-    if host == "localhost":
-        return socket.AF_INET, ("127.0.0.1", int(port))
-    return socket.AF_INET, (host if host.startswith("127.") else "0.0.0.0", int(port))  # noqa: S104
 
 
 def peer_failed(message: Mapping[str, Any]) -> PeerFailed:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.cluster.context import TaskContext
+from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_whole
-from launcher.runtime.job import Job
+
+if TYPE_CHECKING:
+    from launcher.runtime.job import Job  # with TensorFlow, which a task that fails early may not have yet
 
 
 def plain(value: Any) -> Any:
@@ -39,20 +43,33 @@ class Reporter:
         self.history: list[dict[str, Any]] = []
 
     def tell(self, event: str, **details: Any) -> None:
-        """Send one event to the launcher that started this task, if one did."""
+        """Send one event to the launcher that started this task, if one did and lives."""
         if self._fd >= 0:
-            os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
+            with contextlib.suppress(BrokenPipeError):  # this task is about to end with it
+                os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
 
-    def report(self, job: Job, step: int, figures: Mapping[str, Any]) -> dict[str, Any]:
-        """Record the job's figures at a step, tell them, and return the record."""
+    def report(
+        self, job: Job, step: int, figures: Mapping[str, Any], pace: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """Record the job's figures at a step, tell them, and return the record; LauncherError where it cannot.
+
+        ``pace`` has each worker's own seconds per step, where they are known.
+        """
         epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
         seconds = round(time.monotonic() - self._started, 3)
         record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
         self.history.append(record)
         if self._speaks:
-            append_json(self._files.metrics, record)
-        self.tell("progress", step=step, steps=job.steps, figures=plain(figures))
+            self._write_down(record)
+        self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **({"pace": pace} if pace else {}))
         return record
+
+    def _write_down(self, record: Mapping[str, Any]) -> None:
+        try:
+            append_json(self._files.metrics, record)
+        except OSError as error:
+            where, why = self._files.metrics, error.strerror
+            raise LauncherError(f"the report of step {record['step']} cannot be written to {where}: {why}") from error
 
     def last_step(self) -> int:
         """Return the last step that this task has reported, in any attempt; 0 where it has reported none."""

@@ -69,7 +69,8 @@ def _leave(context: TaskContext, error: LauncherError) -> NoReturn:
 
 
 def _summary(trainer: Trainer) -> Mapping[str, Any]:
-    return {"steps": trainer.step, "steps_per_s": round(trainer.steps_per_second(), 3)}
+    speed = round(trainer.steps_per_second(), 3)
+    return {"steps": trainer.step, "steps_per_s": speed, "updates": trainer.updates}
 
 
 def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
@@ -112,10 +113,9 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     while scored < job.steps and not stop.asked:
         # Asked first: the last checkpoint is written before the result.
         over = _is_over(context, since=context.launched if time.monotonic() < forgets_at else 0.0)
-        newest = checkpoints.files.newest()
-        if newest is not None and newest.step != scored:
-            checkpoints.restore(newest.step)
-            scored = newest.step
+        newest = checkpoints.read_newest(besides=scored)
+        if newest is not None:
+            scored = newest
             _score(job, reporter, scored)
         elif over:
             return False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 import tensorflow as tf
 
 from launcher.cluster.context import TaskContext
+from launcher.errors import UsageError
 from launcher.runtime.checkpoint import Checkpoints
 from launcher.runtime.job import Job, Shard
 from launcher.runtime.metrics import Reporter, plain
@@ -55,8 +56,13 @@ class Trainer:
         self._speaks = context.is_leader
         with strategy.scope():
             job.build()
+        if step > job.steps:
+            raise UsageError(
+                f"the run is at step {step}, and the job's args now end at step {job.steps}: let them reach "
+                "further, or start a new run"
+            )
         self.checkpoints = Checkpoints(context, job)
-        self.checkpoints.restore(step)
+        self.repeated = self.checkpoints.restore(step)  # updates that may have been applied twice
         self.step = step
         self.reporter.resume_at(step)
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
@@ -71,11 +77,11 @@ class Trainer:
         while self.step < self.job.steps:
             save, stop = self._advance(self._next_stop())
             if save:
-                self.checkpoints.save(self.step)
+                self.checkpoints.save(self.step, self.repeated)
             if stop:
                 return None
         if self.job.steps:
-            self.checkpoints.save(self.step)
+            self.checkpoints.save(self.step, self.repeated)
         return self._evaluated or plain(self.job.evaluate())
 
     def steps_per_second(self) -> float:
@@ -83,6 +89,11 @@ class Trainer:
         ended, last = self._last_call
         at, step = self._first_call if self._first_call and self._first_call[1] < last else self._began
         return (last - step) / max(ended - at, 1e-9)
+
+    @property
+    def updates(self) -> Mapping[str, int] | None:
+        """How often the model was updated, where that is not once for each step."""
+        return None
 
     def _next_stop(self) -> int:
         """Return the step up to which nothing but training happens."""
@@ -97,14 +108,17 @@ class Trainer:
         """Train towards the target, set ``step``, report; return whether to save a checkpoint, whether to stop."""
         raise NotImplementedError
 
-    def _reached(self, step: int, figures: Mapping[str, Any]) -> None:
-        """Report the step that was reached, with an evaluation where the job asks for one."""
+    def _reached(self, step: int, figures: Mapping[str, Any], pace: Mapping[str, float]) -> None:
+        """Report the step that was reached, with an evaluation where the job asks for one.
+
+        ``pace`` has each worker's own seconds per step, as far as they are known.
+        """
         self.step = step
         self._last_call = time.monotonic(), step
         self._first_call = self._first_call or self._last_call
         evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
         self._evaluated = plain(self.job.evaluate()) if evaluates else {}
-        record = self.reporter.report(self.job, step, {**figures, **self._evaluated})
+        record = self.reporter.report(self.job, step, {**figures, **self._evaluated}, pace)
         if evaluates:
             self._print(self.job.describe(record))
 
@@ -122,17 +136,38 @@ class SyncTrainer(Trainer):
         super().__init__(job, strategy, context, reporter, step)
         self._iterator: Any = None
         self._call = tf.function(self._steps)
+        self._workers = list(map(str, context.members))
+        self._index = self._workers.index(str(context.task)) if context.members else 0
+        self._replicas = strategy.num_replicas_in_sync // max(1, len(self._workers))  # of this task
+        # A GPU's work is only queued when its operation is over, so its clock would tell nothing.
+        self._measures = len(self._workers) > 1 and not tf.config.list_logical_devices("GPU")
+        if self._measures:
+            job.waiting.measure(self._replicas)
+        self._own = 0.0  # seconds per step that this task spent on its own part of the last call
 
     def _advance(self, target: int) -> tuple[bool, bool]:
         if self._iterator is None:
             self._iterator = iter(self.strategy.distribute_datasets_from_function(self._shares))
         count = min(self.job.steps_per_call, target - self.step)
-        wishes = tf.constant([self.checkpoints.due(self.step + count), self._stop.asked], tf.int32)
-        figures, wishes = self._call(self._iterator, tf.constant(count), wishes)
-        self._reached(self.step + count, plain(figures))
+        began = time.monotonic()
+        figures, told = self._call(self._iterator, tf.constant(count), self._telling(self.step + count))
         # Summed over all tasks: each takes the same decision after the same step, whatever its own clock says.
-        save, stop = wishes.numpy()
+        save, stop, *own = told.numpy()
+        waited = self.job.waiting.take()
+        # The first call traces the step; those where nobody said how long it waited tell nothing either.
+        self._own = max(0.0, time.monotonic() - began - waited) / count if waited and self._first_call else 0.0
+        self._reached(self.step + count, plain(figures), self._pace(own))
         return bool(save or stop), bool(stop)
+
+    def _telling(self, step: int) -> tf.Tensor:
+        """Return what this task tells the others in a call: a checkpoint is due, it is to stop, and its last pace."""
+        own = [0.0] * len(self._workers)
+        if self._measures:
+            own[self._index] = self._own / self._replicas
+        return tf.constant([self.checkpoints.due(step), self._stop.asked, *own], tf.float64)
+
+    def _pace(self, own: Sequence[float]) -> Mapping[str, float]:
+        return {name: float(seconds) for name, seconds in zip(self._workers, own, strict=True) if seconds}
 
     def _shares(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
         """Return one pipeline's dataset: what its replicas take in turn."""
@@ -145,13 +180,12 @@ class SyncTrainer(Trainer):
         # Without this TensorFlow asks all workers before each step who has data left (distribute/input_lib.py:1906).
         return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-    def _steps(self, iterator: Any, count: tf.Tensor, wishes: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    def _steps(self, iterator: Any, count: tf.Tensor, telling: tf.Tensor) -> tuple[Any, tf.Tensor]:
         figures = self.strategy.run(self.job.train_step, args=(next(iterator),))
         for _ in tf.range(count - 1):
             figures = self.strategy.run(self.job.train_step, args=(next(iterator),))
-        total = tf.distribute.ReduceOp.SUM
-        wishes = self.strategy.run(tf.identity, args=(wishes,))
-        return tf.nest.map_structure(self._sum, figures), self.strategy.reduce(total, wishes, axis=None)
+        telling = self.strategy.run(tf.identity, args=(telling,))
+        return tf.nest.map_structure(self._sum, figures), self._sum(telling)
 
     def _sum(self, share: Any) -> tf.Tensor:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, share, axis=None)
@@ -165,10 +199,14 @@ class AsyncTrainer(Trainer):
     ) -> None:
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         super().__init__(job, strategy, context, reporter, step)
-        self._workers = len(context.tensorflow_cluster["worker"])
-        self._told = self.step
+        self._workers = [str(task) for task in context.members if task.job == "worker"]
         with strategy.scope():
-            self._applied = tf.Variable(self.step, dtype=tf.int64, trainable=False)
+            # Steps by worker, of the calls that were begun and of those that came to their end. A call whose worker
+            # dies is made again, however far it came (coordinator/cluster_coordinator.py, "at-least-once").
+            self._counts = tf.Variable(tf.zeros([2, len(self._workers)], tf.int64), trainable=False)
+        self._base = step, self.repeated
+        self._told = self.step
+        self._reported: tuple[float, Sequence[int]] = time.monotonic(), [0] * len(self._workers)  # and steps until then
         self._iterator: Any = None
         self._call = tf.function(self._steps)
 
@@ -176,7 +214,7 @@ class AsyncTrainer(Trainer):
         if self._iterator is None:
             dataset = self._coordinator.create_per_worker_dataset(self._draws)
             self._iterator = iter(dataset)
-        target = min(target, self.step + _ROUNDS * self._workers * self.job.steps_per_call)
+        target = min(target, self.step + _ROUNDS * len(self._workers) * self.job.steps_per_call)
         for count in self._shares(target - self.step):
             self._coordinator.schedule(self._call, args=(self._iterator, tf.constant(count)))
         while not self._coordinator.done():
@@ -185,27 +223,50 @@ class AsyncTrainer(Trainer):
             self._tell_progress()
             time.sleep(_POLL)
         self._coordinator.join()
-        self._reached(target, {})
+        begun, ended = self._counts.numpy().tolist()
+        step, repeated = self._base
+        self.repeated = repeated + sum(begun) - (target - step)
+        self._reached(target, {}, self._pace(ended))
         stop = self._stop.asked
         return stop or self.checkpoints.due(target), stop
+
+    @property
+    def updates(self) -> Mapping[str, int]:
+        """How many updates were applied, and how many of them perhaps twice."""
+        return {"applied": self.step, "maybe_twice": self.repeated}
+
+    def _pace(self, ended: Sequence[int]) -> Mapping[str, float]:
+        (then, before), self._reported = self._reported, (time.monotonic(), ended)
+        made = [(name, steps - old) for name, steps, old in zip(self._workers, ended, before, strict=True)]
+        return {name: (self._reported[0] - then) / steps for name, steps in made if steps}
 
     def _draws(self) -> tf.data.Dataset:
         return self.job.dataset(Shard(deterministic=False))
 
     def _shares(self, steps: int) -> list[int]:
         """Split the steps into calls, equally many for each worker, none longer than ``steps_per_call``."""
-        rounds = -(-steps // (self._workers * self.job.steps_per_call))
-        calls = min(steps, rounds * self._workers)
+        rounds = -(-steps // (len(self._workers) * self.job.steps_per_call))
+        calls = min(steps, rounds * len(self._workers))
         size, larger = divmod(steps, calls)
         return [size + (i < larger) for i in range(calls)]
 
     def _tell_progress(self) -> None:
-        applied = int(self._applied.numpy())
+        applied = self._base[0] + int(self._counts.numpy()[1].sum())
         if applied > self._told:
             self._told = applied
             self.reporter.tell("progress", step=applied, steps=self.job.steps, figures={})
 
     def _steps(self, iterator: Any, count: tf.Tensor) -> None:
+        begun = self._count(0, count)
+        with tf.control_dependencies([begun]):
+            count = tf.identity(count)
+        made = tf.zeros_like(count)
         for _ in tf.range(count):
             self.strategy.run(self.job.train_step, args=(next(iterator),))
-        self._applied.assign_add(tf.cast(count, tf.int64))
+            made += 1
+        self._count(1, made)
+
+    def _count(self, row: int, count: tf.Tensor) -> tf.Operation:
+        worker = tf.distribute.coordinator.experimental_get_current_worker_index()
+        one = tf.one_hot([row * len(self._workers) + worker], 2 * len(self._workers), dtype=tf.int64)
+        return self._counts.assign_add(tf.reshape(one * tf.cast(count, tf.int64), self._counts.shape), read_value=False)

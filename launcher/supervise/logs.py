@@ -21,6 +21,7 @@ _NOISE = re.compile(
     r"|The error could be from a previous operation\. Restart your program|\t \[\[\{\{"
     r"|The tasks have crashed\. Check the task logs|RPC: /tensorflow\."
     r"|This could happen if the remote target has been disconnected|ERROR:tensorflow:Worker /job:"
+    r"|ERROR:tensorflow:Cluster update failed with error"
     r"|(INFO|WARNING):(tensorflow|absl):"
     # Stacks that faulthandler writes.
     r"|(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\):|  File \".+\", line \d+ in "

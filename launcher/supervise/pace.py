@@ -1,19 +1,20 @@
-"""Pace: which worker is slower than its peers."""
+"""Pace: which worker is slower than its peers, for a fifth of run.stall_timeout: a minute, unless it is set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
 
-_WINDOW = 60.0  # seconds that it must have been so
 _TIMES = 2.0  # as long for a step as its peers
 _MATTERS = 0.2  # of the time that a step takes in all; less is noise beside the waiting for each other
 
 
 class Pace:
-    """Each worker's own seconds per step, over the last minute."""
+    """Each worker's own seconds per step, as the leader reports them."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: float) -> None:
+        """``window`` is how long a worker must have been slow, in seconds."""
+        self._window = window
         self._slow_since: dict[str, float] = {}
         self._named: set[str] = set()
         self._last: tuple[float, int] | None = None  # when the last report came, and its step
@@ -29,10 +30,10 @@ class Pace:
             others = median([value for other, value in pace.items() if other != name] or [own])
             if own < _TIMES * others or own < _MATTERS * together:
                 self._slow_since.pop(name, None)
-            elif now - self._slow_since.setdefault(name, now) >= _WINDOW and name not in self._named:
+            elif now - self._slow_since.setdefault(name, now) >= self._window and name not in self._named:
                 self._named.add(name)
                 return (
-                    f"{name} is slow: its own part of a step takes {own * 1000:.3g} ms, that of the others "
-                    f"{others * 1000:.3g} ms, and everyone waits for it"
+                    f"{name} is slow: its own part of a step takes {own * 1000:.3g} ms, "
+                    f"that of the others {others * 1000:.3g} ms"
                 )
         return ""

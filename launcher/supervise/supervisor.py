@@ -61,7 +61,7 @@ class Supervisor:
         """Without ``restarts`` the first failure is the last; ``first_attempt`` goes on counting a resumed run's."""
         self._roles, self._leader = roles, leader
         self._start_timeout = start_timeout
-        self.progress, self._pace = Progress(leader), Pace()
+        self.progress, self._pace = Progress(leader), Pace(stall_timeout / 5)
         self._stall = Stall(stall_timeout, self.progress)
         self._restarts, self.elastic = restarts or Restarts(0), elastic or Elastic()
         self._mending = Mending(self._restarts, self.elastic, self.progress)

@@ -55,15 +55,13 @@ def serve_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A place to meet at where everybody says every hundredth of a second what is to be said every few seconds."""
-    from launcher.runtime import leader, member, messages
+    from launcher.runtime import leader, member, messages, reception
     from tests.unit.runtime.meeting import Place
 
     serve_quickly(monkeypatch)
-    place, listen = Place(tmp_path), messages.listen
+    place, listen = Place(tmp_path), reception.listen
 
-    def watched(
-        rendezvous: str, converse: Callable[[socketserver.StreamRequestHandler], None]
-    ) -> socketserver.TCPServer:
+    def watched(rendezvous: str, converse: Callable[[reception.Conversation], None]) -> socketserver.TCPServer:
         server = listen(rendezvous, converse)
         place.servers.append(server)
         place.listening.set()

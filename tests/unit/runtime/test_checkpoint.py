@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from launcher.cluster.context import CheckpointPolicy, Task
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
 from launcher.runtime.checkpoint import Checkpoints
 from tests.unit.runtime.conftest import task_context
 
@@ -155,8 +155,38 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
             self.more = tf.Variable(0.0)
 
     checkpoints(tmp_path).save(5)
-    with pytest.raises(AssertionError):
+    with pytest.raises(UsageError, match="the checkpoint of step 5 does not fit the job: Found 1 Python objects that"):
         checkpoints(tmp_path, Other()).restore(5)
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_with_both(tmp_path: Path) -> None:
+    wider = Model()
+    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+        wider.b = tf.Variable([0.0, 0.0])
+    checkpoints(tmp_path).save(5)
+    with pytest.raises(
+        UsageError, match=r"does not fit the job: .*shape \(\).*shape \(2,\).*start a new run"
+    ) as caught:
+        checkpoints(tmp_path, wider).restore(5)
+    assert caught.value.exit_code == 2
+
+
+def test_a_checkpoint_knows_how_many_updates_may_be_in_it_twice(tmp_path: Path) -> None:
+    checkpoints(tmp_path).save(5, repeated=3)
+    assert checkpoints(tmp_path).restore(5) == 3
+
+
+def test_who_looks_on_reads_the_newest_whole_checkpoint_and_each_once(tmp_path: Path) -> None:
+    writer, model = checkpoints(tmp_path), Model()
+    reader = checkpoints(tmp_path, model, task="evaluator:0")
+    assert reader.read_newest(besides=0) is None
+    writer.save(5)
+    assert reader.read_newest(besides=0) == 5
+    assert reader.read_newest(besides=5) is None
+    writer.save(6)
+    (data,) = writer.files.at(6).directory.glob("*.data-*")
+    data.write_bytes(b"")
+    assert reader.read_newest(besides=5) is None
 
 
 @pytest.mark.parametrize(("task", "left"), [("worker:0", []), ("worker:1", [".step-9.x"])])

@@ -1,30 +1,22 @@
-"""How a message travels, who listens, and whose host is known."""
+"""How a message travels, and whose host is known."""
 
 from __future__ import annotations
 
 import io
 import socket
-import threading
-from collections.abc import Callable, Collection, Iterator
-from socketserver import StreamRequestHandler, TCPServer
+from collections.abc import Collection
 from types import SimpleNamespace
 
 import pytest
 
-from launcher.cluster.inventory import free_ports
-from launcher.errors import FormationError, LauncherError
+from launcher.errors import FormationError
 from launcher.runtime import messages
-from launcher.runtime.messages import NONSENSE, find_hosts, listen, not_formed, send
-from launcher.supervise.network import held_ports
-from tests.unit.runtime.conftest import serve_quickly, task_context
-from tests.unit.runtime.meeting import PATIENCE
+from launcher.runtime.messages import NONSENSE, find_hosts, not_formed, send
+from tests.unit.runtime.conftest import task_context
 
 # A name with a space: it is refused before anybody is asked for it.
 UNKNOWN = {"worker": ("127.0.0.1:1", "no host:1"), "ps": ("[::1]:1", "nor this:1")}
 NAMES = ["worker:1 (no address is known here for no host)", "ps:1 (no address is known here for nor this)"]
-
-Converse = Callable[[StreamRequestHandler], None]
-Listen = Callable[[Converse], int]
 
 
 # One message
@@ -59,109 +51,6 @@ def test_nothing_can_be_sent_to_who_has_gone() -> None:
     there.close()
     with here, pytest.raises(OSError, match="Broken pipe"):
         send(here, alive=True)
-
-
-# Who listens
-
-
-@pytest.fixture
-def port() -> int:
-    return free_ports(1)[0]
-
-
-@pytest.fixture
-def listening(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listen]:
-    """Return a function that listens, converses so, and returns the port."""
-    serve_quickly(monkeypatch)
-    servers: list[TCPServer] = []
-
-    def start(converse: Converse) -> int:
-        servers.append(listen(f"127.0.0.1:{port}", converse))
-        return port
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-
-
-def echo(handler: StreamRequestHandler) -> None:
-    handler.wfile.write(handler.rfile.readline())
-
-
-def test_each_conversation_has_a_thread_of_its_own(listening: Listen) -> None:
-    both = threading.Barrier(2)
-
-    def together(handler: StreamRequestHandler) -> None:
-        both.wait(PATIENCE)
-        echo(handler)
-
-    port = listening(together)
-    with connect(port) as first, connect(port) as second:
-        for connection in (first, second):
-            connection.sendall(b"here\n")
-        assert [connection.recv(9) for connection in (first, second)] == [b"here\n"] * 2
-
-
-@pytest.mark.parametrize("error", [OSError("gone"), ValueError("no JSON"), RecursionError("deep")])
-def test_a_conversation_that_breaks_disturbs_no_other(
-    listening: Listen, error: Exception, capfd: pytest.CaptureFixture[str]
-) -> None:
-    breaks = [error]
-
-    def converse(handler: StreamRequestHandler) -> None:
-        if breaks:
-            raise breaks.pop()
-        echo(handler)
-
-    port = listening(converse)
-    with connect(port) as broken:
-        assert broken.recv(9) == b""
-    with connect(port) as other:
-        other.sendall(b"here\n")
-        assert other.recv(9) == b"here\n"
-    assert capfd.readouterr().err == ""
-
-
-def test_a_connection_that_stays_silent_is_closed(listening: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "HELLO_TIMEOUT", 0.05)
-    with connect(listening(echo)) as silent:
-        assert silent.recv(9) == b""
-
-
-def test_a_port_that_the_launcher_holds_is_free_to_listen_at(listening: Listen, port: int) -> None:
-    with held_ports([port]), connect(listening(echo)) as connection:
-        connection.sendall(b"here\n")
-        assert connection.recv(9) == b"here\n"
-
-
-def test_a_port_that_is_taken_is_a_sentence(port: int) -> None:
-    with (
-        socket.create_server(("127.0.0.1", port)),
-        pytest.raises(LauncherError, match=rf"^cannot listen at the rendezvous 127\.0\.0\.1:{port}: .*in use$"),
-    ):
-        listen(f"127.0.0.1:{port}", echo)
-
-
-@pytest.mark.parametrize(
-    ("rendezvous", "family", "host"),
-    [
-        ("127.0.0.2:5", socket.AF_INET, "127.0.0.2"),
-        ("localhost:5", socket.AF_INET, "127.0.0.1"),
-        ("10.0.0.1:5", socket.AF_INET, "0.0.0.0"),
-        ("node-a.example:5", socket.AF_INET, "0.0.0.0"),
-        ("[::1]:5", socket.AF_INET6, "::1"),
-        ("[fd00::1]:5", socket.AF_INET6, "::"),
-    ],
-)
-def test_only_a_loopback_address_is_listened_at_itself(
-    rendezvous: str, family: socket.AddressFamily, host: str
-) -> None:
-    assert messages._listening_place(rendezvous) == (family, (host, 5))
 
 
 # Whose host is known

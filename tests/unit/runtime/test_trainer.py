@@ -237,7 +237,7 @@ def test_speed_leaves_the_first_call_out_unless_it_was_the_only_one(
     there._began = there._last_call = 0.0, 0
     assert there.steps_per_second() == 0
     for now[0], step, speed in ((8.0, 4, 0.5), (10.0, 8, 2.0), (20.0, 10, 0.5)):
-        there._reached(step, {})
+        there._reached(step, {}, {})
         assert there.steps_per_second() == speed
     now[0] = 1000.0  # whatever comes after training does not count
     assert there.steps_per_second() == 0.5
@@ -248,7 +248,7 @@ def test_speed_leaves_the_first_call_out_unless_it_was_the_only_one(
 
 def shares(steps: int, workers: int, steps_per_call: int) -> list[int]:
     there = AsyncTrainer.__new__(AsyncTrainer)
-    vars(there).update(_workers=workers, job=SimpleNamespace(steps_per_call=steps_per_call))
+    vars(there).update(_workers=range(workers), job=SimpleNamespace(steps_per_call=steps_per_call))
     return there._shares(steps)
 
 
