@@ -1,0 +1,61 @@
+"""``python -m tests.faults``: hits running clusters, and prints a table of what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.runner import Verdict, judge, truth
+from tests.faults.scenario import scenarios
+
+
+def main() -> None:
+    """Run the scenarios of a seed; exit 0 only where every one passed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="how many scenarios (200)")
+    parser.add_argument("--seed", type=int, default=7, help="which ones (7)")
+    parser.add_argument("--only", type=int, default=None, metavar="NUMBER", help="just this one of them")
+    parser.add_argument("--logs", type=Path, help="write what a failed scenario printed into this directory")
+    arguments = parser.parse_args()
+    console, began = Console(), time.monotonic()
+    chosen = [one for one in scenarios(arguments.seed, arguments.runs) if arguments.only in (None, one.number)]
+    expected, verdicts = truth(), []
+    for scenario in chosen:
+        verdict = judge(scenario, expected)
+        verdicts.append(verdict)
+        told = "passed" if verdict.passed else f"FAILED: {verdict.problem}"
+        what = f"{scenario.number:4} {scenario}: exit code {verdict.code}, {verdict.attempts} attempts"
+        print(f"{what}, {verdict.seconds:.0f} s: {told}", flush=True)
+        if arguments.logs and not verdict.passed:
+            arguments.logs.mkdir(exist_ok=True)
+            (arguments.logs / f"{scenario.number}.txt").write_text(f"{what}: {told}\n{verdict.output}")
+    console.print(_table(verdicts))
+    passed = sum(verdict.passed for verdict in verdicts)
+    minutes = (time.monotonic() - began) / 60
+    console.print(f"{passed} of {len(verdicts)} passed in {minutes:.0f} min, seed {arguments.seed}")
+    sys.exit(passed < len(verdicts))
+
+
+def _table(verdicts: Sequence[Verdict]) -> Table:
+    groups: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        groups[verdict.scenario.fault, verdict.scenario.mode, verdict.scenario.target].append(verdict)
+    table = Table("fault", "mode", "whom", "runs", "passed", "exit codes", "seconds, median", "most")
+    for key, group in sorted(groups.items()):
+        seconds = sorted(verdict.seconds for verdict in group)
+        ends = ", ".join(map(str, sorted({verdict.code for verdict in group if verdict.code is not None})))
+        passed = sum(verdict.passed for verdict in group)
+        cells = (len(group), passed, ends, f"{seconds[len(seconds) // 2]:.0f}", f"{seconds[-1]:.0f}")
+        table.add_row(*key, *map(str, cells))
+    return table
+
+
+if __name__ == "__main__":
+    main()

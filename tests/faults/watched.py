@@ -1,0 +1,108 @@
+"""A run that is watched from outside: what it prints, how far it is, and its processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from tests.cluster.conftest import Ran, Workplace, task_process
+from tests.faults.scenario import LAUNCHER
+
+LOOK_EVERY = 0.002  # seconds; a checkpoint takes about ten times as long
+MIDDLE, LAST = "Epoch: 0020", "Epoch: 0100"  # lines of the job's
+
+
+class TooLate(Exception):
+    """The run was over before the moment came."""
+
+
+class Watched:
+    """One start of the launcher in a workplace."""
+
+    def __init__(self, place: Workplace, *arguments: str) -> None:
+        self.place, self.files = place, place.directory / "runs" / "latest"
+        self.launcher = place.start("run", *arguments)
+        self._lines: list[str] = []
+        self._deaf = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.launcher.stdout is not None
+        for line in self.launcher.stdout:
+            self._lines.append(line)
+            if self._deaf.is_set():
+                self.launcher.stdout.close()
+                return
+
+    def close_stdout(self) -> None:
+        """Read no more of what the launcher prints, as a terminal that is gone."""
+        self._deaf.set()
+
+    @property
+    def output(self) -> str:
+        """What was printed so far."""
+        return "".join(self._lines)
+
+    def process(self, target: str) -> psutil.Process:
+        """Return the target's process; TooLate where it is gone."""
+        if target == LAUNCHER:
+            return psutil.Process(self.launcher.pid)
+        try:
+            return task_process(self.launcher, target)
+        except (AssertionError, psutil.Error):
+            raise TooLate from None
+
+    def await_moment(self, moment: str, target: str) -> None:
+        """Return when the moment has come; TooLate where the run is over before that."""
+        there = {
+            "start": lambda: target == LAUNCHER or self._is("started", target),
+            "rendezvous": lambda: self._is("meeting", target),
+            "first step": lambda: "training" in self._states(None),
+            "middle": lambda: MIDDLE in self.output,
+            "checkpoint": self._is_writing,
+            "end": lambda: LAST in self.output,
+        }[moment]
+        self.await_(there)
+
+    def await_(self, there: Callable[[], bool]) -> None:
+        """Return when it is so; TooLate where the launcher has ended before that."""
+        while not there():
+            if self.launcher.poll() is not None:
+                raise TooLate
+            time.sleep(LOOK_EVERY)
+
+    def _is(self, state: str, target: str) -> bool:
+        return any(state in self._states(task) for task in ([target] if target != LAUNCHER else self._tasks()))
+
+    def _is_writing(self) -> bool:
+        return any(self.files.glob("checkpoints/step-*")) and any(self.files.glob("checkpoints/.step-*"))
+
+    def _tasks(self) -> set[str]:
+        return {event["task"] for event in self.events() if event["task"]}
+
+    def _states(self, task: str | None) -> set[str]:
+        return {event["state"] for event in self.events() if event["task"] == task}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events so far, but for a last line that is being written."""
+        events = self.files / "events.jsonl"
+        lines = events.read_text().splitlines(keepends=True) if events.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def end(self, seconds: float) -> Ran:
+        """Wait for the launcher's end; subprocess.TimeoutExpired where it does not come in time."""
+        try:
+            self.launcher.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.launcher.kill()
+            self.launcher.wait()
+            raise
+        self._reader.join(timeout=5)
+        return Ran(self.launcher.returncode, self.output, self.place.directory)
