@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,3 +84,21 @@ class Recovery:
         if self.task:
             return costs | {"lost_steps": 0}
         return costs | {"lost_steps": max(0, self.step - resumed_at), "resumed_at": resumed_at}
+
+
+class Recoveries:
+    """The restarts that are under way."""
+
+    def __init__(self) -> None:
+        self._under_way: list[Recovery] = []
+
+    def begin(self, cause: Cause, now: float, step: int, task: Task | None = None) -> None:
+        """Begin one; a whole cluster that fails again before it trains still recovers from its first failure."""
+        if task or not any(recovery.task is None for recovery in self._under_way):
+            self._under_way.append(Recovery(cause, now, step, task))
+
+    def over(self, task: Task | None, resumed_at: int, now: float) -> Iterator[tuple[Cause, Mapping[str, Any]]]:
+        """End those of this task, or (None) of the whole cluster; yields the cause of each and what it has cost."""
+        for recovery in [recovery for recovery in self._under_way if recovery.task == task]:
+            self._under_way.remove(recovery)
+            yield recovery.cause, recovery.costs(resumed_at, now)

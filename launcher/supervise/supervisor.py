@@ -13,31 +13,27 @@ from typing import Any
 
 from launcher.cluster.context import Role, Task
 from launcher.supervise.elastic import Elastic
+from launcher.supervise.ending import SAVE_GRACE, Ending
 from launcher.supervise.events import (
     Action,
     Cause,
     Event,
     Exited,
-    Kill,
-    Record,
     Renew,
     RunState,
-    Say,
     Seen,
     Signalled,
-    Start,
     TaskState,
     Tick,
     Told,
 )
 from launcher.supervise.mending import Answer, Mending
 from launcher.supervise.pace import Pace
-from launcher.supervise.progress import Progress, Recovery
+from launcher.supervise.progress import Progress, Recoveries
 from launcher.supervise.restarts import Restarts
+from launcher.supervise.roster import Roster
 from launcher.supervise.stall import Stall
 
-STOP_GRACE = 5.0  # seconds between asking a task to end and killing its group
-SAVE_GRACE = 20.0  # the same for tasks that train, which finish their call and write a checkpoint
 LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader is done
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score
 CAUSE_GRACE = 2.0  # seconds for the first cause to show itself after one of its consequences
@@ -59,28 +55,22 @@ class Supervisor:
         elastic: Elastic | None = None,
     ) -> None:
         """Without ``restarts`` the first failure is the last; ``first_attempt`` goes on counting a resumed run's."""
-        self._roles, self._leader = roles, leader
+        self._roster, self._roles, self._leader = Roster(roles, first_attempt), roles, leader
+        self.tasks, self.attempts = self._roster.states, self._roster.attempts
         self._start_timeout = start_timeout
         self.progress, self._pace = Progress(leader), Pace(stall_timeout / 5)
         self._stall = Stall(stall_timeout, self.progress)
         self._restarts, self.elastic = restarts or Restarts(0), elastic or Elastic()
         self._mending = Mending(self._restarts, self.elastic, self.progress)
-        # An evaluator belongs to no gang: it scores checkpoints, whoever writes them.
-        self._gang = [task for task, role in roles.items() if role != "evaluate"]
         self._lone_restarts: dict[Task, float] = {}  # when tasks that restart alone start again
-        self.attempts = dict.fromkeys(roles, first_attempt - 1)
-        self.tasks = dict.fromkeys(roles, TaskState.PLANNED)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, where the launcher was asked to stop
         self.result: Mapping[str, Any] | None = None
-        self._recoveries: list[Recovery] = []  # restarts that are under way
+        self._recoveries = Recoveries()
         self._causes: list[Cause] = []
-        self._ask_at: float | None = None  # when stopping: when to send SIGTERM
         self._deadline: float | None = None  # of the present state
-        self._spares_evaluator = False  # when stopping: the gang will start again
-        self._saves = False  # when stopping: the tasks write a checkpoint before they end
+        self._ending: Ending | None = None  # when stopping
         self._settled = False  # when stopping: whether there will be another attempt
-        self._actions: list[Action] = []
 
     @property
     def done(self) -> bool:
@@ -97,7 +87,7 @@ class Supervisor:
     def begin(self, now: float) -> Sequence[Action]:
         """Start every task."""
         self._start(self.tasks, now)
-        return self._taken()
+        return self._roster.taken()
 
     def handle(self, event: Event, now: float) -> Sequence[Action]:
         """Take one event in and return what follows from it."""
@@ -114,7 +104,7 @@ class Supervisor:
                 pass
         self._look_at_clock(now)
         self._look_who_lives(now)
-        return self._taken()
+        return self._roster.taken()
 
     # What happened
 
@@ -122,9 +112,9 @@ class Supervisor:
         match event.event:
             case "started":
                 # What the task has proved to have: its cores and GPUs.
-                self._actions.append(Record(event.task, "placed", details=event.details))
+                self._roster.record(event.task, "placed", details=event.details)
             case "meeting":
-                self._set(event.task, TaskState.MEETING)
+                self._roster.set(event.task, TaskState.MEETING)
             case "ready":
                 self._ready(event, now)
             case "left_out":
@@ -136,11 +126,11 @@ class Supervisor:
                 self.result = event.details
 
     def _ready(self, event: Told, now: float) -> None:
-        self._set(event.task, TaskState.READY)
+        self._roster.set(event.task, TaskState.READY)
         if event.task == self._leader:
             self.progress.resumed(int(event.details.get("step", 0)))
         self._recovered(event.task, now)
-        if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._gang):
+        if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._roster.gang):
             self._enter(RunState.TRAINING)
             self.progress.moved_at, self._deadline = now, None
             if self._leader not in self.tasks:
@@ -154,14 +144,13 @@ class Supervisor:
         self._mending.trained = True
         self._recovered(None, now)
         if slow := self._pace.told(event.details.get("pace") or {}, event.details["step"], now):
-            self._actions += [Say(slow), Record(None, "slow", slow)]
+            self._roster.say(slow)
+            self._roster.record(None, "slow", slow)
 
     def _recovered(self, task: Task | None, now: float) -> None:
         """Write down what a restart has cost: of the task that came back alone, or (None) of the whole cluster."""
-        for recovery in [recovery for recovery in self._recoveries if recovery.task == task]:
-            self._recoveries.remove(recovery)
-            costs = recovery.costs(self.progress.base, now)
-            self._actions.append(Record(task, "recovered", f"{recovery.cause.task}: {recovery.cause.error}", costs))
+        for cause, costs in self._recoveries.over(task, self.progress.base, now):
+            self._roster.record(task, "recovered", f"{cause.task}: {cause.error}", costs)
 
     def _exited(self, event: Exited, now: float) -> None:
         clean = event.code == 0
@@ -169,22 +158,22 @@ class Supervisor:
             return
         if self.state is RunState.RESTARTING and (clean or Cause.of(event).mendable):
             # An evaluator; it comes back with the others.
-            self._set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
+            self._roster.set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
             return
         if event.code == AGREED_STOP and event.error is None and self._goes_on:
-            self._set(event.task, TaskState.STOPPED, event.how)
+            self._roster.set(event.task, TaskState.STOPPED, event.how)
             self._signalled(signal.SIGTERM, now)
             return
         if self._is_failure(event):
             self._failed(Cause.of(event), now)
             return
-        self._set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
+        self._roster.set(event.task, TaskState.DONE if clean else TaskState.STOPPED, event.how)
         if event.task == self._leader and clean and self.state is not RunState.STOPPING:
             self._enter(RunState.LEAVING)
             self._deadline = now + LEAVE_GRACE
             # Whoever was still coming back can meet nobody any more.
             late = (TaskState.STARTED, TaskState.MEETING)
-            self._kill([task for task in self._gang if self.tasks[task] in late], signal.SIGKILL)
+            self._roster.kill([task for task in self._roster.gang if self.tasks[task] in late], signal.SIGKILL)
 
     @property
     def _goes_on(self) -> bool:
@@ -195,19 +184,20 @@ class Supervisor:
             return False  # noise after the end: whoever still ran has nothing left to do
         if self.state is RunState.STOPPING:
             # Whoever ends by a signal before anybody was asked to may be the first cause.
-            unasked = self._ask_at is not None and event.code != 0 and all(cause.mendable for cause in self._causes)
+            asked = self._ending is not None and self._ending.has_asked
+            unasked = not asked and event.code != 0 and all(cause.mendable for cause in self._causes)
             return (event.error is not None or unasked) and self.stopped_by is None
         # A member leaves with 0 when all have agreed on the end, which the leader told before.
         too_early = self._leader in self.tasks and self.result is None and self._roles[event.task] != "evaluate"
         return event.code != 0 or too_early
 
     def _failed(self, cause: Cause, now: float) -> None:
-        self._set(cause.task, TaskState.FAILED, cause.error)
+        self._roster.set(cause.task, TaskState.FAILED, cause.error)
         if self._restarts_alone(cause) and self._goes_on_after(cause, now):
             return
         self._causes.append(cause)
         if self.state is not RunState.STOPPING:
-            self._stop(f"{cause.task}: {cause.error}", now + (CAUSE_GRACE if cause.consequence else 0.0))
+            self._stop(f"{cause.task}: {cause.error}", Ending(now + (CAUSE_GRACE if cause.consequence else 0.0)))
 
     def _goes_on_after(self, cause: Cause, now: float) -> bool:
         """Start the task again alone, or go on without it; whether one of them is possible."""
@@ -216,22 +206,22 @@ class Supervisor:
             self._leave_out(answer.leaves_out, cause.error)
         elif answer.pause is not None:
             self._lone_restarts[cause.task] = now + answer.pause
-            self._recoveries.append(Recovery(cause, now, self.progress.step, cause.task))
+            self._recoveries.begin(cause, now, self.progress.step, cause.task)
             self._announce(cause, self.attempts[cause.task] + 1, answer.pause)
         return answer != Answer()
 
     def _signalled(self, number: int, now: float) -> None:
         if self.stopped_by is not None:
-            self._kill(self.tasks, signal.SIGKILL)
+            self._roster.kill(self.tasks, signal.SIGKILL)
             return
         if self._would_restart:
             self._causes.clear()  # a run that would have gone on has been stopped, it has not failed
         self.stopped_by = number
-        self._saves = trains = self.state is RunState.TRAINING
+        trains = self.state is RunState.TRAINING
         if trains:
             again = f"at most {SAVE_GRACE:g} s; a second signal ends at once"
-            self._actions.append(Say(f"stopping: the tasks finish their call and write a checkpoint ({again})"))
-        self._stop(signal.Signals(number).name, now, SAVE_GRACE if trains else STOP_GRACE)
+            self._roster.say(f"stopping: the tasks finish their call and write a checkpoint ({again})")
+        self._stop(signal.Signals(number).name, Ending(now, self._leader if trains else None))
 
     # What time it is
 
@@ -242,33 +232,33 @@ class Supervisor:
             case RunState.TRAINING if self._trains and self._stall.is_there(now):
                 self._look_who_is_behind(now)
             case RunState.LEAVING if self._passed(now) and not self._still_evaluates(now):
-                self._stop("the leader is done", now)
-            case RunState.STOPPING:
-                self._escalate(now)
+                self._stop("the leader is done", Ending(now))
+            case RunState.STOPPING if self._ending:
+                self._ending.go_on(self._roster, now, starts_again=self._would_restart and not self._settled)
             case RunState.RESTARTING if self._passed(now):
                 lost = (TaskState.FAILED, TaskState.STOPPED)
-                self._start([task for task in self.tasks if task in self._gang or self.tasks[task] in lost], now)
+                self._start([task for task in self.tasks if task in self._roster.gang or self.tasks[task] in lost], now)
             case _:
                 pass
         for task in [task for task, at in self._lone_restarts.items() if now >= at]:
             del self._lone_restarts[task]
-            self._start_one(task, self.attempts[task] + 1)
+            self._roster.start(task, self.attempts[task] + 1)
 
     def _look_who_lives(self, now: float) -> None:
-        if self.state in (RunState.OVER, RunState.RESTARTING) or self._lone_restarts or self._living(self._gang):
+        waits = self.state is RunState.RESTARTING or self._lone_restarts
+        if self.state is RunState.OVER or waits or self._roster.living(self._roster.gang):
             return
         if self.state is RunState.STOPPING and not self._settled:
             self._settled = True
             if self._restart(now):
                 return
-        if not self._living(self.tasks):
+        if not self._roster.living(self.tasks):
             self._enter(RunState.OVER)
-        elif self._spares_evaluator:
-            # There will be no next attempt after all.
-            self._ask_at, self._deadline, self._spares_evaluator = now, now + STOP_GRACE, False
+        elif self._ending and self._ending.spares_evaluator:
+            self._ending = Ending(now)  # there will be no next attempt after all
 
     def _not_formed(self, now: float) -> None:
-        late = [task for task in self._living(self.tasks) if self.tasks[task] is not TaskState.READY]
+        late = [task for task in self._roster.living(self.tasks) if self.tasks[task] is not TaskState.READY]
         if not late:  # some have ended well already, all others are there
             self._deadline = None
             return
@@ -278,10 +268,10 @@ class Supervisor:
 
     def _give_up(self, cause: Cause, now: float) -> None:
         self._causes.append(cause)
-        self._stop(cause.error, now)
+        self._stop(cause.error, Ending(now))
 
     def _still_evaluates(self, now: float) -> bool:
-        late = self._living(self.tasks)
+        late = self._roster.living(self.tasks)
         in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
         return in_time and all(self._roles[task] == "evaluate" for task in late)
 
@@ -291,8 +281,8 @@ class Supervisor:
         return self._leader in self.tasks and self.result is None
 
     def _look_who_is_behind(self, now: float) -> None:
-        living = self._living(self._gang)
-        self._actions += self._stall.looks(living, now)
+        living = self._roster.living(self._roster.gang)
+        self._roster.do(*self._stall.looks(living, now))
         if cause := self._stall.cause(living, now):
             self._give_up(cause, now)
 
@@ -303,46 +293,19 @@ class Supervisor:
 
     def _start(self, tasks: Iterable[Task], now: float) -> None:
         """Start these tasks as one attempt of their own number."""
-        attempt = max(self.attempts.values()) + 1
-        self._deadline, self._ask_at, self.result = now + self._start_timeout + FORMING_GRACE, None, None
+        attempt = self._roster.attempt + 1
+        self._deadline, self.result = now + self._start_timeout + FORMING_GRACE, None
         self._settled = False
         self.progress.begin(now)
         if self.state is not RunState.FORMING:
             self._enter(RunState.FORMING)
-            self._actions.append(Renew())
+            self._roster.do(Renew())
         for task in tasks:
-            self._start_one(task, attempt)
+            self._roster.start(task, attempt)
 
-    def _start_one(self, task: Task, attempt: int) -> None:
-        self.attempts[task] = attempt
-        self._actions.append(Start(task, attempt))
-        self._set(task, TaskState.STARTED)
-
-    def _stop(self, cause: str, ask_at: float, grace: float = STOP_GRACE) -> None:
-        # The kill is armed here, whatever the cause and whoever still answers.
+    def _stop(self, cause: str, ending: Ending) -> None:
         self._enter(RunState.STOPPING, cause)
-        self._ask_at, self._deadline = ask_at, ask_at + grace
-
-    def _escalate(self, now: float) -> None:
-        if self._ask_at is not None and now >= self._ask_at:
-            self._ask_at = None
-            self._spares_evaluator = self._would_restart
-            self._kill(self._gang if self._spares_evaluator else self._asked, signal.SIGTERM)
-        if self._passed(now):
-            self._deadline = None
-            self._kill(self._gang if self._spares_evaluator else self.tasks, signal.SIGKILL)
-
-    @property
-    def _asked(self) -> list[Task]:
-        """Whom to ask for the end: where the leader is to save, not the servers it needs for that and sends away."""
-        saves = self.stopped_by is not None and self._saves and self._leader in self._living(self.tasks)
-        return [task for task, role in self._roles.items() if role != "serve" or not saves]
-
-    def _kill(self, tasks: Iterable[Task], number: int) -> None:
-        self._actions += [Kill(task, number) for task in self._living(tasks)]
-
-    def _living(self, tasks: Iterable[Task]) -> list[Task]:
-        return [task for task in tasks if self.tasks[task].alive]
+        self._ending = ending
 
     # Starting again
 
@@ -363,15 +326,14 @@ class Supervisor:
         cause = self.cause
         if cause is None or self.stopped_by is not None or self.done:
             return False
-        attempt = max(self.attempts.values())
+        attempt = self._roster.attempt
         answer = self._mending.answer(cause, attempt, now)
         if answer.pause is None:
             self._causes = [replace(cause, error=f"{cause.error}; {answer.why}")] if answer.why else self._causes
             return False
         if answer.leaves_out:
             self._leave_out(answer.leaves_out, cause.error)
-        if not any(recovery.task is None for recovery in self._recoveries):  # or it goes on from the first failure
-            self._recoveries.append(Recovery(cause, now, self.progress.step))
+        self._recoveries.begin(cause, now, self.progress.step)
         self._causes.clear()
         self._enter(RunState.RESTARTING, f"{cause.task}: {cause.error}")
         self._deadline = now + answer.pause
@@ -381,28 +343,16 @@ class Supervisor:
     def _leave_out(self, task: Task, why: str) -> None:
         """Go on without this worker, here or on another machine."""
         if task in self.tasks:
-            self._kill([task], signal.SIGKILL)
-            self._gang = [other for other in self._gang if other != task]
             self._lone_restarts.pop(task, None)
-            self._set(task, TaskState.LEFT_OUT, why)
-        self._actions.append(Say(f"{task}: {why}; {self.elastic.leave_out(task)}"))
+            self._roster.dismiss(task, why)
+        self._roster.say(f"{task}: {why}; {self.elastic.leave_out(task)}")
 
     def _announce(self, cause: Cause, attempt: int, pause: float) -> None:
         what = f"attempt {attempt} starts in {pause:.1f} s ({self._restarts})"
-        self._actions.append(Say(f"{cause.task}: {cause.error}; {what}"))
-
-    # What is written down
-
-    def _set(self, task: Task, state: TaskState, cause: str = "") -> None:
-        self.tasks[task] = state
-        self._actions.append(Record(task, state.value, cause))
+        self._roster.say(f"{cause.task}: {cause.error}; {what}")
 
     def _enter(self, state: RunState, cause: str = "") -> None:
         self.state = state
         if not self._goes_on:
             self._lone_restarts.clear()  # whoever waits starts with the others, or not at all
-        self._actions.append(Record(None, state.value, cause))
-
-    def _taken(self) -> Sequence[Action]:
-        actions, self._actions = self._actions, []
-        return actions
+        self._roster.record(None, state.value, cause)

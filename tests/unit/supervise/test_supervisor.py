@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from launcher.supervise.ending import SAVE_GRACE, STOP_GRACE
 from launcher.supervise.events import Exited, Record, RunState, Signalled, Start, TaskState, Tick, Told
 from launcher.supervise.stall import LOOK_GRACE
 from launcher.supervise.supervisor import (
@@ -13,8 +14,6 @@ from launcher.supervise.supervisor import (
     EVALUATE_GRACE,
     FORMING_GRACE,
     LEAVE_GRACE,
-    SAVE_GRACE,
-    STOP_GRACE,
     Supervisor,
 )
 from tests.unit.supervise.histories import (

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from launcher.cluster.context import Role, Task
+from launcher.supervise.ending import STOP_GRACE
 from launcher.supervise.events import Exited, Record, RunState, Seen, Start, TaskState, Tick, Told
-from launcher.supervise.supervisor import CAUSE_GRACE, STOP_GRACE
+from launcher.supervise.supervisor import CAUSE_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
     CHIEF,
