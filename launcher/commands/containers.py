@@ -30,6 +30,8 @@ from launcher.supervise.engine import Engine
 from launcher.supervise.events import Cause, Exited
 from launcher.supervise.result import RunResult
 
+_WAY_OUT = "the containers' network is internal and reaches nothing outside; bring what the job needs along"
+
 
 def run_in_containers(
     file: Path, overrides: Sequence[str], resume: str | None, name: str | None, *, as_json: bool
@@ -174,4 +176,4 @@ def _first_cause(cause: Mapping[str, Any], files: RunFiles) -> list[str]:
     task, file = Task.parse(cause["task"]), files.directory / cause["file"]
     record = read_json(file) if file.suffix == ".json" and file.exists() else None
     log = files.directory / "logs" / file.parent.name / f"{task.slug}.log"
-    return first_cause(Cause(task, cause["error"], record=record), log)
+    return first_cause(Cause(task, cause["error"], record=record), log, _WAY_OUT)

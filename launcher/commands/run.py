@@ -29,6 +29,11 @@ from launcher.supervise.network import held_ports
 from launcher.supervise.result import Outcome
 from launcher.supervise.run_lock import locked
 
+_WAY_OUT = (
+    "this run's network is its own and reaches nothing outside; --set run.network=host lets the job out "
+    "(and the tasks' ports are open to this host's network)"
+)
+
 
 @click.command(epilog="Example: launcher run --set mode=async --set args.epochs=100")
 @cluster_file
@@ -119,4 +124,4 @@ def _summary(outcome: Outcome, files: RunFiles, launch: Launch, elsewhere: str) 
         return [f"stopped after {clock(result.wall_s)}; {elsewhere}"]
     if outcome.cause is None:
         return [stopped(result, files.directory), where]
-    return [where, *first_cause(outcome.cause, launch.log(outcome.cause.task))]
+    return [where, *first_cause(outcome.cause, launch.log(outcome.cause.task), _WAY_OUT if launch.is_private else "")]

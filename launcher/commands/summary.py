@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,11 @@ from launcher.supervise.events import Cause
 from launcher.supervise.logs import NoiseFilter
 from launcher.supervise.result import RunResult
 
+# What Python, C libraries and curl say where a name has no address, or an address no way to it.
+_CUT_OFF = re.compile(
+    r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
+    r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host"
+)
 _LAST_LINES = 5  # of a task's log, where it left no exception
 
 
@@ -43,12 +49,20 @@ def stopped(result: RunResult, directory: Path, command: str = "launcher run") -
     return f"stopped at step {result.steps} after {clock(result.wall_s)}; to go on: {again}"
 
 
-def first_cause(cause: Cause, log: Path) -> list[str]:
-    """Return the first cause as the screen shows it last: task, error, the user's code, where to read on."""
+def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
+    """Return the first cause as the screen shows it last: task, error, the user's code, where to read on.
+
+    ``way_out`` is what to do where the tasks' network has none and the job wanted one.
+    """
     code = [f"  {line}" for line in (cause.record or {}).get("code", [])]
     if cause.record is None:
         code = [f"  {line}" for line in _last_lines(log)]
-    return [f"{cause.task} failed: {cause.error}", *code, f"  full log: {shown(log)}"]
+    hint = [f"  {way_out}"] if way_out and _CUT_OFF.search(_told(cause, code)) else []
+    return [f"{cause.task} failed: {cause.error}", *code, *hint, f"  full log: {shown(log)}"]
+
+
+def _told(cause: Cause, code: Sequence[str]) -> str:
+    return "\n".join([cause.error, (cause.record or {}).get("traceback", ""), *code])
 
 
 def run_directory(directory: Path) -> str:

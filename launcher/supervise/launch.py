@@ -318,6 +318,11 @@ class Launch:
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether the tasks have a network of their own, as far as it is known by now."""
+        return self._network == "private"
+
     def log(self, task: Task) -> Path:
         """Return where everything that the task printed in its last attempt lies."""
         return self._files.log(self._supervisor.attempts[task], task.slug)

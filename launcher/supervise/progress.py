@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from launcher.supervise.events import Cause, Seen
 class Progress:
     """The steps of one attempt after another, as the tasks of this host tell them."""
 
-    def __init__(self, leader: Task) -> None:
-        self._leader = leader
+    def __init__(self, leader: Task, trainers: Iterable[Task] = ()) -> None:
+        """``trainers`` are the tasks of this host that report steps."""
+        self._leader, self._trainers = leader, tuple(trainers)
         self.latest: Mapping[str, Any] = {}  # what the leader told last
         self.moved_at = 0.0  # when a step was made, in any task
         self.first_step_at: float | None = None
@@ -58,10 +59,12 @@ class Progress:
         for task, look in seen.items():
             if look.stands_still:
                 return task, f"{task} stands still, stopped by a signal"
-        furthest = max(self._steps.values(), default=0)
-        if behind := [task for task, step in self._steps.items() if step < furthest]:
-            slowest = min(behind, key=lambda task: self._steps[task])
-            return slowest, f"{slowest} is behind, at step {self._steps[slowest]} of {furthest}"
+        steps = {task: self._steps.get(task, self.base) for task in self._trainers if task in seen}
+        furthest = max(steps.values(), default=0)
+        if behind := [task for task, step in steps.items() if step < furthest]:
+            slowest = min(behind, key=lambda task: steps[task])
+            where = f", in {seen[slowest].where}" if seen[slowest].where else ""
+            return slowest, f"{slowest} is behind, at step {steps[slowest]} of {furthest}{where}"
         own = [task for task, look in seen.items() if look.where]
         if len(own) == 1 and len(seen) > 1:
             return own[0], f"the others wait for {own[0]}, which is in {seen[own[0]].where}"

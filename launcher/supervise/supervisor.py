@@ -58,7 +58,8 @@ class Supervisor:
         self._roster, self._roles, self._leader = Roster(roles, first_attempt), roles, leader
         self.tasks, self.attempts = self._roster.states, self._roster.attempts
         self._start_timeout = start_timeout
-        self.progress, self._pace = Progress(leader), Pace(stall_timeout / 5)
+        trainers = [task for task, role in roles.items() if role in ("train", "coordinate")]
+        self.progress, self._pace = Progress(leader, trainers), Pace(stall_timeout / 5)
         self._stall = Stall(stall_timeout, self.progress)
         self._restarts, self.elastic = restarts or Restarts(0), elastic or Elastic()
         self._mending = Mending(self._restarts, self.elastic, self.progress)

@@ -65,9 +65,14 @@ class Loss:
 class Watch:
     """The containers of one run, and what to do next."""
 
-    def __init__(self, roles: Mapping[Task, Role], leader: Task, restarts: int, start_timeout: float) -> None:
-        """``restarts`` is how many containers may be started again in the whole run."""
-        self._roles, self._leader = roles, leader
+    def __init__(
+        self, roles: Mapping[Task, Role], leader: Task, restarts: int, start_timeout: float, fewest: int = 0
+    ) -> None:
+        """``restarts`` is how many containers may be started again in the whole run.
+
+        ``fewest`` is cluster.worker.min; 0: every worker is needed.
+        """
+        self._roles, self._leader, self._fewest = roles, leader, fewest
         self._allowed, self._used = restarts, 0
         self._patience = start_timeout + LOSS_GRACE
         self._ended: set[Task] = set()  # for good
@@ -147,9 +152,12 @@ class Watch:
             self._loss = self._loss or Loss(task, error, exit_code, now + self._patience)
 
     def _dispensable(self, task: Task) -> bool:
-        """Whether the others can go on without this task: an asynchronous worker, or an evaluator."""
+        """Whether the others go on without this task: an asynchronous worker, an evaluator, one beyond the fewest."""
         role = self._roles[task]
-        return role == "evaluate" or (role == "serve" and task.job == "worker")
+        if role == "evaluate" or (role == "serve" and task.job == "worker"):
+            return True
+        left = [worker for worker in self._roles if worker.job == "worker" and worker not in self._ended]
+        return task.job == "worker" and task != self._leader and 0 < self._fewest <= len(left)
 
     def _fail(self, loss: Loss) -> None:
         self.over, self.exit_code, self.cause = True, loss.exit_code, (loss.task, loss.error)

@@ -76,6 +76,10 @@ class FakeLaunch:
         click.echo(headline)
         return self.outcome
 
+    @property
+    def is_private(self) -> bool:
+        return self.network == "private"
+
     def log(self, task: Task) -> Path:
         return self.files.log(1, task.slug)
 
@@ -368,6 +372,25 @@ def test_the_first_cause_comes_last_with_the_users_lines_and_the_log(launch: typ
         *(f"  {line}" for line in lines),
         f"  full log: {directory}/logs/attempt-1/worker-1.log",
     ]
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "hint"),
+    [
+        ("private", "gaierror: [Errno -3] Temporary failure in name resolution", True),
+        ("private", "OSError: [Errno 101] Network is unreachable", True),
+        ("private", "URLError: <urlopen error [Errno -2] Name or service not known>", True),
+        ("private", "ValueError: no", False),
+        ("host", "OSError: [Errno 101] Network is unreachable", False),
+    ],
+)
+def test_a_job_that_wants_out_of_a_private_network_gets_the_hint(
+    launch: type[FakeLaunch], network: str, error: str, hint: bool
+) -> None:
+    launch.outcome = ended("failed", 1, Cause(WORKER, error, record={"code": []}))
+    result = call("--set", f"run.network={network}")
+    said = "this run's network is its own and reaches nothing outside; --set run.network=host lets the job out"
+    assert (said in result.output) == hint
 
 
 def test_a_task_that_left_no_exception_shows_the_last_lines_that_say_something(

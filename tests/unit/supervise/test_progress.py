@@ -12,8 +12,8 @@ from tests.unit.supervise.histories import FIRST, SECOND
 
 def progress(*steps: int) -> Progress:
     """Both workers have reported these steps."""
-    told = Progress(FIRST)
-    for task, step in zip((FIRST, SECOND), steps, strict=True):
+    told = Progress(FIRST, (FIRST, SECOND))
+    for task, step in zip((FIRST, SECOND), steps, strict=False):
         told.told(task, {"step": step}, 1.0)
     return told
 
@@ -39,6 +39,12 @@ def test_the_next_attempt_begins_at_its_checkpoint() -> None:
     [
         ((20, 20), [Seen(FIRST), Seen(SECOND, stands_still=True)], "worker:1 stands still, stopped by a signal"),
         ((20, 10), [Seen(FIRST), Seen(SECOND)], "worker:1 is behind, at step 10 of 20"),
+        ((20,), [Seen(FIRST), Seen(SECOND)], "worker:1 is behind, at step 0 of 20"),
+        (
+            (20, 10),
+            [Seen(FIRST), Seen(SECOND, where="train.py:3 (evaluate)")],
+            "worker:1 is behind, at step 10 of 20, in train.py:3 (evaluate)",
+        ),
         (
             (20, 20),
             [Seen(FIRST), Seen(SECOND, where="train.py:12 (dataset)")],
@@ -53,7 +59,7 @@ def test_the_next_attempt_begins_at_its_checkpoint() -> None:
     ],
 )
 def test_where_nothing_moves_whoever_the_others_wait_for_is_named(
-    steps: tuple[int, int], looks: list[Seen], culprit: str
+    steps: tuple[int, ...], looks: list[Seen], culprit: str
 ) -> None:
     task, how = progress(*steps).culprit({look.task: look for look in looks})
     assert how == culprit

@@ -136,7 +136,7 @@ def test_a_stall_restarts_all_and_the_stall_timeout_counts_anew() -> None:
         (609, Tick()),
     ]
     seen = replay(SYNC, FIRST, history, budget=1)
-    how = "the others wait for worker:1, which is in train.py:3 (dataset); the logs have the stacks of all threads"
+    how = "worker:1 is behind, at step 0 of 1, in train.py:3 (dataset); the logs have the stacks of all threads"
     again = "attempt 2 starts in 1.0 s (restart 1 of 1)"
     assert seen.said == [f"worker:1: no step for 300 s (run.stall_timeout): {how}; {again}"]
     assert seen.restarts == [(304, FIRST, 2), (304, SECOND, 2)]

@@ -19,8 +19,8 @@ BOUND = START_TIMEOUT + LOSS_GRACE
 class Cluster:
     """A watch, and an engine that says what a test wants."""
 
-    def __init__(self, roles: dict[Task, Role], leader: Task, restarts: int = 3) -> None:
-        self.watch = Watch(roles, leader, restarts, START_TIMEOUT)
+    def __init__(self, roles: dict[Task, Role], leader: Task, restarts: int = 3, fewest: int = 0) -> None:
+        self.watch = Watch(roles, leader, restarts, START_TIMEOUT, fewest)
         self.containers = {task: Container(task.slug, "running") for task in roles}
         self.said: list[str] = []
         self.started: list[Task] = []
@@ -246,3 +246,24 @@ def test_an_evaluator_that_stays_dead_fails_nobody() -> None:
     cluster.end(EVALUATOR, 1)
     cluster.look(10 * BOUND)
     assert not cluster.watch.over
+
+
+def test_a_worker_beyond_the_fewest_may_stay_dead_and_the_next_one_not() -> None:
+    third = Task("worker", 2)
+    cluster = Cluster({FIRST: "train", SECOND: "train", third: "train"}, FIRST, restarts=1, fewest=2)
+    cluster.end(SECOND, 137)
+    assert cluster.started == [SECOND]
+    cluster.end(SECOND, 137, now=1.0)
+    assert cluster.said[-1] == (
+        "worker:1: its container was killed (exit code 137); run.restarts (1) are used up; the others go on"
+    )
+    assert not cluster.watch.over
+    cluster.end(third, 137, now=2.0)
+    assert cluster.watch.over
+    assert cluster.watch.exit_code == 1
+
+
+def test_the_leader_is_never_beyond_the_fewest() -> None:
+    cluster = Cluster({FIRST: "train", SECOND: "train"}, FIRST, restarts=0, fewest=1)
+    cluster.end(FIRST, 137)
+    assert cluster.outcome == (True, 1, "worker:0: its container was killed (exit code 137)")
