@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run compose test gpu setup clean
+.PHONY: help run compose test faults gpu setup clean
 
 # Tools run through it: their own first lines name the place where .venv was made, and a tree may move.
 python := .venv/bin/python
@@ -24,6 +24,11 @@ test: setup
 	$(python) -m mypy
 	$(python) .venv/bin/lint-imports --no-logo
 	$(python) -m pytest $(ARGS)
+
+## make faults  hit running clusters at random moments and print what came of it; takes an hour, and root
+##                N=200 SEED=7     how many hits, and which ones
+faults: setup
+	$(python) -m tests.faults --runs $(or $(N),200) --seed $(or $(SEED),7) $(ARGS)
 
 ## make gpu     check what only a machine with NVIDIA GPUs can show, and measure it
 gpu: setup

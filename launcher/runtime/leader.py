@@ -225,10 +225,12 @@ class Leader:
 
     def _announce_end(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while not self._wait(lambda: self._over or isinstance(self._loss, PeerFailed), ALIVE_EVERY):
+            while not self._wait(lambda: self._over or self._loss, ALIVE_EVERY):
                 send(connection, alive=True)
             if isinstance(self._loss, PeerFailed):
                 _send_failure(connection, self._loss)
+            elif isinstance(self._loss, PeerGone):
+                send(connection, lost=str(self._loss), peer=self._loss.peer)
             else:
                 send(connection, end=True, stopped=self._stopped)
             connection.shutdown(socket.SHUT_WR)
@@ -271,12 +273,13 @@ class Leader:
             self._lose(PeerGone(f"{name} {how}", name))
 
     def _lose(self, loss: LauncherError) -> None:
-        """Note the first loss, and leave because of it where somebody watches."""
+        """Note the first loss, let the others hear whom it is about, and leave because of it where somebody watches."""
         with self._changed:
             if self._parting or self._loss:
                 return
             self._loss, leave = loss, self._leave
             self._changed.notify_all()
+        self._wait(lambda: not self._present, _GOODBYE)
         if leave:
             leave(loss)
 

@@ -196,6 +196,8 @@ class Member:
             for message in self._messages():
                 if "failed" in message:
                     raise peer_failed(message)
+                if "lost" in message:
+                    raise PeerGone(str(message["lost"]), str(message.get("peer", "")))
                 if message.get("end"):
                     self._stopped = bool(message.get("stopped"))
                     return

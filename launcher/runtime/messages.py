@@ -11,6 +11,7 @@ The leader says          refused                why this is the wrong place
                          go, without            all have met
                          alive                  every few seconds
                          end, stopped           all may leave; whether the run was stopped before its last step
+                         lost, peer             which task has gone, so that all must meet again
                          failed, exit_code, own as above, of whichever task
 """
 

@@ -116,6 +116,7 @@ class Look:
     """Have the stacks of this task's threads written to its log, and see where it is."""
 
     task: Task
+    answers: bool = True  # it has begun, and would not die of being asked
 
 
 @dataclass(frozen=True)

@@ -249,8 +249,8 @@ class Launch:
                     self._start(self._tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
-                case Look(task):
-                    self._looks.begin(task, self._supervisor.attempts[task], self._processes)
+                case Look():
+                    self._looks.begin(action, self._supervisor.attempts[action.task], self._processes)
                 case Renew():
                     self._renew_ports()
                 case Say(text):

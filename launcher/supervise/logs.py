@@ -23,8 +23,9 @@ _NOISE = re.compile(
     r"|This could happen if the remote target has been disconnected|ERROR:tensorflow:Worker /job:"
     r"|ERROR:tensorflow:Cluster update failed with error"
     r"|(INFO|WARNING):(tensorflow|absl):"
-    # Stacks that faulthandler writes.
+    # Stacks that faulthandler writes, in the middle of which TensorFlow may write as well.
     r"|(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\):|  File \".+\", line \d+ in "
+    r"|.*[IWE]0000 00:00:\d+\.\d+ +\d+ \w+\.cc:\d+\]|(<frozen runpy>)?\"?, line \d+ in \w+$"
 )
 # What goes over many lines that look like anyone's: where it begins, and what its last line begins with.
 _DUMPS = {

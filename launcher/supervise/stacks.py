@@ -11,7 +11,7 @@ from pathlib import Path
 from launcher.cluster.context import Task
 from launcher.errors import is_library
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Seen
+from launcher.supervise.events import Look, Seen
 from launcher.supervise.process import Processes
 
 _ASK = signal.SIGUSR1  # what launcher/runtime/main.py has faulthandler answer to
@@ -27,12 +27,13 @@ class Looks:
         self._logs: dict[Task, tuple[Path, int]] = {}  # the log of each, and its size before
         self._over_at = 0.0
 
-    def begin(self, task: Task, attempt: int, processes: Processes) -> None:
-        """Ask a task for the stacks of its threads."""
-        log = self._files.log(attempt, task.slug)
-        self._logs[task] = log, log.stat().st_size
+    def begin(self, look: Look, attempt: int, processes: Processes) -> None:
+        """Look at a task; where it answers, ask it for the stacks of its threads."""
+        log = self._files.log(attempt, look.task.slug)
+        self._logs[look.task] = log, log.stat().st_size
         self._over_at = time.monotonic() + _TIME
-        processes.signal_only(task, _ASK)
+        if look.answers:
+            processes.signal_only(look.task, _ASK)
 
     def over(self, processes: Processes) -> Iterator[Seen]:
         """Yield what was seen of every task, once they have had the time to answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from launcher.cluster.context import Task
 from launcher.supervise.events import Cause, Look, Seen
@@ -20,6 +20,10 @@ class Stall:
         self._looks: dict[Task, Seen] = {}
         self._until: float | None = None
 
+    def begin(self) -> None:
+        """Begin the next attempt."""
+        self._until = None
+
     def is_there(self, now: float) -> bool:
         """Whether nothing has moved for too long."""
         if now - self._progress.moved_at >= self._timeout:
@@ -31,17 +35,24 @@ class Stall:
         """Take in what a look at one task has shown."""
         self._looks[look.task] = look
 
-    def looks(self, living: Collection[Task], now: float) -> Sequence[Look]:
-        """Return the looks to take, once in each stall."""
+    def looks(self, living: Collection[Task], now: float, begun: Collection[Task] | None = None) -> Sequence[Look]:
+        """Return the looks to take, once in each stall; ``begun`` are those that can be asked, all unless given."""
         if self._until is not None:
             return ()
         self._until = now + LOOK_GRACE
         self._looks.clear()
-        return [Look(task) for task in living]
+        return [Look(task, answers=begun is None or task in begun) for task in living]
 
-    def cause(self, living: Collection[Task], now: float) -> Cause | None:
-        """Return the cause, once every task was looked at or the time for that is over."""
+    def seen_of(self, living: Collection[Task], now: float) -> Mapping[Task, Seen] | None:
+        """Return what was seen, once every task was looked at or the time for that is over; None before."""
         if self._until is None or (now < self._until and not self._looks.keys() >= set(living)):
             return None
-        culprit, how = self._progress.culprit(self._looks)
+        return self._looks
+
+    def cause(self, living: Collection[Task], now: float) -> Cause | None:
+        """Return the cause, once it can be known."""
+        seen = self.seen_of(living, now)
+        if seen is None:
+            return None
+        culprit, how = self._progress.culprit(seen)
         return Cause.stalled(culprit, self._timeout, how)

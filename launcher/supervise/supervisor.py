@@ -263,9 +263,16 @@ class Supervisor:
         if not late:  # some have ended well already, all others are there
             self._deadline = None
             return
-        names = ", ".join(map(str, late))
-        error = f"not ready after {self._start_timeout:g} s (run.start_timeout): {names}"
-        self._give_up(Cause(late[0], error, exit_code=3), now)
+        living = self._roster.living(self.tasks)
+        begun = [task for task in living if self.tasks[task] is not TaskState.STARTED]
+        self._roster.do(*self._stall.looks(living, now, begun))
+        if (seen := self._stall.seen_of(living, now)) is None:
+            return
+        error = f"not ready after {self._start_timeout:g} s (run.start_timeout): {', '.join(map(str, late))}"
+        still = [task for task, look in seen.items() if look.stands_still]
+        if still:
+            error += f"; {', '.join(map(str, still))} stands still, stopped by a signal"
+        self._give_up(Cause((still or late)[0], error, exit_code=3), now)
 
     def _give_up(self, cause: Cause, now: float) -> None:
         self._causes.append(cause)
@@ -298,6 +305,7 @@ class Supervisor:
         self._deadline, self.result = now + self._start_timeout + FORMING_GRACE, None
         self._settled = False
         self.progress.begin(now)
+        self._stall.begin()
         if self.state is not RunState.FORMING:
             self._enter(RunState.FORMING)
             self._roster.do(Renew())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import defaultdict
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument("--only", type=int, default=None, metavar="NUMBER", help="just this one of them")
     parser.add_argument("--logs", type=Path, help="write what a failed scenario printed into this directory")
     arguments = parser.parse_args()
+    if os.geteuid():
+        sys.exit("the fault runner mounts small disks, to fill them, and only root may; run it as root")
     console, began = Console(), time.monotonic()
     chosen = [one for one in scenarios(arguments.seed, arguments.runs) if arguments.only in (None, one.number)]
     expected, verdicts = truth(), []

@@ -82,7 +82,8 @@ def _problem(scenario: Scenario, ran: Ran, run: Watched, expected: Truth) -> tup
         return problem, ran.output
     if ran.code == 0:
         return wrong_result(scenario, files, expected), ran.output
-    if ran.code not in (KILLED, STOPPED) and scenario.fault != "disk full":
+    ends_so = ran.code not in (KILLED, STOPPED) and scenario.fault != "disk full"
+    if ends_so or not (files / "plan.json").exists():  # or it was hit before there was anything to go on with
         return "", ran.output
     problem, output = _resumed(scenario, run, ran)
     return problem or wrong_result(scenario, files, expected) or left_behind(ran.directory, ports), ran.output + output
@@ -125,7 +126,7 @@ def _content(mode: str, target: str, network: str) -> dict[str, Any]:
     cluster = {"worker": 2} if mode == "sync" or target.startswith("worker") else {"worker": 1}
     cluster |= {"ps": 1} if mode == "async" else {}
     cluster |= {"evaluator": 1} if target == "evaluator:0" else {}
-    run = {"checkpoint": {"every": "100 steps"}, "start_timeout": "40s", "stall_timeout": "20s", "network": network}
+    run = {"checkpoint": {"every": "100 steps"}, "start_timeout": "25s", "stall_timeout": "20s", "network": network}
     return {"mode": mode, "args": ARGS, "cluster": cluster, "run": run}
 
 

@@ -12,7 +12,7 @@ from launcher.cluster.inventory import Core, Inventory
 from launcher.cluster.placement import place
 from launcher.cluster.spec import ClusterSpec
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Event, Exited, Signalled, Tick, Told
+from launcher.supervise.events import Event, Exited, Seen, Signalled, Tick, Told
 from launcher.supervise.result import Outcome, conclude
 from launcher.supervise.supervisor import AGREED_STOP, FORMING_GRACE
 from tests.unit.supervise.histories import FIRST, SECOND, SYNC, Moments, error, lost, ready, replay, trained
@@ -88,7 +88,8 @@ def test_a_failure_has_the_exit_code_of_its_cause(code: int) -> None:
 
 def test_a_cluster_that_did_not_form_has_exit_code_3_and_no_first_step() -> None:
     late = 60 + FORMING_GRACE
-    gone: Moments = [(late, Tick()), (late, Exited(FIRST, -15)), (late, Exited(SECOND, -15))]
+    looked: Moments = [(late, Seen(FIRST)), (late, Seen(SECOND))]
+    gone: Moments = [(late, Tick()), *looked, (late, Exited(FIRST, -15)), (late, Exited(SECOND, -15))]
     result = outcome([*ready(FIRST), *gone]).result
     assert (result.status, result.exit_code, result.steps, result.time_to_first_step_s) == ("failed", 3, 0, None)
 

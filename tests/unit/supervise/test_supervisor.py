@@ -7,7 +7,19 @@ import signal
 import pytest
 
 from launcher.supervise.ending import SAVE_GRACE, STOP_GRACE
-from launcher.supervise.events import Exited, Record, RunState, Signalled, Start, TaskState, Tick, Told
+from launcher.supervise.events import (
+    Cause,
+    Exited,
+    Look,
+    Record,
+    RunState,
+    Seen,
+    Signalled,
+    Start,
+    TaskState,
+    Tick,
+    Told,
+)
 from launcher.supervise.stall import LOOK_GRACE
 from launcher.supervise.supervisor import (
     CAUSE_GRACE,
@@ -154,14 +166,26 @@ def test_of_two_errors_the_earlier_is_the_cause_whichever_was_heard_of_first() -
     assert supervisor.cause.error == "KeyError: no"
 
 
-def test_a_task_that_is_never_ready_is_named_after_the_start_timeout() -> None:
-    late = 60 + FORMING_GRACE
-    seen = replay(SYNC, FIRST, [*ready(FIRST), (59, Tick()), (late, Tick()), (late, Tick())])
-    supervisor = seen.supervisor
-    assert supervisor.cause is not None
-    assert supervisor.cause.exit_code == 3
-    assert supervisor.cause.error == "not ready after 60 s (run.start_timeout): worker:1"
-    assert seen.kills == [(late, "worker:0", "SIGTERM"), (late, "worker:1", "SIGTERM")]
+LATE = 60 + FORMING_GRACE
+NOT_READY = "not ready after 60 s (run.start_timeout): worker:1"
+
+
+def test_a_task_that_is_never_ready_is_looked_at_and_named_after_the_start_timeout() -> None:
+    looked: Moments = [(LATE, Tick()), (LATE + 1, Seen(FIRST)), (LATE + 1, Seen(SECOND)), (LATE + 1, Tick())]
+    seen = replay(SYNC, FIRST, [*ready(FIRST), (59, Tick()), *looked])
+    assert [action for _, action in seen.actions if isinstance(action, Look)] == [
+        Look(FIRST),
+        Look(SECOND, answers=False),  # whatever has not begun would die of the question
+    ]
+    assert seen.supervisor.cause == Cause(SECOND, NOT_READY, exit_code=3)
+    assert seen.kills == [(LATE + 1, "worker:0", "SIGTERM"), (LATE + 1, "worker:1", "SIGTERM")]
+
+
+def test_where_somebody_stands_still_the_others_wait_for_that_one() -> None:
+    still: Moments = [(LATE, Tick()), (LATE, Seen(FIRST, stands_still=True)), (LATE, Seen(SECOND))]
+    seen = replay(SYNC, FIRST, [*ready(FIRST), *still])
+    error = f"{NOT_READY}; worker:0 stands still, stopped by a signal"
+    assert seen.supervisor.cause == Cause(FIRST, error, exit_code=3)
 
 
 def test_a_task_that_gives_up_the_rendezvous_brings_its_exit_code() -> None:

@@ -104,7 +104,8 @@ def test_no_step_at_all_is_a_stall_that_is_not_tried_again() -> None:
 
 def test_a_cluster_that_does_not_form_again_in_time_is_the_end() -> None:
     late = 11 + 60 + FORMING_GRACE
-    gone: Moments = [(late, Tick()), (late, Exited(FIRST, -15)), (late, Exited(SECOND, -15)), (late + 50, Tick())]
+    looked: Moments = [(late, Tick()), (late, Seen(FIRST)), (late, Seen(SECOND))]
+    gone: Moments = [*looked, (late, Exited(FIRST, -15)), (late, Exited(SECOND, -15)), (late + 50, Tick())]
     seen = replay(SYNC, FIRST, [*LOST, (11, Tick()), *ready(FIRST, at=12), *gone], budget=3)
     assert over(seen) == ("worker:1", "not ready after 60 s (run.start_timeout): worker:1", 3)
     assert seen.restarts == [(11, FIRST, 2), (11, SECOND, 2)]

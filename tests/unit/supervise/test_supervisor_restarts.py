@@ -9,6 +9,7 @@ import pytest
 from launcher.cluster.context import Role, Task
 from launcher.supervise.ending import STOP_GRACE
 from launcher.supervise.events import Exited, Record, RunState, Seen, Start, TaskState, Tick, Told
+from launcher.supervise.stall import LOOK_GRACE
 from launcher.supervise.supervisor import CAUSE_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
@@ -118,7 +119,7 @@ def test_a_restarted_cluster_has_the_start_timeout_anew() -> None:
     history: Moments = [*trained(SYNC, FIRST), (90, Exited(SECOND, -9)), (90, Exited(FIRST, -15)), (91, Tick())]
     seen = replay(SYNC, FIRST, [*history, (160, Tick())], budget=1)
     assert seen.supervisor.state is RunState.FORMING
-    seen = replay(SYNC, FIRST, [*history, (161, Tick())], budget=1)
+    seen = replay(SYNC, FIRST, [*history, (161, Tick()), (161 + LOOK_GRACE, Tick())], budget=1)
     assert seen.supervisor.cause is not None
     assert seen.supervisor.cause.exit_code == 3
 
