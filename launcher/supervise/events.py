@@ -164,6 +164,10 @@ class Cause:
         """The task that this goes back to."""
         return self.peer or self.task
 
+    def __str__(self) -> str:
+        told_of_another = self.error.startswith(f"{self.culprit} ")
+        return self.error if told_of_another else f"{self.task}: {self.error}"
+
     @classmethod
     def of(cls, event: Exited) -> Self:
         """Return what a task's end is the cause of."""

@@ -120,7 +120,7 @@ class Supervisor:
                 self._ready(event, now)
             case "left_out":
                 for name in event.details["tasks"]:
-                    self._leave_out(Task.parse(name), "it did not come to the rendezvous")
+                    self._leave_out(Task.parse(name), f"{name} did not come to the rendezvous")
             case "progress" if self._roles[event.task] != "evaluate":
                 self._progressed(event, now)
             case "result":
@@ -151,7 +151,7 @@ class Supervisor:
     def _recovered(self, task: Task | None, now: float) -> None:
         """Write down what a restart has cost: of the task that came back alone, or (None) of the whole cluster."""
         for cause, costs in self._recoveries.over(task, self.progress.base, now):
-            self._roster.record(task, "recovered", f"{cause.task}: {cause.error}", costs)
+            self._roster.record(task, "recovered", str(cause), costs)
 
     def _exited(self, event: Exited, now: float) -> None:
         clean = event.code == 0
@@ -198,13 +198,13 @@ class Supervisor:
             return
         self._causes.append(cause)
         if self.state is not RunState.STOPPING:
-            self._stop(f"{cause.task}: {cause.error}", Ending(now + (CAUSE_GRACE if cause.consequence else 0.0)))
+            self._stop(str(cause), Ending(now + (CAUSE_GRACE if cause.consequence else 0.0)))
 
     def _goes_on_after(self, cause: Cause, now: float) -> bool:
         """Start the task again alone, or go on without it; whether one of them is possible."""
         answer = self._mending.answer_alone(cause, now)
         if answer.leaves_out:
-            self._leave_out(answer.leaves_out, cause.error)
+            self._leave_out(answer.leaves_out, str(cause))
         elif answer.pause is not None:
             self._lone_restarts[cause.task] = now + answer.pause
             self._recoveries.begin(cause, now, self.progress.step, cause.task)
@@ -341,10 +341,10 @@ class Supervisor:
             self._causes = [replace(cause, error=f"{cause.error}; {answer.why}")] if answer.why else self._causes
             return False
         if answer.leaves_out:
-            self._leave_out(answer.leaves_out, cause.error)
+            self._leave_out(answer.leaves_out, str(cause))
         self._recoveries.begin(cause, now, self.progress.step)
         self._causes.clear()
-        self._enter(RunState.RESTARTING, f"{cause.task}: {cause.error}")
+        self._enter(RunState.RESTARTING, str(cause))
         self._deadline = now + answer.pause
         self._announce(cause, attempt + 1, answer.pause)
         return True
@@ -354,11 +354,11 @@ class Supervisor:
         if task in self.tasks:
             self._lone_restarts.pop(task, None)
             self._roster.dismiss(task, why)
-        self._roster.say(f"{task}: {why}; {self.elastic.leave_out(task)}")
+        self._roster.say(f"{why}; {self.elastic.leave_out(task)}")
 
     def _announce(self, cause: Cause, attempt: int, pause: float) -> None:
         what = f"attempt {attempt} starts in {pause:.1f} s ({self._restarts})"
-        self._roster.say(f"{cause.task}: {cause.error}; {what}")
+        self._roster.say(f"{cause}; {what}")
 
     def _enter(self, state: RunState, cause: str = "") -> None:
         self.state = state

@@ -55,7 +55,7 @@ def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(wo
     task_process(launcher, "worker:1").suspend()
     ran = workplace.finish(launcher)
     assert ran.code == 0, ran.output
-    assert "worker:1: it did not come to the rendezvous; going on without worker:1" in ran.output
+    assert "worker:1 did not come to the rendezvous; going on without worker:1" in ran.output
     assert ran.result["steps"] == STEPS
     assert survivors(workplace.directory) == []
 

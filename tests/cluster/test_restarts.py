@@ -111,7 +111,7 @@ def test_an_asynchronous_worker_comes_back_alone_while_the_others_go_on(workplac
     assert hit.ran.result["attempts"] == 2
     updates = hit.ran.result["updates"]
     assert updates["applied"] == STEPS
-    assert updates["maybe_twice"] % 85 == 0  # whole calls
+    assert 0 <= updates["maybe_twice"] < STEPS
     assert hit.resumed_at == []
     first = {f"attempt-1/{task}" for task in ("chief-0", "ps-0", "worker-0", "worker-1")}
     assert hit.ran.logs == first | {"attempt-2/worker-1"}
@@ -201,7 +201,7 @@ def test_an_asynchronous_cluster_starts_again_where_a_worker_is_frozen(
 ) -> None:
     hit = frozen["async"]
     assert_like(hit, undisturbed)
-    assert "chief:0: worker:1 has been silent for 20 s; attempt 2 starts in" in hit.ran.output
+    assert "worker:1 has been silent for 20 s; attempt 2 starts in" in hit.ran.output
     assert hit.ran.result["attempts"] == 2
     assert hit.seconds < 60
     assert hit.survivors == []

@@ -17,6 +17,7 @@ from tests.faults.scenario import LAUNCHER, TO_RUN, Scenario
 STEPS = 1700
 TOLERANCE = 1e-4  # of W and b after an asynchronous call that was made twice: 85 steps at most
 KILLED, STOPPED = -9, 143
+TERMINATED = -15  # by SIGTERM, before it had anything to end
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ def codes(scenario: Scenario) -> set[int]:
         return {1} | at_end
     if scenario.fault in TO_RUN:
         return {STOPPED} | at_end
+    if scenario.target == LAUNCHER and scenario.fault == "kill":
+        return {KILLED} | at_end
     if scenario.target == LAUNCHER:
-        return {KILLED} | at_end if scenario.fault == "kill" else {STOPPED} | at_end
+        return {STOPPED} | at_end | ({TERMINATED} if scenario.moment == "start" else set())
     return _codes_of_task(scenario)
 
 

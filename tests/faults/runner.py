@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.conftest import Ran, Workplace
-from tests.faults.expect import KILLED, STEPS, STOPPED, Truth, codes, history, left_behind, wrong_cause, wrong_result
+from tests.faults.expect import (
+    KILLED,
+    STEPS,
+    STOPPED,
+    TERMINATED,
+    Truth,
+    codes,
+    history,
+    left_behind,
+    wrong_cause,
+    wrong_result,
+)
 from tests.faults.faults import corrupt, free, strike
 from tests.faults.scenario import Scenario
 from tests.faults.watched import TooLate, Watched
@@ -82,7 +93,7 @@ def _problem(scenario: Scenario, ran: Ran, run: Watched, expected: Truth) -> tup
         return problem, ran.output
     if ran.code == 0:
         return wrong_result(scenario, files, expected), ran.output
-    ends_so = ran.code not in (KILLED, STOPPED) and scenario.fault != "disk full"
+    ends_so = ran.code not in (KILLED, STOPPED, TERMINATED) and scenario.fault != "disk full"
     if ends_so or not (files / "plan.json").exists():  # or it was hit before there was anything to go on with
         return "", ran.output
     problem, output = _resumed(scenario, run, ran)
