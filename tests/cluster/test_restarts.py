@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,35 +170,13 @@ def test_ctrl_c_while_a_restart_is_waited_for_ends_with_130_and_leaves_no_proces
     assert hit.survivors == []
 
 
-# A task stands still
+# A task stands still; the same of a synchronous run is in tests/faults
 
 
-@pytest.fixture(scope="module")
-def frozen(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Hit]:
-    """A run of each mode whose worker:1 stands still from the middle on; both at once, since most of it is waiting."""
-    begun_runs = {}
-    for mode, content in (("sync", SYNC), ("async", ASYNC)):
-        place = Workplace(tmp_path_factory.mktemp(mode))
-        launcher, seen = begun(place, content)
-        task_process(launcher, "worker:1").suspend()
-        begun_runs[mode] = place, launcher, seen, time.monotonic()
-    return {mode: ended(*run) for mode, run in begun_runs.items()}
-
-
-def test_a_synchronous_run_with_a_frozen_worker_ends_bit_for_bit_as_if_nothing_had_happened(
-    frozen: Mapping[str, Hit], undisturbed: Hit
-) -> None:
-    hit = frozen["sync"]
-    assert (hit.ran.metrics, hit.history) == (undisturbed.ran.metrics, undisturbed.history)
-    assert "worker:1 stopped answering; attempt 2 starts in" in hit.ran.output
-    assert hit.seconds < 60
-    assert hit.survivors == []
-
-
-def test_an_asynchronous_cluster_starts_again_where_a_worker_is_frozen(
-    frozen: Mapping[str, Hit], undisturbed: Hit
-) -> None:
-    hit = frozen["async"]
+def test_an_asynchronous_cluster_starts_again_where_a_worker_is_frozen(workplace: Workplace, undisturbed: Hit) -> None:
+    launcher, seen = begun(workplace, ASYNC)
+    task_process(launcher, "worker:1").suspend()
+    hit = ended(workplace, launcher, seen, time.monotonic())
     assert_like(hit, undisturbed)
     assert "worker:1 has been silent for 20 s; attempt 2 starts in" in hit.ran.output
     assert hit.ran.result["attempts"] == 2

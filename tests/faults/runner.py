@@ -137,7 +137,7 @@ def _content(mode: str, target: str, network: str) -> dict[str, Any]:
     cluster = {"worker": 2} if mode == "sync" or target.startswith("worker") else {"worker": 1}
     cluster |= {"ps": 1} if mode == "async" else {}
     cluster |= {"evaluator": 1} if target == "evaluator:0" else {}
-    run = {"checkpoint": {"every": "100 steps"}, "start_timeout": "25s", "stall_timeout": "20s", "network": network}
+    run = {"checkpoint": {"every": "100 steps"}, "start_timeout": "40s", "stall_timeout": "20s", "network": network}
     return {"mode": mode, "args": ARGS, "cluster": cluster, "run": run}
 
 

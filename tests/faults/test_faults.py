@@ -22,7 +22,7 @@ DOZEN = [
     ("async", "ps:0", "kill", "checkpoint"),
     ("async", "chief:0", "kill", "start"),
     ("async", "worker:0", "slow", "middle"),
-    ("async", "worker:1", "stop", "start"),
+    ("sync", "worker:1", "stop", "middle"),
 ]
 
 
