@@ -8,17 +8,19 @@ from importlib import import_module
 import click
 
 from launcher import __version__
-from launcher.errors import LauncherError, did_you_mean
+from launcher.commands.groups import Group
+from launcher.errors import LauncherError
 
 VERBS = {
     "run": "Start the cluster, train the job on it, and leave a run directory.",
     "plan": "Show what would start where, and what would not, and why.",
     "render": "Write the cluster as a compose file, a container for each task.",
     "check": "Check the cluster file, then what this machine must offer.",
+    "config": "Read and edit the cluster file, its comments kept.",
 }
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """A group that knows its verbs by name and imports one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -31,15 +33,6 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(f"launcher.commands.{cmd_name}").command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; an unknown one gets the nearest right word."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], VERBS) or "."
-            raise click.UsageError(f"there is no verb {args[0]!r}{hint} Verbs: {', '.join(VERBS)}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""

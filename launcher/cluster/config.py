@@ -54,7 +54,12 @@ class ClusterFile:
 
 def load(path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
     """Read the file, apply each ``key=value``, and check it all; SpecError names every problem."""
-    root, problems = parse(_read(path), lambda line: f"{path}:{line}")
+    return check(read(path), path, overrides)
+
+
+def check(text: str, path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
+    """Check the text of a file, which may not have been written yet, as ``load`` does."""
+    root, problems = parse(text, lambda line: f"{path}:{line}")
     if root is None or not isinstance(root.value, dict):
         found = "is empty" if root is None else f"is {type_name(root.value)}, not a mapping"
         raise SpecError([Problem(str(path), "", f"{found}; a cluster file has the keys {_KEYS}")])
@@ -150,7 +155,7 @@ def _idle(fault: Fault, shape: Iterable[Fault]) -> bool:
     return any(wrong.path[: len(path)] == path for wrong in shape for path in grounds)
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
     """Return the file's text; SpecError where there is none."""
     try:
         state = path.stat()

@@ -22,7 +22,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def cluster_file(function: Command) -> Command:
     """Add the path of the cluster file (``file``) and ``--set KEY=VALUE`` (``overrides``)."""
     argument = click.argument("file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), required=False)
-    override = click.option(
+    return argument(overrides_option(function))
+
+
+def overrides_option(function: Command) -> Command:
+    """Add ``--set KEY=VALUE`` (``overrides``)."""
+    return click.option(
         "--set",
         "overrides",
         metavar="KEY=VALUE",
@@ -30,8 +35,7 @@ def cluster_file(function: Command) -> Command:
         callback=_with_environment,
         help="Change a key of the file for this call, dotted: --set cluster.worker.tasks=3. Repeatable; "
         f"{SET_KEY} in the environment holds more of them, a line each.",
-    )
-    return argument(override(function))
+    )(function)
 
 
 def _with_environment(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

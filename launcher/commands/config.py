@@ -1,0 +1,256 @@
+"""``launcher config``: the cluster file read and edited by command, always checked, its comments and layout kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from launcher.cluster import edit as text_of
+from launcher.cluster.config import ClusterFile, load, read
+from launcher.cluster.keys import known_keys, values
+from launcher.cluster.overrides import JOBS
+from launcher.cluster.spec import JobSpec
+from launcher.commands.edits import edit
+from launcher.commands.groups import Group
+from launcher.commands.options import overrides_option
+from launcher.errors import UsageError, did_you_mean
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(cls=Group, subcommand_metavar="VERB [ARGS]...")
+def command() -> None:
+    """Read and edit the cluster file.
+
+    An edit keeps every other byte of the file; what would leave a wrong file is refused, and changes nothing.
+
+    \b
+    Examples:
+      launcher config set mode=async run.restarts=5
+      launcher config add worker --count 2 --dry-run
+      launcher config show
+    """
+
+
+def the_file(function: Command) -> Command:
+    """Add ``--file PATH`` (``file``)."""
+    default = Path("cluster.yaml")
+    return click.option(
+        "--file", type=click.Path(path_type=Path), default=default, help="The cluster file (cluster.yaml)."
+    )(function)
+
+
+def an_edit(function: Command) -> Command:
+    """Add what every edit takes: ``--file`` and ``--dry-run``."""
+    return the_file(
+        click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")(function)
+    )
+
+
+def keys_of(key: str) -> list[str]:
+    """Return the parts of a dotted key; UsageError where it is none that a file may have."""
+    parts = key.split(".")
+    known = known_keys()
+    open_ended = any(key.startswith(f"{name}.") for name in known if name.rpartition(".")[2] in ("args", "env"))
+    indexed = key.rpartition(".")[2].isdecimal() and key.rpartition(".")[0] in known
+    if not (key in known or open_ended or indexed or (len(parts) == 3 and parts[2].isdecimal() and parts[1] in JOBS)):
+        hint = did_you_mean(key, known) or "; `launcher config show` lists the keys"
+        raise UsageError(f"there is no key {key!r}{hint}")
+    return parts
+
+
+@command.command("get", epilog="Example: launcher config get cluster.worker.tasks")
+@click.argument("key")
+@overrides_option
+@click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
+@the_file
+def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
+    """Print the value of KEY, its default where the file does not have it."""
+    keys_of(key)
+    found = values(load(file, overrides))
+    inside = {name.removeprefix(f"{key}."): value.value for name, value in found.items() if name.startswith(f"{key}.")}
+    if key not in found and not inside:
+        raise UsageError(f"{key} has no value and no default in {file}")
+    value: Any = found[key].value if key in found else inside
+    if as_json:
+        click.echo(json.dumps(value, indent=2))
+    elif inside and key not in found:
+        for name, one in inside.items():
+            click.echo(f"{name}: {written(one)}")
+    else:
+        click.echo(written(value))
+
+
+def written(value: Any) -> str:
+    """Return a value as a file has it, in one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@command.command("set", epilog="Example: launcher config set mode=async cluster.worker.cpus=2")
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@an_edit
+def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
+    """Set each KEY, dotted, to its VALUE; all of them, or none where the result would be wrong."""
+    pairs = []
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"write KEY=VALUE, like cluster.worker.tasks=3, not {assignment!r}")
+        pairs.append((keys_of(key.strip()), value))
+    edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
+
+
+@command.command("unset", epilog="Example: launcher config unset run.restarts")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@an_edit
+def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
+    """Take each KEY out of the file, so that its default counts."""
+    parts = [keys_of(key) for key in keys]
+    edit(file, lambda text: reduce(text_of.unset_key, parts, text), dry_run=dry_run)
+
+
+@command.command("add", epilog="Example: launcher config add worker --count 2")
+@click.argument("job")
+@click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
+@click.option("--count", type=click.IntRange(min=1), help="How many tasks more (1).")
+@an_edit
+def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_run: bool) -> None:
+    """Add tasks to JOB (worker, ps, chief, evaluator): a number, or one at each ADDRESS."""
+    _known_job(job)
+    if addresses and count is not None:
+        raise UsageError("give addresses or --count, not both: each address is a task")
+    there = _job(load(file), job)
+    if addresses:
+        edit(file, _adding_addresses(job, there, addresses), dry_run=dry_run)
+        return
+    if there and there.addresses:
+        raise UsageError(f"the tasks of {job} have addresses; name those of the new ones: config add {job} node-c:2222")
+    tasks = (there.tasks if there else 0) + (count or 1)
+    edit(file, lambda text: _with_tasks(text, job, tasks), dry_run=dry_run)
+
+
+def _adding_addresses(job: str, there: JobSpec | None, addresses: Sequence[str]) -> Callable[[str], str]:
+    if there and there.tasks and not there.addresses:
+        listed = ", ".join([*(f"HOST-{i}:PORT" for i in range(there.tasks)), *addresses])
+        raise UsageError(
+            f"{job} is a number of tasks here ({there.tasks}); tasks with addresses need one each: "
+            f"config set 'cluster.{job}=[{listed}]'"
+        )
+    return lambda text: text_of.append(text, _addresses_key(text, job), addresses)
+
+
+@command.command("remove", epilog="Example: launcher config remove worker:2")
+@click.argument("what", metavar="TASK|JOB")
+@click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks.")
+@an_edit
+def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
+    """Remove one TASK (worker:2), or the last tasks of a JOB (worker --count 2)."""
+    job, colon, index = what.partition(":")
+    _known_job(job)
+    there = _job(load(file), job)
+    if colon and (count is not None or not index.isdecimal()):
+        raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
+    tasks = there.tasks if there else 0
+    if (colon and int(index) >= tasks) or not tasks:
+        has = f"{job}:0 to {job}:{tasks - 1}" if tasks > 1 else f"{job}:0" if tasks else f"no {job}"
+        raise UsageError(f"there is no {what} to remove: the cluster has {has}")
+    gone = [int(index)] if colon else list(range(tasks - (count or 1), tasks))
+    if gone[0] < 0:
+        raise UsageError(f"the cluster has {tasks} {job} tasks, and --count {count} is more")
+    if job == "worker" and len(gone) == tasks:
+        raise UsageError(f"{what} is the last worker, and a cluster needs at least one")
+    assert there is not None
+    edit(file, lambda text: _without_tasks(text, job, there, gone), dry_run=dry_run)
+
+
+def _without_tasks(text: str, job: str, there: JobSpec, gone: Sequence[int]) -> str:
+    if len(gone) == there.tasks:
+        return text_of.unset_key(text, ["cluster", job])
+    if not there.addresses:
+        return _with_tasks(text, job, there.tasks - len(gone))
+    for index in reversed(gone):
+        text = text_of.unset_key(text, [*_addresses_key(text, job), str(index)])
+    return text
+
+
+def _with_tasks(text: str, job: str, tasks: int) -> str:
+    written = text_of.value(text, ["cluster", job])
+    keys = ["cluster", job, "tasks"] if isinstance(written, dict) else ["cluster", job]
+    return text_of.set_key(text, keys, str(tasks))
+
+
+def _addresses_key(text: str, job: str) -> list[str]:
+    written = text_of.value(text, ["cluster", job])
+    return ["cluster", job, "addresses"] if isinstance(written, dict) else ["cluster", job]
+
+
+def _known_job(job: str) -> None:
+    if job not in JOBS:
+        raise UsageError(f"there is no job {job!r}{did_you_mean(job, JOBS)}; jobs: {', '.join(JOBS)}")
+
+
+def _job(file: ClusterFile, job: str) -> JobSpec | None:
+    found: JobSpec | None = getattr(file.spec.cluster, job)
+    return found
+
+
+@command.command("show", epilog="Example: launcher config show --set mode=async")
+@overrides_option
+@click.option("--json", "as_json", is_flag=True, help="Print keys, values and origins as JSON.")
+@the_file
+def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
+    """Show every value, with the defaults of what the file does not have, and where each comes from."""
+    found = values(load(file, overrides))
+    if as_json:
+        click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
+        return
+    wide, long = (max(map(len, cells)) for cells in (found, [written(value.value) for value in found.values()]))
+    for key, value in found.items():
+        origin = click.style(value.origin, dim=value.origin == "default")
+        click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
+
+
+@command.command("diff", epilog="Example: launcher config diff --run latest")
+@click.argument("other", type=click.Path(path_type=Path), required=False)
+@click.option("--run", metavar="RUN", help="Compare with what this run (its name, its path, or latest) was asked.")
+@overrides_option
+@the_file
+def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Path) -> None:
+    """Show how the file differs from OTHER, or from a run; with --set alone, what that would change."""
+    from launcher.rundir import RunFiles
+
+    here = load(file)
+    if run is not None:
+        if other is not None:
+            raise UsageError("compare with another file or with a run, not with both")
+        other = RunFiles.find(file.parent / here.spec.run.output, run).cluster_file
+    if other is None and not overrides:
+        raise UsageError("name what to compare with: another file, --run latest, or --set KEY=VALUE")
+    before = values(load(other) if other else here)
+    after = values(load(file, overrides))
+    changed = [key for key in {**before, **after} if _value(before, key) != _value(after, key)]
+    for key in changed:
+        for mark, colour, side in (("-", "red", before), ("+", "green", after)):
+            if key in side:
+                click.echo(click.style(f"{mark} {key}: {written(side[key].value)}", fg=colour))
+    if not changed:
+        click.echo("no difference")
+
+
+def _value(side: dict[str, Any], key: str) -> Any:
+    return side[key].value if key in side else None
+
+
+@command.command("format", epilog="Example: launcher config format --dry-run")
+@an_edit
+def format_(file: Path, dry_run: bool) -> None:
+    """Tidy the file's layout: no blanks at line ends, no runs of empty lines, two columns of indentation."""
+    from launcher.cluster.layout import tidy
+
+    read(file)
+    edit(file, tidy, dry_run=dry_run)

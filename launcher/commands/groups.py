@@ -1,0 +1,21 @@
+"""A verb that has verbs of its own; a mistyped one gets the nearest right word."""
+
+from __future__ import annotations
+
+import click
+
+from launcher.errors import did_you_mean
+
+
+class Group(click.Group):
+    """A group that refuses an unknown verb with a sentence."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb."""
+        verbs = self.list_commands(ctx)
+        if args and args[0] not in verbs and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], verbs) or "."
+            raise click.UsageError(f"there is no verb {args[0]!r}{hint} Verbs: {', '.join(verbs)}")
+        return super().resolve_command(ctx, args)
