@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -92,7 +93,11 @@ def check_name(value: str) -> str:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(_positive_duration)]
+Duration = Annotated[
+    float,
+    BeforeValidator(_positive_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"}),
+]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -103,8 +108,8 @@ class _Model(BaseModel):
 class Checkpoint(_Model):
     """When a checkpoint is written, and how many are kept."""
 
-    every: Annotated[str, Field(description="a duration (30s) or a number of steps (500 steps)")] = "30s"
-    keep: Count = 3
+    every: Annotated[str, Field(description="a duration or a number of steps", examples=["30s", "500 steps"])] = "30s"
+    keep: Annotated[Count, Field(description="how many of the newest are kept", examples=[3])] = 3
 
     @field_validator("every", mode="before")
     @classmethod
@@ -131,12 +136,25 @@ class Checkpoint(_Model):
 class RunSpec(_Model):
     """How the job is run: where to, how safely, how patiently."""
 
-    output: Annotated[str, StringConstraints(min_length=1)] = "runs"
-    checkpoint: Checkpoint = Checkpoint()
-    restarts: Annotated[int, Field(strict=True, ge=0)] = 3
-    start_timeout: Duration = 60.0
-    stall_timeout: Duration = 300.0
-    network: Literal["private", "host"] = "private"
+    output: Annotated[
+        str,
+        StringConstraints(min_length=1),
+        Field(description="where the runs' directories are made", examples=["runs"]),
+    ] = "runs"
+    checkpoint: Annotated[
+        Checkpoint, Field(description="when checkpoints are written", examples=[{"every": "500 steps", "keep": 3}])
+    ] = Checkpoint()
+    restarts: Annotated[
+        int, Field(strict=True, ge=0, description="restarts allowed before the run fails", examples=[3])
+    ] = 3
+    start_timeout: Annotated[Duration, Field(description="the cluster must have formed by then", examples=["60s"])] = (
+        60.0
+    )
+    stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
+    network: Annotated[
+        Literal["private", "host"],
+        Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),
+    ] = "private"
 
 
 class JobSpec(_Model):
@@ -147,15 +165,31 @@ class JobSpec(_Model):
     are enough to go on with where others cannot be brought back.
     """
 
-    tasks: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 1
-    min: Count | None = None
-    addresses: tuple[Annotated[str, AfterValidator(_check_address)], ...] = ()
-    cpus: Count | None = None
-    gpus: Annotated[int | tuple[int, ...] | Literal["auto"], BeforeValidator(_check_gpus)] = "auto"
-    gpu_memory: Count | None = None
-    virtual_devices: Count | None = None
-    port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = None
-    env: Mapping[str, str] = Field(default_factory=dict)
+    tasks: Annotated[int, Field(strict=True, ge=0, le=100_000, description="how many", examples=[2])] = 1
+    min: Annotated[
+        Count | None, Field(description="workers that are enough to go on with where others are lost", examples=[2])
+    ] = None
+    addresses: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_address)], ...],
+        Field(description="host:port of each task", examples=[["node-a:2222", "node-b:2222"]]),
+    ] = ()
+    cpus: Annotated[Count | None, Field(description="cores that each task gets for itself", examples=[4])] = None
+    gpus: Annotated[
+        int | tuple[int, ...] | Literal["auto"],
+        BeforeValidator(_check_gpus),
+        Field(description="GPUs of each task: a count, a list of ids, or an even share", examples=[1, [0, 1], "auto"]),
+    ] = "auto"
+    gpu_memory: Annotated[Count | None, Field(description="MiB, of each GPU", examples=[4096])] = None
+    virtual_devices: Annotated[
+        Count | None, Field(description="logical devices that each device is split into", examples=[2])
+    ] = None
+    port: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=65535)] | None,
+        Field(description="of the first task, counting up", examples=[2222]),
+    ] = None
+    env: Annotated[
+        Mapping[str, str], Field(description="variables of the tasks' environment", examples=[{"OMP_NUM_THREADS": 4}])
+    ] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -199,10 +233,15 @@ class JobSpec(_Model):
 class Cluster(_Model):
     """TensorFlow's cluster: the jobs, in the order in which their tasks are started and shown."""
 
-    chief: JobSpec | None = None
-    worker: JobSpec | None = None
-    ps: JobSpec | None = None
-    evaluator: JobSpec | None = None
+    chief: Annotated[JobSpec | None, Field(description="coordinates asynchronous training", examples=[1])] = None
+    worker: Annotated[
+        JobSpec | None,
+        Field(description="trains", examples=[2, ["node-a:2222", "node-b:2222"], {"tasks": 2, "cpus": 1}]),
+    ] = None
+    ps: Annotated[JobSpec | None, Field(description="keeps the variables in async mode", examples=[1])] = None
+    evaluator: Annotated[JobSpec | None, Field(description="scores checkpoints beside the cluster", examples=[1])] = (
+        None
+    )
 
     def items(self) -> Iterator[tuple[str, JobSpec]]:
         """Yield the name and the spec of each job that was written."""
@@ -226,13 +265,25 @@ class Cluster(_Model):
 class ClusterSpec(_Model):
     """What was asked: the checked content of a cluster file."""
 
-    name: Annotated[str, AfterValidator(check_name)] = "cluster"
-    mode: Mode = "sync"
+    name: Annotated[
+        str, AfterValidator(check_name), Field(description="begins the runs' names", examples=["linear-regression"])
+    ] = "cluster"
+    mode: Annotated[
+        Mode,
+        Field(description="MultiWorkerMirroredStrategy (sync) or ParameterServerStrategy (async)", examples=["sync"]),
+    ] = "sync"
     job: Annotated[
         str,
         StringConstraints(min_length=1),
-        Field(description="name the training code: a module of jobs/, any dotted module, or path/to/train.py"),
+        Field(
+            description="name the training code: a module of jobs/, any dotted module, or path/to/train.py",
+            examples=["linear_regression", "train.py"],
+        ),
     ]
-    args: Mapping[str, Any] = Field(default_factory=dict)
-    cluster: Annotated[Cluster, Field(description="name its jobs and their tasks, like {worker: 2}")]
-    run: RunSpec = RunSpec()
+    args: Annotated[Mapping[str, Any], Field(description="the job's own settings", examples=[{"epochs": 100}])] = Field(
+        default_factory=dict
+    )
+    cluster: Annotated[
+        Cluster, Field(description="name its jobs and their tasks, like {worker: 2}", examples=[{"worker": 2, "ps": 1}])
+    ]
+    run: Annotated[RunSpec, Field(description="how the job is run", examples=[{"restarts": 3}])] = RunSpec()

@@ -254,3 +254,11 @@ def format_(file: Path, dry_run: bool) -> None:
 
     read(file)
     edit(file, tidy, dry_run=dry_run)
+
+
+@command.command("schema", epilog="Example: launcher config schema > cluster.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
+    from launcher.cluster.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
