@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from launcher.cluster import edit as text_of
-from launcher.cluster.config import ClusterFile, load, read
+from launcher.cluster.config import ClusterFile, check, load
 from launcher.cluster.keys import known_keys, values
 from launcher.cluster.overrides import JOBS
 from launcher.cluster.spec import JobSpec
@@ -23,7 +23,23 @@ from launcher.errors import UsageError, did_you_mean
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@click.group(cls=Group, subcommand_metavar="VERB [ARGS]...")
+class ConfigVerbs(Group):
+    """The verbs below, and ``init``, whose module is imported only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs."""
+        return ["init", *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the verb's command."""
+        if cmd_name == "init":
+            from launcher.commands.config_init import init
+
+            return init
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=ConfigVerbs, subcommand_metavar="VERB [ARGS]...")
 def command() -> None:
     """Read and edit the cluster file.
 
@@ -35,6 +51,11 @@ def command() -> None:
       launcher config add worker --count 2 --dry-run
       launcher config show
     """
+
+
+def verb(name: str, short: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function one of the verbs, with one line for the list and an example for its own help."""
+    return command.command(name, short_help=short, epilog=f"Example: launcher config {name} {example}")
 
 
 def the_file(function: Command) -> Command:
@@ -64,7 +85,7 @@ def keys_of(key: str) -> list[str]:
     return parts
 
 
-@command.command("get", epilog="Example: launcher config get cluster.worker.tasks")
+@verb("get", "Print one value.", "cluster.worker.tasks")
 @click.argument("key")
 @overrides_option
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
@@ -91,7 +112,9 @@ def written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@command.command("set", epilog="Example: launcher config set mode=async cluster.worker.cpus=2")
+@command.command(
+    "set", short_help="Set keys to values.", epilog="Example: launcher config set mode=async cluster.worker.cpus=2"
+)
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 @an_edit
 def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
@@ -105,7 +128,11 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
     edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
-@command.command("unset", epilog="Example: launcher config unset run.restarts")
+@command.command(
+    "unset",
+    short_help="Take keys out, so that their defaults count.",
+    epilog="Example: launcher config unset run.restarts",
+)
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @an_edit
 def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
@@ -114,7 +141,7 @@ def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
     edit(file, lambda text: reduce(text_of.unset_key, parts, text), dry_run=dry_run)
 
 
-@command.command("add", epilog="Example: launcher config add worker --count 2")
+@verb("add", "Add tasks to a job.", "worker --count 2")
 @click.argument("job")
 @click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
 @click.option("--count", type=click.IntRange(min=1), help="How many tasks more (1).")
@@ -124,27 +151,29 @@ def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_r
     _known_job(job)
     if addresses and count is not None:
         raise UsageError("give addresses or --count, not both: each address is a task")
-    there = _job(load(file), job)
+    edit(file, lambda text: _with_more(text, file, job, addresses, count or 1), dry_run=dry_run)
+
+
+def _with_more(text: str, file: Path, job: str, addresses: Sequence[str], count: int) -> str:
+    there = _job(check(text, file), job)
     if addresses:
-        edit(file, _adding_addresses(job, there, addresses), dry_run=dry_run)
-        return
+        return _with_addresses(text, job, there, addresses)
     if there and there.addresses:
         raise UsageError(f"the tasks of {job} have addresses; name those of the new ones: config add {job} node-c:2222")
-    tasks = (there.tasks if there else 0) + (count or 1)
-    edit(file, lambda text: _with_tasks(text, job, tasks), dry_run=dry_run)
+    return _with_tasks(text, job, (there.tasks if there else 0) + count)
 
 
-def _adding_addresses(job: str, there: JobSpec | None, addresses: Sequence[str]) -> Callable[[str], str]:
+def _with_addresses(text: str, job: str, there: JobSpec | None, addresses: Sequence[str]) -> str:
     if there and there.tasks and not there.addresses:
         listed = ", ".join([*(f"HOST-{i}:PORT" for i in range(there.tasks)), *addresses])
         raise UsageError(
             f"{job} is a number of tasks here ({there.tasks}); tasks with addresses need one each: "
             f"config set 'cluster.{job}=[{listed}]'"
         )
-    return lambda text: text_of.append(text, _addresses_key(text, job), addresses)
+    return text_of.append(text, _addresses_key(text, job), addresses)
 
 
-@command.command("remove", epilog="Example: launcher config remove worker:2")
+@verb("remove", "Remove tasks.", "worker:2")
 @click.argument("what", metavar="TASK|JOB")
 @click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks.")
 @an_edit
@@ -152,20 +181,25 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
     """Remove one TASK (worker:2), or the last tasks of a JOB (worker --count 2)."""
     job, colon, index = what.partition(":")
     _known_job(job)
-    there = _job(load(file), job)
     if colon and (count is not None or not index.isdecimal()):
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
-    tasks = there.tasks if there else 0
-    if (colon and int(index) >= tasks) or not tasks:
+    number = int(index) if colon else None
+    edit(file, lambda text: _with_fewer(text, file, job, number, count or 1), dry_run=dry_run)
+
+
+def _with_fewer(text: str, file: Path, job: str, index: int | None, count: int) -> str:
+    """Return the text without the task of that index, or (None) without so many of the last."""
+    there = _job(check(text, file), job)
+    tasks, what = there.tasks if there else 0, job if index is None else f"{job}:{index}"
+    if there is None or not tasks or (index or 0) >= tasks:
         has = f"{job}:0 to {job}:{tasks - 1}" if tasks > 1 else f"{job}:0" if tasks else f"no {job}"
         raise UsageError(f"there is no {what} to remove: the cluster has {has}")
-    gone = [int(index)] if colon else list(range(tasks - (count or 1), tasks))
+    gone = list(range(tasks - count, tasks)) if index is None else [index]
     if gone[0] < 0:
         raise UsageError(f"the cluster has {tasks} {job} tasks, and --count {count} is more")
     if job == "worker" and len(gone) == tasks:
         raise UsageError(f"{what} is the last worker, and a cluster needs at least one")
-    assert there is not None
-    edit(file, lambda text: _without_tasks(text, job, there, gone), dry_run=dry_run)
+    return _without_tasks(text, job, there, gone)
 
 
 def _without_tasks(text: str, job: str, there: JobSpec, gone: Sequence[int]) -> str:
@@ -191,7 +225,8 @@ def _addresses_key(text: str, job: str) -> list[str]:
 
 def _known_job(job: str) -> None:
     if job not in JOBS:
-        raise UsageError(f"there is no job {job!r}{did_you_mean(job, JOBS)}; jobs: {', '.join(JOBS)}")
+        hint = did_you_mean(job, JOBS) or f"; jobs: {', '.join(JOBS)}"
+        raise UsageError(f"there is no job {job!r}{hint}")
 
 
 def _job(file: ClusterFile, job: str) -> JobSpec | None:
@@ -199,7 +234,11 @@ def _job(file: ClusterFile, job: str) -> JobSpec | None:
     return found
 
 
-@command.command("show", epilog="Example: launcher config show --set mode=async")
+@command.command(
+    "show",
+    short_help="Show every value and where it comes from.",
+    epilog="Example: launcher config show --set mode=async",
+)
 @overrides_option
 @click.option("--json", "as_json", is_flag=True, help="Print keys, values and origins as JSON.")
 @the_file
@@ -215,7 +254,11 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
         click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
 
 
-@command.command("diff", epilog="Example: launcher config diff --run latest")
+@command.command(
+    "diff",
+    short_help="Compare with another file, a run, or --set.",
+    epilog="Example: launcher config diff --run latest",
+)
 @click.argument("other", type=click.Path(path_type=Path), required=False)
 @click.option("--run", metavar="RUN", help="Compare with what this run (its name, its path, or latest) was asked.")
 @overrides_option
@@ -246,17 +289,20 @@ def _value(side: dict[str, Any], key: str) -> Any:
     return side[key].value if key in side else None
 
 
-@command.command("format", epilog="Example: launcher config format --dry-run")
+@verb("format", "Tidy the layout.", "--dry-run")
 @an_edit
 def format_(file: Path, dry_run: bool) -> None:
     """Tidy the file's layout: no blanks at line ends, no runs of empty lines, two columns of indentation."""
     from launcher.cluster.layout import tidy
 
-    read(file)
     edit(file, tidy, dry_run=dry_run)
 
 
-@command.command("schema", epilog="Example: launcher config schema > cluster.schema.json")
+@command.command(
+    "schema",
+    short_help="Print the JSON Schema of cluster files.",
+    epilog="Example: launcher config schema > cluster.schema.json",
+)
 def schema() -> None:
     """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
     from launcher.cluster.schema import json_schema

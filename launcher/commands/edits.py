@@ -15,6 +15,7 @@ import click
 
 from launcher.cluster.config import check, read
 from launcher.errors import SpecError, UsageError
+from launcher.rundir import write_whole
 
 _PATIENCE = 10.0  # seconds that another edit may take
 _AGAIN = 0.05  # seconds between two looks whether it is over
@@ -39,6 +40,21 @@ def edit(path: Path, change: Callable[[str], str], *, dry_run: bool) -> None:
             _write(real, after)
     if after == before:
         click.echo(f"{path}: nothing to change")
+
+
+def create(path: Path, text: str, *, force: bool) -> None:
+    """Write a new file whole; UsageError where there is one already, unless ``force``, or where it cannot be."""
+    try:
+        write_whole(path, text) if force else _write_new(path, text)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; nothing was written") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _write_new(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
 
 
 def show_diff(before: str, after: str, path: Path) -> None:

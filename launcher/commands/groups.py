@@ -19,3 +19,9 @@ class Group(click.Group):
             hint = did_you_mean(args[0], verbs) or "."
             raise click.UsageError(f"there is no verb {args[0]!r}{hint} Verbs: {', '.join(verbs)}")
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.get_short_help_str(100)) for name, verb in verbs if verb])

@@ -1,0 +1,181 @@
+"""``launcher config init``: a first cluster file, from a few questions, with the plan that comes of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from launcher.cluster.config import check, check_job
+from launcher.cluster.inventory import Inventory, take
+from launcher.cluster.placement import place_file, ports_needed
+from launcher.commands.edits import create
+from launcher.commands.plan import table
+from launcher.errors import LauncherError, UsageError
+
+_PORTS = {"worker": 2222, "ps": 2322}  # the first is TensorFlow's usual one
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a first file is made of."""
+
+    name: str
+    mode: str
+    workers: int
+    ps: int
+    gpus: int  # of each worker
+    hosts: tuple[str, ...]  # empty: this machine
+    job: str
+
+    def text(self) -> str:
+        """Return the cluster file."""
+        gpus = f", gpus: {self.gpus}"
+        cluster = [f"  worker: {{{self._tasks('worker', self.workers)}{gpus}}}"]
+        if self.mode == "async":
+            cluster.insert(0, f"  ps:     {{{self._tasks('ps', self.ps)}}}")
+        return _FILE.format(name=self.name, mode=self.mode, job=self.job, cluster="\n".join(cluster))
+
+    def _tasks(self, job: str, tasks: int) -> str:
+        if not self.hosts:
+            return f"tasks: {tasks}"
+        hosts = [self.hosts[i % len(self.hosts)] for i in range(tasks)]
+        listed = ", ".join(f"{host}:{_PORTS[job] + hosts[:i].count(host)}" for i, host in enumerate(hosts))
+        return f"addresses: [{listed}]"
+
+
+_FILE = """\
+# What TensorFlow cluster trains what. `launcher plan` shows what it means on this machine, `launcher run` trains.
+name: {name}
+mode: {mode:<23} # sync: MultiWorkerMirroredStrategy · async: ParameterServerStrategy
+job: {job:<24} # a module of jobs/, any dotted module, or a script: path/to/train.py
+args: {{}}                      # the job's own settings
+
+cluster:                      # TensorFlow's cluster spec; a task is a process
+{cluster}
+
+run:
+  output: runs                # where the runs' directories are made
+  checkpoint: {{every: 30s, keep: 3}}     # also: every: 500 steps
+  restarts: 3                 # restarts allowed before the run fails
+  start_timeout: 60s          # the cluster must have formed by then
+  stall_timeout: 5m           # no step for this long is a failure
+"""
+
+
+@click.command(
+    "init",
+    short_help="Write a first cluster file.",
+    epilog="Example: launcher config init --yes --mode sync --workers 2 --job linear_regression",
+)
+@click.option("--file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), help="The file to write.")
+@click.option("--mode", type=click.Choice(["sync", "async"]), help="How it trains.")
+@click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
+@click.option("--ps", type=click.IntRange(min=1), help="How many tasks keep the variables, in async mode.")
+@click.option("--gpus", type=click.IntRange(min=0), help="GPUs of each worker.")
+@click.option("--hosts", help="The machines, like node-a,node-b; this one, unless given.")
+@click.option("--job", help="The training code: a module of jobs/, any dotted module, or path/to/train.py.")
+@click.option("--name", help="Begins the runs' names.")
+@click.option("--yes", is_flag=True, help="Ask nothing: what is not given has its default.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def init(
+    file: Path,
+    mode: str | None,
+    workers: int | None,
+    ps: int | None,
+    gpus: int | None,
+    hosts: str | None,
+    job: str | None,
+    name: str | None,
+    yes: bool,
+    force: bool,
+) -> None:
+    """Write a first cluster file: asks a few questions, and shows the plan before it writes."""
+    if file.exists() and not force:
+        raise UsageError(f"{file} is there already; --force overwrites it, and `launcher config set` changes it")
+    asks = Questions(silent=yes)
+    here = take(0)
+    mode = asks.choice("Train in which mode: sync or async?", mode, ["sync", "async"])
+    workers = asks.number("How many workers?", workers, max(2, len(here.gpus)) if here.gpus else 2, least=1)
+    ps = asks.number("How many parameter servers?", ps, 1, least=1) if mode == "async" else 0
+    known = _gpus_found(here)
+    share = asks.number(f"GPUs for each worker ({known})?", gpus, len(here.gpus) // workers, least=0)
+    where = asks.text("On which machines (a comma between; empty: this one)?", hosts, "")
+    job = asks.text("Which job (a module of jobs/, a dotted module, or path/to/train.py)?", job, "linear_regression")
+    machines = tuple(part.strip() for part in where.split(",") if part.strip())
+    answers = Answers(name or _name_of(job), mode, workers, ps, share, machines, job)
+    _write(file, answers.text(), asks, force=force)
+
+
+def _write(file: Path, text: str, asks: Questions, *, force: bool) -> None:
+    asked = check(text, file)
+    click.echo()
+    for line in _planned_lines(file, text):
+        click.echo(line)
+    try:
+        check_job(asked)
+    except UsageError as error:
+        click.echo(f"note: {error}", err=True)
+    if not asks.agrees(f"\nWrite {file}?"):
+        click.echo("nothing was written")
+        sys.exit(1)
+    create(file, text, force=force)
+    click.echo(f"{file} is written; next: launcher run{'' if file.name == 'cluster.yaml' else f' {file}'}")
+
+
+def _planned_lines(file: Path, text: str) -> Sequence[str]:
+    asked = check(text, file)
+    try:
+        return list(table(place_file(asked, take(ports_needed(asked.spec)))))
+    except LauncherError as error:
+        return [f"note: on this machine it cannot run as it is: {error}"]
+
+
+def _gpus_found(inventory: Inventory) -> str:
+    return f"{len(inventory.gpus)} found here" if inventory.gpus else "none found here"
+
+
+def _name_of(job: str) -> str:
+    stem = Path(job).stem if job.endswith(".py") else job.rpartition(".")[2]
+    return stem.replace("_", "-")
+
+
+def _is_answered() -> bool:
+    return sys.stdin.isatty()
+
+
+class Questions:
+    """Asks on the terminal what the command line left open; silent, it takes the defaults."""
+
+    def __init__(self, *, silent: bool) -> None:
+        if not silent and not _is_answered():
+            raise UsageError("config init asks questions, and nobody is there to answer; --yes takes the defaults")
+        self._silent = silent
+
+    def choice(self, question: str, given: str | None, options: Sequence[str]) -> str:
+        """Return one of the options; the first is the default."""
+        if given is not None or self._silent:
+            return given or options[0]
+        answer: str = click.prompt(question, type=click.Choice(options), default=options[0], show_choices=False)
+        return answer
+
+    def number(self, question: str, given: int | None, default: int, *, least: int) -> int:
+        """Return a number."""
+        if given is not None or self._silent:
+            return default if given is None else given
+        answer: int = click.prompt(question, type=click.IntRange(min=least), default=default)
+        return answer
+
+    def text(self, question: str, given: str | None, default: str) -> str:
+        """Return a line of text."""
+        if given is not None or self._silent:
+            return default if given is None else given
+        answer: str = click.prompt(question, default=default, show_default=bool(default))
+        return answer
+
+    def agrees(self, question: str) -> bool:
+        """Whether the user agrees."""
+        return self._silent or click.confirm(question, default=True)

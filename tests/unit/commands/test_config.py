@@ -1,0 +1,292 @@
+"""`launcher config`: what each verb prints, what it writes, and that what is refused changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from launcher.cli import launcher
+from launcher.cluster.config import load
+from launcher.commands import edits
+from launcher.errors import LauncherError, UsageError
+from launcher.rundir import write_json
+
+FILE = """\
+# ours
+mode: sync      # or async
+job: hello
+cluster:
+  worker: {tasks: 3}    # train
+  ps: 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster.yaml").write_text(FILE)
+    return tmp_path
+
+
+def call(*arguments: str) -> Result:
+    result = CliRunner().invoke(launcher, ["config", *arguments], catch_exceptions=True)
+    if isinstance(result.exception, Exception) and not isinstance(result.exception, SystemExit | LauncherError):
+        raise result.exception
+    return result
+
+
+def said(*arguments: str) -> str:
+    result = call(*arguments)
+    assert result.exception is None, result.exception
+    return result.output
+
+
+def refused(*arguments: str) -> str:
+    """Return the sentence of a call that must change nothing."""
+    before = Path("cluster.yaml").read_bytes()
+    result = call(*arguments)
+    assert isinstance(result.exception, UsageError), result.output
+    assert result.exception.exit_code == 2
+    assert Path("cluster.yaml").read_bytes() == before
+    return str(result.exception)
+
+
+def text() -> str:
+    return Path("cluster.yaml").read_text()
+
+
+# Read
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("cluster.worker.tasks", "3"),
+        ("mode", "sync"),
+        ("run.start_timeout", "60s"),
+        ("cluster.ps", "tasks: 1\ngpus: auto"),
+        ("run.checkpoint", "every: 30s\nkeep: 3"),
+    ],
+)
+def test_get_prints_a_value_or_its_default(key: str, value: str) -> None:
+    assert said("get", key) == f"{value}\n"
+
+
+def test_get_takes_set_and_json() -> None:
+    assert json.loads(said("get", "run", "--json", "--set", "run.restarts=9"))["restarts"] == 9
+
+
+def test_a_key_that_is_none_gets_the_nearest_one() -> None:
+    assert refused("get", "cluster.worker.taks") == (
+        "there is no key 'cluster.worker.taks'; did you mean 'cluster.worker.tasks'?"
+    )
+    assert refused("get", "cluster.chief.cpus") == "cluster.chief.cpus has no value and no default in cluster.yaml"
+
+
+def test_show_has_every_value_with_its_origin() -> None:
+    lines = [line.split() for line in said("show", "--set", "run.restarts=9").splitlines()]
+    assert ["mode", "sync", "cluster.yaml:2"] in lines
+    assert ["cluster.ps.tasks", "1", "cluster.yaml:6"] in lines
+    assert ["cluster.worker.gpus", "auto", "default"] in lines
+    assert ["run.restarts", "9", "--set", "run.restarts=9"] in lines
+    assert json.loads(said("show", "--json"))["mode"] == {"value": "sync", "origin": "cluster.yaml:2"}
+
+
+def test_diff_compares_with_a_file_a_run_and_set(place: Path) -> None:
+    (place / "other.yaml").write_text(FILE.replace("tasks: 3", "tasks: 2, cpus: 1"))
+    expected = "- cluster.worker.tasks: 2\n+ cluster.worker.tasks: 3\n- cluster.worker.cpus: 1\n"
+    assert said("diff", "other.yaml") == expected
+    run = place / "runs" / "night"
+    run.mkdir(parents=True)
+    write_json(run / "plan.json", {})
+    (run / "cluster.yaml").write_text((place / "other.yaml").read_text())
+    assert said("diff", "--run", "night") == expected
+    assert said("diff", "--set", "mode=async") == "- mode: sync\n+ mode: async\n"
+    assert said("diff", "cluster.yaml") == "no difference\n"
+    assert "did you mean 'night'?" in refused("diff", "--run", "nigt")
+    assert refused("diff").startswith("name what to compare with")
+
+
+# Edit
+
+
+def test_set_writes_all_or_nothing_and_shows_the_difference() -> None:
+    output = said("set", "mode=async", "run.restarts=5")
+    assert "-mode: sync      # or async\n+mode: async     # or async" in output
+    assert text() == FILE.replace("mode: sync      #", "mode: async     #") + "run: {restarts: 5}\n"
+    assert refused("set", "run.restarts=6", "mode=fast") == (
+        "the edit is refused, and cluster.yaml stays as it is:\n"
+        "cluster.yaml:2: mode: must be 'sync' or 'async', not 'fast' (text)"
+    )
+    assert refused("set", "mode") == "write KEY=VALUE, like cluster.worker.tasks=3, not 'mode'"
+
+
+def test_a_dry_run_shows_the_difference_and_writes_nothing() -> None:
+    assert "+  worker: {tasks: 5}    # train" in said("add", "worker", "--count", "2", "--dry-run")
+    assert text() == FILE
+
+
+def test_an_edit_that_changes_nothing_says_so() -> None:
+    assert said("set", "mode=sync") == "cluster.yaml: nothing to change\n"
+
+
+def test_the_file_may_be_named_before_and_after_the_other_arguments(place: Path) -> None:
+    (place / "other.yaml").write_text(FILE)
+    said("set", "--file", "other.yaml", "mode=async")
+    said("set", "run.restarts=1", "--file", "other.yaml")
+    spec = load(place / "other.yaml").spec
+    assert (spec.mode, spec.run.restarts) == ("async", 1)
+    assert text() == FILE
+
+
+def test_unset_gives_a_key_its_default_back() -> None:
+    said("set", "run.restarts=5")
+    said("unset", "run.restarts")
+    assert text() == FILE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("add", "worker"), "  worker: {tasks: 4}    # train"),
+        (("add", "ps", "--count", "2"), "  ps: 3"),
+        (("add", "evaluator"), "  evaluator: 1"),
+        (("remove", "worker:2"), "  worker: {tasks: 2}    # train"),
+        (("remove", "worker", "--count", "2"), "  worker: {tasks: 1}    # train"),
+    ],
+)
+def test_tasks_come_and_go(arguments: tuple[str, ...], line: str) -> None:
+    said(*arguments)
+    assert line in text().splitlines()
+
+
+def test_the_last_task_of_a_job_takes_the_job_along() -> None:
+    said("remove", "ps:0")
+    assert "ps" not in text()
+
+
+def test_tasks_with_addresses_come_and_go_by_address(place: Path) -> None:
+    (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a:1, node-b:1]\n")
+    said("add", "worker", "node-c:1", "node-d:1")
+    assert "  worker: [node-a:1, node-b:1, node-c:1, node-d:1]" in text()
+    said("remove", "worker:1")
+    said("remove", "worker", "--count", "1")
+    assert "  worker: [node-a:1, node-c:1]" in text()
+    assert "node-a:1 is cluster.worker.addresses.0 already" in refused("add", "worker", "node-a:1")
+    assert refused("add", "worker") == (
+        "the tasks of worker have addresses; name those of the new ones: config add worker node-c:2222"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("remove", "worker", "--count", "3"), "worker is the last worker, and a cluster needs at least one"),
+        (("remove", "worker:3"), "there is no worker:3 to remove: the cluster has worker:0 to worker:2"),
+        (("remove", "evaluator:0"), "there is no evaluator:0 to remove: the cluster has no evaluator"),
+        (("remove", "worker", "--count", "9"), "the cluster has 3 worker tasks, and --count 9 is more"),
+        (("remove", "wroker:1"), "there is no job 'wroker'; did you mean 'worker'?"),
+        (("remove", "worker:one"), "name a task, like worker:0, or a job with --count, not 'worker:one'"),
+        (("add", "worker", "node-a:1", "--count", "2"), "give addresses or --count, not both: each address is a task"),
+        (("add", "evaluator", "--count", "2"), "the edit is refused, and cluster.yaml stays as it is:"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_plainly(arguments: tuple[str, ...], sentence: str) -> None:
+    assert refused(*arguments).startswith(sentence)
+
+
+def test_a_ps_that_async_needs_stays() -> None:
+    said("set", "mode=async")
+    assert "async mode needs at least one ps, which keeps the variables; write ps: 1" in refused("remove", "ps:0")
+
+
+def test_workers_by_number_do_not_become_workers_with_addresses() -> None:
+    assert refused("add", "worker", "node-a:1") == (
+        "worker is a number of tasks here (3); tasks with addresses need one each: "
+        "config set 'cluster.worker=[HOST-0:PORT, HOST-1:PORT, HOST-2:PORT, node-a:1]'"
+    )
+
+
+def test_format_tidies_the_layout_and_keeps_values_and_comments(place: Path) -> None:
+    untidy = "# ours   \n\n\njob: hello\ncluster:\n      # train\n      worker:\n          tasks: 2\n\n\n"
+    (place / "cluster.yaml").write_text(untidy)
+    said("format")
+    assert text() == "# ours\n\njob: hello\ncluster:\n  # train\n  worker:\n    tasks: 2\n"
+    assert said("format") == "cluster.yaml: nothing to change\n"
+
+
+def test_a_mistyped_verb_gets_the_nearest_one() -> None:
+    result = CliRunner().invoke(launcher, ["config", "unste"])
+    assert "there is no verb 'unste'; did you mean 'unset'? Verbs: init, get, set" in result.output
+
+
+@pytest.mark.parametrize("verb", ["init", "get", "set", "unset", "add", "remove", "show", "diff", "format", "schema"])
+def test_every_verb_has_an_example_in_its_help(verb: str) -> None:
+    assert f"Example: launcher config {verb}" in said(verb, "--help")
+
+
+# The file itself
+
+
+def test_mode_link_line_ends_and_byte_order_mark_stay(place: Path) -> None:
+    real = place / "real.yaml"
+    real.write_bytes(b"\xef\xbb\xbf" + FILE.replace("\n", "\r\n").encode())
+    real.chmod(0o640)
+    (place / "cluster.yaml").unlink()
+    (place / "cluster.yaml").symlink_to("real.yaml")
+    said("set", "mode=async")
+    after = FILE.replace("mode: sync      #", "mode: async     #")
+    assert real.read_bytes() == b"\xef\xbb\xbf" + after.replace("\n", "\r\n").encode()
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert (place / "cluster.yaml").is_symlink()
+    assert sorted(path.name for path in place.iterdir()) == ["cluster.yaml", "real.yaml"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_owner_stays(place: Path) -> None:
+    os.chown(place / "cluster.yaml", 1234, 1234)
+    said("set", "mode=async")
+    state = (place / "cluster.yaml").stat()
+    assert (state.st_uid, state.st_gid) == (1234, 1234)
+
+
+def test_a_file_without_a_last_line_end_keeps_it_so(place: Path) -> None:
+    (place / "cluster.yaml").write_text(FILE.rstrip("\n"))
+    said("set", "run.restarts=1")
+    assert text() == FILE + "run: {restarts: 1}"
+
+
+def test_edits_at_once_lose_nothing(place: Path) -> None:
+    command = [sys.executable, "-m", "launcher", "config", "add", "worker"]
+    processes = [subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL) for _ in range(6)]
+    assert [process.wait(60) for process in processes] == [0] * 6
+    assert "tasks: 9" in text()
+
+
+def test_an_edit_waits_for_another_one_and_not_for_ever(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(edits, "_PATIENCE", 0.1)
+    with edits._alone(place / "cluster.yaml", Path("cluster.yaml")):
+        assert refused("set", "mode=async") == f"another edit of {place} has not ended for 0.1 s"
+    held = threading.Event()
+
+    def hold() -> None:
+        with edits._alone(place / "cluster.yaml", Path("cluster.yaml")):
+            held.set()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    thread.join()
+    said("set", "mode=async")
+
+
+def test_a_file_that_is_not_there_is_a_sentence() -> None:
+    result = call("set", "mode=async", "--file", "clutser.yaml")
+    assert "there is no such file; did you mean 'cluster.yaml'?" in str(result.exception)
