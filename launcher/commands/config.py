@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import click
 
 from launcher.cluster import edit as text_of
-from launcher.cluster.config import ClusterFile, check, load
+from launcher.cluster.config import load
+from launcher.cluster.context import Task
+from launcher.cluster.edit_tasks import add_tasks, remove_tasks
 from launcher.cluster.keys import known_keys, values
 from launcher.cluster.overrides import JOBS
-from launcher.cluster.spec import JobSpec
 from launcher.commands.edits import edit
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
@@ -112,9 +113,7 @@ def written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@command.command(
-    "set", short_help="Set keys to values.", epilog="Example: launcher config set mode=async cluster.worker.cpus=2"
-)
+@verb("set", "Set keys to values.", "mode=async cluster.worker.cpus=2")
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
 @an_edit
 def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
@@ -128,11 +127,7 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
     edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
-@command.command(
-    "unset",
-    short_help="Take keys out, so that their defaults count.",
-    epilog="Example: launcher config unset run.restarts",
-)
+@verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @an_edit
 def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
@@ -151,26 +146,7 @@ def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_r
     _known_job(job)
     if addresses and count is not None:
         raise UsageError("give addresses or --count, not both: each address is a task")
-    edit(file, lambda text: _with_more(text, file, job, addresses, count or 1), dry_run=dry_run)
-
-
-def _with_more(text: str, file: Path, job: str, addresses: Sequence[str], count: int) -> str:
-    there = _job(check(text, file), job)
-    if addresses:
-        return _with_addresses(text, job, there, addresses)
-    if there and there.addresses:
-        raise UsageError(f"the tasks of {job} have addresses; name those of the new ones: config add {job} node-c:2222")
-    return _with_tasks(text, job, (there.tasks if there else 0) + count)
-
-
-def _with_addresses(text: str, job: str, there: JobSpec | None, addresses: Sequence[str]) -> str:
-    if there and there.tasks and not there.addresses:
-        listed = ", ".join([*(f"HOST-{i}:PORT" for i in range(there.tasks)), *addresses])
-        raise UsageError(
-            f"{job} is a number of tasks here ({there.tasks}); tasks with addresses need one each: "
-            f"config set 'cluster.{job}=[{listed}]'"
-        )
-    return text_of.append(text, _addresses_key(text, job), addresses)
+    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1), dry_run=dry_run)
 
 
 @verb("remove", "Remove tasks.", "worker:2")
@@ -184,43 +160,17 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
     if colon and (count is not None or not index.isdecimal()):
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
     number = int(index) if colon else None
-    edit(file, lambda text: _with_fewer(text, file, job, number, count or 1), dry_run=dry_run)
+    before = dict(load(file).spec.cluster.tasks())
+    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1), dry_run=dry_run)
+    _say_who_uses(file, before.keys() - dict(load(file).spec.cluster.tasks()).keys())
 
 
-def _with_fewer(text: str, file: Path, job: str, index: int | None, count: int) -> str:
-    """Return the text without the task of that index, or (None) without so many of the last."""
-    there = _job(check(text, file), job)
-    tasks, what = there.tasks if there else 0, job if index is None else f"{job}:{index}"
-    if there is None or not tasks or (index or 0) >= tasks:
-        has = f"{job}:0 to {job}:{tasks - 1}" if tasks > 1 else f"{job}:0" if tasks else f"no {job}"
-        raise UsageError(f"there is no {what} to remove: the cluster has {has}")
-    gone = list(range(tasks - count, tasks)) if index is None else [index]
-    if gone[0] < 0:
-        raise UsageError(f"the cluster has {tasks} {job} tasks, and --count {count} is more")
-    if job == "worker" and len(gone) == tasks:
-        raise UsageError(f"{what} is the last worker, and a cluster needs at least one")
-    return _without_tasks(text, job, there, gone)
+def _say_who_uses(file: Path, gone: Iterable[Task]) -> None:
+    from launcher.supervise.run_lock import users
 
-
-def _without_tasks(text: str, job: str, there: JobSpec, gone: Sequence[int]) -> str:
-    if len(gone) == there.tasks:
-        return text_of.unset_key(text, ["cluster", job])
-    if not there.addresses:
-        return _with_tasks(text, job, there.tasks - len(gone))
-    for index in reversed(gone):
-        text = text_of.unset_key(text, [*_addresses_key(text, job), str(index)])
-    return text
-
-
-def _with_tasks(text: str, job: str, tasks: int) -> str:
-    written = text_of.value(text, ["cluster", job])
-    keys = ["cluster", job, "tasks"] if isinstance(written, dict) else ["cluster", job]
-    return text_of.set_key(text, keys, str(tasks))
-
-
-def _addresses_key(text: str, job: str) -> list[str]:
-    written = text_of.value(text, ["cluster", job])
-    return ["cluster", job, "addresses"] if isinstance(written, dict) else ["cluster", job]
+    for task in sorted(gone):
+        for run, holder in users(file.parent / load(file).spec.run.output, task):
+            click.echo(f"note: {run.name} uses {task} now ({holder}) and goes on as it was started", err=True)
 
 
 def _known_job(job: str) -> None:
@@ -229,16 +179,7 @@ def _known_job(job: str) -> None:
         raise UsageError(f"there is no job {job!r}{hint}")
 
 
-def _job(file: ClusterFile, job: str) -> JobSpec | None:
-    found: JobSpec | None = getattr(file.spec.cluster, job)
-    return found
-
-
-@command.command(
-    "show",
-    short_help="Show every value and where it comes from.",
-    epilog="Example: launcher config show --set mode=async",
-)
+@verb("show", "Show every value and where it comes from.", "--set mode=async")
 @overrides_option
 @click.option("--json", "as_json", is_flag=True, help="Print keys, values and origins as JSON.")
 @the_file
@@ -254,11 +195,7 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
         click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
 
 
-@command.command(
-    "diff",
-    short_help="Compare with another file, a run, or --set.",
-    epilog="Example: launcher config diff --run latest",
-)
+@verb("diff", "Compare with another file, a run, or --set.", "--run latest")
 @click.argument("other", type=click.Path(path_type=Path), required=False)
 @click.option("--run", metavar="RUN", help="Compare with what this run (its name, its path, or latest) was asked.")
 @overrides_option
@@ -298,11 +235,7 @@ def format_(file: Path, dry_run: bool) -> None:
     edit(file, tidy, dry_run=dry_run)
 
 
-@command.command(
-    "schema",
-    short_help="Print the JSON Schema of cluster files.",
-    epilog="Example: launcher config schema > cluster.schema.json",
-)
+@verb("schema", "Print the JSON Schema of cluster files.", "> cluster.schema.json")
 def schema() -> None:
     """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
     from launcher.cluster.schema import json_schema

@@ -76,6 +76,18 @@ def locked(files: RunFiles, tasks: Iterable[Task], say: Callable[[str], None]) -
         yield held
 
 
+def users(output: Path, task: Task) -> Iterator[tuple[RunFiles, Holder]]:
+    """Yield each run in this directory whose launcher runs that task now."""
+    for path in sorted(output.glob(f"*/locks/{task.slug}.lock")):
+        with suppress(FileNotFoundError), path.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = Holder.read(file.fileno())
+                if holder and not path.parents[1].is_symlink():
+                    yield RunFiles(path.parents[1]), holder
+
+
 def _take(files: RunFiles, task: Task, say: Callable[[str], None]) -> tuple[int, Holder | None]:
     """Return the open lock of a task, and who left it behind."""
     path, began, said = files.lock(task.slug), time.monotonic(), False

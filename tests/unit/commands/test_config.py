@@ -14,9 +14,11 @@ from click.testing import CliRunner, Result
 
 from launcher.cli import launcher
 from launcher.cluster.config import load
+from launcher.cluster.context import Task
 from launcher.commands import edits
 from launcher.errors import LauncherError, UsageError
-from launcher.rundir import write_json
+from launcher.rundir import RunFiles, write_json
+from launcher.supervise.run_lock import locked
 
 FILE = """\
 # ours
@@ -212,6 +214,16 @@ def test_workers_by_number_do_not_become_workers_with_addresses() -> None:
         "worker is a number of tasks here (3); tasks with addresses need one each: "
         "config set 'cluster.worker=[HOST-0:PORT, HOST-1:PORT, HOST-2:PORT, node-a:1]'"
     )
+
+
+def test_a_task_that_a_run_uses_now_is_said_to_be(place: Path) -> None:
+    files = RunFiles(place / "runs" / "night")
+    files.directory.mkdir(parents=True)
+    with locked(files, [Task("worker", 2)], print):
+        result = call("remove", "worker:2")
+        assert result.exit_code == 0
+        assert f"note: night uses worker:2 now (pid {os.getpid()} on " in result.output
+    assert "note" not in said("remove", "worker:1")
 
 
 def test_format_tidies_the_layout_and_keeps_values_and_comments(place: Path) -> None:
