@@ -16,6 +16,7 @@ from launcher.cluster.context import Task
 from launcher.cluster.edit_tasks import add_tasks, remove_tasks
 from launcher.cluster.keys import known_keys, values
 from launcher.cluster.overrides import JOBS
+from launcher.commands import completion
 from launcher.commands.edits import edit
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
@@ -87,7 +88,7 @@ def keys_of(key: str) -> list[str]:
 
 
 @verb("get", "Print one value.", "cluster.worker.tasks")
-@click.argument("key")
+@click.argument("key", shell_complete=completion.keys)
 @overrides_option
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
 @the_file
@@ -114,7 +115,7 @@ def written(value: Any) -> str:
 
 
 @verb("set", "Set keys to values.", "mode=async cluster.worker.cpus=2")
-@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True, shell_complete=completion.assignments)
 @an_edit
 def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
     """Set each KEY, dotted, to its VALUE; all of them, or none where the result would be wrong."""
@@ -128,7 +129,7 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
 
 
 @verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completion.keys)
 @an_edit
 def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
     """Take each KEY out of the file, so that its default counts."""
@@ -137,7 +138,7 @@ def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
 
 
 @verb("add", "Add tasks to a job.", "worker --count 2")
-@click.argument("job")
+@click.argument("job", shell_complete=completion.jobs)
 @click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
 @click.option("--count", type=click.IntRange(min=1), help="How many tasks more (1).")
 @an_edit
@@ -150,7 +151,7 @@ def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_r
 
 
 @verb("remove", "Remove tasks.", "worker:2")
-@click.argument("what", metavar="TASK|JOB")
+@click.argument("what", metavar="TASK|JOB", shell_complete=completion.tasks_and_jobs)
 @click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks.")
 @an_edit
 def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
@@ -197,7 +198,12 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
 
 @verb("diff", "Compare with another file, a run, or --set.", "--run latest")
 @click.argument("other", type=click.Path(path_type=Path), required=False)
-@click.option("--run", metavar="RUN", help="Compare with what this run (its name, its path, or latest) was asked.")
+@click.option(
+    "--run",
+    metavar="RUN",
+    shell_complete=completion.runs,
+    help="Compare with what this run (its name, its path, or latest) was asked.",
+)
 @overrides_option
 @the_file
 def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Path) -> None:

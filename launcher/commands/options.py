@@ -14,6 +14,7 @@ from launcher.cluster.context import Task
 from launcher.cluster.placement import hosts
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.cluster.variables import SET_KEY
+from launcher.commands import completion
 from launcher.errors import UsageError, did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,6 +34,7 @@ def overrides_option(function: Command) -> Command:
         metavar="KEY=VALUE",
         multiple=True,
         callback=_with_environment,
+        shell_complete=completion.assignments,
         help="Change a key of the file for this call, dotted: --set cluster.worker.tasks=3. Repeatable; "
         f"{SET_KEY} in the environment holds more of them, a line each.",
     )(function)

@@ -17,6 +17,7 @@ from launcher.cluster.config import load
 from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.placement import hosts, place_file, ports_needed
 from launcher.cluster.plan import Idle, Plan, TaskPlan
+from launcher.commands import completion
 from launcher.commands.device_map import device_map, ranges
 from launcher.commands.options import cluster_file, planned
 
@@ -26,7 +27,12 @@ _INDENT = 13  # of what stands beside a bold word under the table
 @click.command()
 @cluster_file
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-@click.option("--task", metavar="JOB:INDEX", help="Print this task's environment, ready to paste into a shell.")
+@click.option(
+    "--task",
+    metavar="JOB:INDEX",
+    shell_complete=completion.tasks,
+    help="Print this task's environment, ready to paste into a shell.",
+)
 def command(file: Path, overrides: Sequence[str], as_json: bool, task: str | None) -> None:
     """Show what FILE would start where on this machine, what it would not, and why. Nothing is started.
 

@@ -18,6 +18,7 @@ from launcher.cluster.inventory import take
 from launcher.cluster.placement import place_file, ports_needed
 from launcher.cluster.plan import Plan, TaskPlan
 from launcher.cluster.variables import DIRECTORY_KEY, RUN_KEY
+from launcher.commands import completion
 from launcher.commands.options import cluster_file, network_of, place_of, tasks_here
 from launcher.commands.run_files import goes_on, named, prepared, resumed, write_down
 from launcher.commands.screen import TerminalScreen, clock
@@ -38,7 +39,10 @@ _WAY_OUT = (
 @click.command(epilog="Example: launcher run --set mode=async --set args.epochs=100")
 @cluster_file
 @click.option(
-    "--resume", metavar="RUN", help="Continue a run (its name, its path, or latest) from its last checkpoint."
+    "--resume",
+    metavar="RUN",
+    shell_complete=completion.runs,
+    help="Continue a run (its name, its path, or latest) from its last checkpoint.",
 )
 @click.option(
     "--run",
@@ -55,7 +59,12 @@ _WAY_OUT = (
     show_envvar=True,
     help="Where relative paths of FILE start: its own directory, unless given.",
 )
-@click.option("--task", metavar="JOB:INDEX", help="Run exactly this task, in the foreground: --task worker:1.")
+@click.option(
+    "--task",
+    metavar="JOB:INDEX",
+    shell_complete=completion.tasks,
+    help="Run exactly this task, in the foreground: --task worker:1.",
+)
 @click.option("--host", metavar="NAME", help="Run the tasks whose addresses lie on this machine: --host node-a.")
 @click.option("--compose", is_flag=True, help="Run each task in a container of this machine, with docker compose.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end instead of the summary.")

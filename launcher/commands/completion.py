@@ -1,0 +1,65 @@
+"""What a shell offers while one types: dotted keys, tasks and runs. Never a word about a file that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from click.shell_completion import CompletionItem
+
+from launcher.cluster.config import ClusterFile, load
+from launcher.cluster.context import Mode
+from launcher.cluster.keys import known_keys, values
+from launcher.cluster.overrides import JOBS
+from launcher.errors import LauncherError
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+# Keys of which there are only a few values.
+_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host")}
+
+
+def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+        try:
+            return [CompletionItem(word) for word in words(ctx) if word.startswith(incomplete)]
+        except (LauncherError, OSError):
+            return []
+
+    return complete
+
+
+def _file(ctx: click.Context) -> ClusterFile:
+    given: Any = ctx.params.get("file")
+    return load(Path(given or "cluster.yaml"))
+
+
+def _keys(ctx: click.Context) -> Iterable[str]:
+    try:
+        own = values(_file(ctx))
+    except (LauncherError, OSError):
+        own = {}
+    return sorted({*known_keys(), *own})
+
+
+def _assignments(ctx: click.Context) -> Iterable[str]:
+    for key in _keys(ctx):
+        yield from (f"{key}={value}" for value in _VALUES.get(key, ("",)))
+
+
+def _tasks(ctx: click.Context) -> Iterable[str]:
+    return [str(task) for task, _ in _file(ctx).spec.cluster.tasks()]
+
+
+def _runs(ctx: click.Context) -> Iterable[str]:
+    try:
+        output = Path(_file(ctx).spec.run.output)
+    except (LauncherError, OSError):
+        output = Path("runs")
+    return sorted(path.parent.name for path in output.glob("*/plan.json"))
+
+
+keys, assignments, tasks, runs = map(_completer, (_keys, _assignments, _tasks, _runs))
+jobs = _completer(lambda _: JOBS)
+tasks_and_jobs = _completer(lambda ctx: [*_tasks(ctx), *JOBS])
