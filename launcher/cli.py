@@ -17,6 +17,7 @@ VERBS = {
     "render": "Write the cluster as a compose file, a container for each task.",
     "check": "Check the cluster file, then what this machine must offer.",
     "config": "Read and edit the cluster file, its comments kept.",
+    "doctor": "Look at this machine: why does it not work?",
 }
 
 
