@@ -55,8 +55,9 @@ class SpecError(UsageError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
-    near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    as_written = {name.lower(): name for name in reversed(list(known))}
+    near = get_close_matches(word.lower(), as_written, n=1)
+    return f"; did you mean {as_written[near[0]]!r}?" if near else ""
 
 
 def is_library(path: Path) -> bool:
