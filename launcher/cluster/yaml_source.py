@@ -45,6 +45,7 @@ _SENTENCES = {
     "'-' indicator": "the indentation does not fit the list above",
     "expected ':'": "a key without a ':' behind it",
     "<document start>": "nothing can follow here; a bracket or brace is closed that was not opened",
+    "nesting depth": f"nested deeper than {MAX_DEPTH} levels",  # PyYAML 6.0.4 stops at a thousand by itself
     "escape": "an unknown escape after '\\'; use single quotes, or write '\\\\'",
 }
 

@@ -68,7 +68,7 @@ def test_each_key_knows_its_line_and_a_missing_one_that_of_what_is_above_it() ->
         ("a: 1\n---\nb: 2\n", "f:2: a second document begins here"),
         ("a: *b\n", "f:1: a: *b has no &b above it"),
         ("a: &a [*a]\n", "f:1: a.0: *a stands inside &a itself"),
-        ("a: " + "[" * 1000, "f:1: a.0: is nested deeper than 40 levels"),
+        ("a: " + "[" * 500, "f:1: a.0: is nested deeper than 40 levels"),
         ("a: {<<: 5}\n", "f:1: a.<<: merges mappings only"),
         ("? [a]\n: b\n", "f:1: a key is a word in front of a ':'"),
         ("'': b\n", "f:1: a key is a word in front of a ':'"),
@@ -100,3 +100,7 @@ def test_an_empty_text_is_nothing() -> None:
 
 def test_a_number_that_is_too_long_for_python_stays_text() -> None:
     assert read("a: " + "9" * 5000)["a"] == "9" * 5000
+
+
+def test_what_no_parser_reads_is_nested_too_deeply_all_the_same() -> None:
+    assert problem("a: " + "[" * 5000).endswith("nested deeper than 40 levels")
