@@ -143,23 +143,6 @@ def test_a_stopped_run_resumes_and_ends_with_the_weights_of_an_undisturbed_one(w
     assert epochs == sorted(epochs)
 
 
-def test_an_asynchronous_run_resumes_from_its_checkpoint(workplace: Workplace) -> None:
-    workplace.write(
-        mode="async",
-        args={"epochs": 300, "report_every": 20},
-        cluster={"worker": 1, "ps": 1},
-        run={"checkpoint": {"every": "340 steps"}},
-    )
-    process = workplace.start("run")
-    seen = read_until(process, "Epoch: 0060")
-    process.send_signal(signal.SIGINT)
-    stopped = workplace.finish(process, seen)
-    assert stopped.code == 130, stopped.output
-    resumed = workplace.finish(workplace.start("run", "--resume", stopped.files.resolve().name))
-    assert "resumed at step" in resumed.output
-    assert resumed.metrics["b"] == pytest.approx(0.7988012, abs=5e-3)
-
-
 def test_a_finished_run_that_is_resumed_says_so_and_does_nothing(workplace: Workplace) -> None:
     first = workplace.run(cluster={"worker": 1})
     before = first.result

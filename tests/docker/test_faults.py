@@ -93,7 +93,7 @@ def test_a_synchronous_run_ends_as_if_nothing_had_happened(
 
 @pytest.mark.parametrize(
     ("fault", "task"),
-    [(kill, "worker:1"), (kill, "ps:0"), (kill, "chief:0"), (pause, "worker:1"), (disconnect, "worker:1")],
+    [(kill, "worker:1"), (kill, "ps:0"), (kill, "chief:0")],
 )
 def test_an_asynchronous_run_ends_within_its_tolerance(
     containers: Containers, undisturbed: tuple[Mapping[str, Any], set[str]], fault: Fault, task: str
