@@ -20,6 +20,7 @@ _CUT_OFF = re.compile(
     r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
     r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host"
 )
+_LONGEST_VECTOR = 8  # numbers of a figure in the last lines
 _LAST_LINES = 5  # of a task's log, where it left no exception
 
 
@@ -36,11 +37,21 @@ def counted(number: int, noun: str) -> str:
 def achieved(result: RunResult) -> list[str]:
     """Return what a run that is done has reached: steps, time, speed, and its last figures."""
     speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
-    figures = [f"{name} {value:.5g}" for name, value in result.metrics.items() if isinstance(value, float)]
+    figures = [f"{name} {text}" for name, value in result.metrics.items() if (text := _figure(value))]
     lines = [f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"]
     if result.updates and (twice := result.updates["maybe_twice"]):
         lines.append(f"  {twice:,} updates may have been applied twice: their workers were lost in the middle")
     return [*lines, f"  {'  '.join(figures)}"] if figures else lines
+
+
+def _figure(value: object) -> str:
+    """Return a number, or a short list of numbers, as the last lines show it; empty for anything else."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    short = isinstance(value, list) and 0 < len(value) <= _LONGEST_VECTOR
+    if short and all(isinstance(one, float) for one in value):  # type: ignore[attr-defined]
+        return f"[{', '.join(f'{one:.5g}' for one in value)}]"  # type: ignore[attr-defined]
+    return ""
 
 
 def stopped(result: RunResult, directory: Path, command: str = "launcher run") -> str:

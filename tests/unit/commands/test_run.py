@@ -3,123 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
-from launcher.cluster.context import Task
-from launcher.cluster.plan import Plan, TaskPlan
-from launcher.commands import run as module
-from launcher.commands.run import command
 from launcher.commands.summary import print_last
 from launcher.errors import LauncherError
-from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
-from launcher.supervise.launch import Screen
-from launcher.supervise.result import Outcome, RunResult
+from launcher.supervise.result import Outcome
+from tests.unit.commands.launches import HOSTS, WORKER, FakeLaunch, call, directory_in, ended, refused
 
-FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"
-HOSTS = ("--set", "cluster.worker=[node-a:2222, node-b:2222]", "--set", "cluster.ps=0")
-DONE = RunResult(
-    status="done",
-    exit_code=0,
-    mode="sync",
-    strategy="MultiWorkerMirroredStrategy",
-    communication="RING",
-    reason="2 tasks take each step together",
-    world_size=2,
-    steps=17_000,
-    metrics={"W": [1.0], "b": 0.79880123, "devices": 2},
-    attempts=1,
-    wall_s=7.4,
-    time_to_first_step_s=3.0,
-    steps_per_s=4250.4,
-    cause=None,
-)
-WORKER = Task("worker", 1)
-
-
-class FakeLaunch:
-    """Stands in for a launch; the class knows how it ends and remembers what was launched."""
-
-    outcome = Outcome(DONE)
-    plan: Plan
-    files: RunFiles
-    screen: Screen
-    network = ""
-    tasks: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        plan: Plan,
-        tasks: Iterable[TaskPlan],
-        files: RunFiles,
-        screen: Screen,
-        *,
-        network: str,
-        began: float,
-        locks: Sequence[int],
-    ) -> None:
-        assert locks
-        cls = type(self)
-        cls.plan, cls.files, cls.screen, cls.network = plan, files, screen, network
-        cls.tasks = tuple(str(task.task) for task in tasks)
-
-    def run(self, headline: str) -> Outcome:
-        click.echo(headline)
-        return self.outcome
-
-    @property
-    def is_private(self) -> bool:
-        return self.network == "private"
-
-    def log(self, task: Task) -> Path:
-        return self.files.log(1, task.slug)
-
-
-@pytest.fixture(autouse=True)
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
-    """Return what stands in for Launch in this test."""
-
-    class Launch(FakeLaunch):
-        pass
-
-    (tmp_path / "cluster.yaml").write_text(FILE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET"):
-        monkeypatch.delenv(key, raising=False)
-    monkeypatch.setattr(module, "Launch", Launch)
-    return Launch
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(command, arguments, catch_exceptions=False)
-
-
-def refused(*arguments: str) -> str:
-    with pytest.raises(LauncherError) as caught:
-        call(*arguments)
-    assert caught.value.exit_code == 2
-    assert not Path("runs").exists()
-    return str(caught.value)
-
-
-def ended(status: str, code: int, cause: Cause | None = None, **changes: Any) -> Outcome:
-    return Outcome(RunResult(**{**DONE.to_dict(), "status": status, "exit_code": code, **changes}), cause)
-
-
-def directory_in(output: str) -> str:
-    found = re.search(r"^run directory: (runs/demo-\d{8}T\d{6}Z(-\d+)?)$", output, re.MULTILINE)
-    assert found, output
-    return found[1]
+pytestmark = pytest.mark.usefixtures("launch")
 
 
 # Before the launch
@@ -198,123 +95,6 @@ def test_an_output_that_cannot_be_written_is_a_sentence() -> None:
         call()
 
 
-# Resumed
-
-
-def started(result: Mapping[str, Any] | None = None) -> RunFiles:
-    """A run of the cluster file, with this result."""
-    call()
-    files = RunFiles((Path("runs") / "latest").resolve())
-    files.prepare_attempt(1)
-    if result is not None:
-        files.result.write_text(json.dumps(result))
-    return files
-
-
-def test_a_finished_run_says_so_and_does_nothing(launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch) -> None:
-    files = started(DONE.to_dict())
-    monkeypatch.setattr(launch, "run", pytest.fail)
-    result = call("--resume", "latest")
-    assert (result.exit_code, result.output) == (0, f"{files.name} is finished (17000 steps): nothing to do.\n")
-
-
-@pytest.mark.parametrize("status", ["stopped", "failed", None])
-def test_an_unfinished_run_goes_on_where_it_was_with_the_file_that_it_had(
-    launch: type[FakeLaunch], status: str | None
-) -> None:
-    files = started(None if status is None else {**DONE.to_dict(), "status": status})
-    Path("cluster.yaml").write_text(FILE.replace("tasks: 2", "tasks: 1"))
-    result = call("--resume", files.name, "--set", "run.restarts=7")
-    assert result.exit_code == 0
-    assert launch.files == files
-    assert launch.tasks == ("worker:0", "worker:1")
-    assert launch.plan.spec.run.restarts == 7
-    assert launch.plan.directory == str(Path.cwd())
-
-
-def test_a_run_is_resumed_by_its_path_from_anywhere(
-    launch: type[FakeLaunch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = started()
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert call("--resume", str(files.directory)).exit_code == 0
-    assert (launch.files, launch.plan.directory) == (files, str(tmp_path))
-
-
-# Named, for launchers that share a directory
-
-
-def test_a_named_run_has_the_directory_of_that_name(launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch) -> None:
-    call("--run", "night")
-    assert launch.files == RunFiles(Path.cwd() / "runs" / "night")
-    assert launch.files.plan.exists()
-    assert Path("runs/latest").readlink() == Path("night")
-    monkeypatch.setenv("LAUNCHER_RUN", "day")
-    call()
-    assert launch.files.name == "day"
-    call("--run", "night")
-    assert launch.files.name == "night"
-
-
-@pytest.mark.parametrize("result", [None, {**DONE.to_dict(), "status": "stopped"}], ids=["running", "stopped"])
-def test_a_launcher_joins_a_run_that_is_there_and_leaves_what_another_has_written(
-    launch: type[FakeLaunch], result: Mapping[str, Any] | None
-) -> None:
-    call(*HOSTS, "--run", "night", "--task", "worker:0")
-    first, files = launch.files.cluster_file.read_text(), launch.files
-    if result:
-        files.result.write_text(json.dumps(result))
-    assert call(*HOSTS, "--run", "night", "--task", "worker:1", "--set", "run.restarts=7").exit_code == 0
-    assert (launch.files, launch.tasks) == (files, ("worker:1",))
-    assert files.cluster_file.read_text() == first
-    assert [path.name for path in Path("runs").iterdir() if not path.is_symlink()] == ["night"]
-
-
-def test_a_named_run_that_is_finished_says_so_and_does_nothing(
-    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    call("--run", "night")
-    launch.files.result.write_text(json.dumps(DONE.to_dict()))
-    monkeypatch.setattr(launch, "run", pytest.fail)
-    result = call("--run", "night")
-    assert (result.exit_code, result.output) == (0, "night is finished (17000 steps): nothing to do.\n")
-
-
-@pytest.mark.parametrize("code", [1, 2, 3])
-def test_a_named_run_that_has_failed_repeats_its_failure_and_its_exit_code(
-    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    call("--run", "night")
-    cause = {"task": "worker:1", "error": "ValueError: no", "file": "errors/attempt-1/worker-1.json"}
-    failed = {**DONE.to_dict(), "status": "failed", "exit_code": code, "cause": cause}
-    launch.files.result.write_text(json.dumps(failed))
-    monkeypatch.setattr(launch, "run", pytest.fail)
-    result = call("--run", "night")
-    assert (result.exit_code, result.stdout) == (code, "")
-    assert result.stderr == (
-        "night has failed before; another name starts a new run, "
-        "launcher run --resume runs/night tries this one again\n"
-        "worker:1 failed: ValueError: no\n"
-    )
-    assert json.loads(launch.files.result.read_text()) == failed
-
-
-@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "two words", "x" * 64])
-def test_what_cannot_name_a_directory_is_refused(name: str) -> None:
-    assert refused(f"--run={name}").startswith(f"--run: {name!r} cannot name a run's directory; use letters, digits")
-
-
-def test_a_run_that_is_resumed_keeps_its_name_whatever_the_environment_says(
-    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = started()
-    monkeypatch.setenv("LAUNCHER_RUN", "night")
-    assert call("--resume", files.name).exit_code == 0
-    assert launch.files == files
-    assert not Path("runs/night").exists()
-
-
 # After the launch
 
 
@@ -342,8 +122,21 @@ def test_what_was_learned_comes_last_with_the_directory() -> None:
     assert result.exit_code == 0
     done, figures, where = result.output.splitlines()[-3:]
     assert done == "done: 17,000 steps in 0:07, 4,250 steps/s"
-    assert figures == "  b 0.7988"
+    assert figures == "  W [1]  b 0.7988"
     assert Path(directory_in(where)).is_dir()
+
+
+def test_updates_that_were_perhaps_made_twice_are_said(launch: type[FakeLaunch]) -> None:
+    launch.outcome = ended("done", 0, updates={"applied": 17_000, "maybe_twice": 1_700})
+    twice = "  1,700 updates may have been applied twice: their workers were lost in the middle"
+    assert twice in call().output.splitlines()
+    launch.outcome = ended("done", 0, updates={"applied": 17_000, "maybe_twice": 0})
+    assert "twice" not in call().output
+
+
+def test_long_vectors_and_what_is_no_number_are_left_to_result_json(launch: type[FakeLaunch]) -> None:
+    launch.outcome = ended("done", 0, metrics={"long": [0.5] * 9, "words": ["a"], "empty": [], "two": [0.5, 1.5]})
+    assert call().output.splitlines()[-2] == "  two [0.5, 1.5]"
 
 
 def test_a_job_without_steps_has_no_speed_and_no_figures(launch: type[FakeLaunch]) -> None:
