@@ -153,9 +153,11 @@ def _put(text: str, keys: Keys, value: str) -> str:
             return _splice(text, own.end_mark.index + 1, own.end_mark.index + 1, f" {{{rest}}}")
     flow = _in_flow(text, keys)
     written = _written(value, flow=flow)
-    if isinstance(own, yaml.ScalarNode) and own is not node and (_is_empty(node) or not _is_inline(own, node)):
+    if own is not node and (_is_empty(node) or not _is_inline(own, node)):
         colon = text.index(":", own.end_mark.index) + 1
-        return _replace(text, colon, max(colon, _end(node)), f" {written}")
+        behind = text[colon : _end_of_line(text, colon)].rstrip()  # a comment, where there is anything
+        end = _end_of_line(text, max(colon, _end(node)))
+        return _splice(text, colon, end, f" {written}{behind}" if written else behind)
     return _replace(text, node.start_mark.index, _end(node), written)
 
 
