@@ -19,6 +19,33 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PATIENCE = 150  # seconds; no run of these tests takes a third of it
 LOOK_EVERY = 0.05  # seconds
+# A job of a user's own, in a script; ``evaluate`` is a line of Python.
+JOB = """
+import tensorflow as tf
+from dataclasses import dataclass
+from launcher.runtime.job import Job
+
+@dataclass(frozen=True)
+class Settings:
+    rate: float = 0.5
+
+class Mine(Job):
+    Config = Settings
+
+    def build(self):
+        self.steps = 4
+        self.v = tf.Variable(0.0, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+    def dataset(self, shard):
+        return tf.data.Dataset.from_tensors(1.0).repeat()
+
+    def train_step(self, batch):
+        self.v.assign_add(self.sum_over_replicas(batch))
+        return {{}}
+
+    def evaluate(self):
+        {evaluate}
+"""
 # The regression, but whoever trains stands still at a report for as long as a file named hold lies beside it.
 HOLDING = f"""
 import time

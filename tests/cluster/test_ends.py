@@ -13,35 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Workplace, all_gone, descendants, read_until, task_process
+from tests.cluster.conftest import JOB, Workplace, all_gone, descendants, read_until, task_process
 
 LONG = {"epochs": 100_000, "report_every": 5}
-JOB = """
-import tensorflow as tf
-from dataclasses import dataclass
-from launcher.runtime.job import Job
-
-@dataclass(frozen=True)
-class Settings:
-    rate: float = 0.5
-
-class Mine(Job):
-    Config = Settings
-
-    def build(self):
-        self.steps = 4
-        self.v = tf.Variable(0.0, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
-
-    def dataset(self, shard):
-        return tf.data.Dataset.from_tensors(1.0).repeat()
-
-    def train_step(self, batch):
-        self.v.assign_add(self.sum_over_replicas(batch))
-        return {{}}
-
-    def evaluate(self):
-        {evaluate}
-"""
 
 
 @pytest.fixture
