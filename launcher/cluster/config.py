@@ -94,11 +94,19 @@ def _check_args(file: ClusterFile, name: str) -> None:
         if hasattr(config, "check"):
             config.check(file.directory)
     except SpecError as error:
-        raise file.blame(error) from None
+        told = [_of_args(file, one.message) if one.key == "args" else one for one in error.problems]
+        raise file.blame(SpecError(told)) from None
     except (ValueError, OSError) as error:
-        raise file.refuse("args", str(error)) from None
+        raise SpecError(_of_args(file, line) for line in str(error).splitlines() or [""]) from None
     except Exception as error:
         raise file.refuse("job", f"{name} fails: {type(error).__name__}: {error}") from error
+
+
+def _of_args(file: ClusterFile, line: str) -> Problem:
+    """Return a problem that the job's Config tells in words; where they begin with a key, it is that key's."""
+    name, _, rest = line.partition(" ")
+    key, message = (f"args.{name}", rest) if name in file.spec.args else ("args", line)
+    return Problem(file.locate(key), key, message)
 
 
 def _check(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:

@@ -306,7 +306,7 @@ class Config:
         ("{rate: 1}", ""),
         ("{rat: 1}", "cluster.yaml:2: args.rat: unknown key; did you mean 'rate'? Allowed: rate, data"),
         ("{rate: yes}", "cluster.yaml:2: args.rate: must be a number, not 'yes' (text)"),
-        ("{rate: 0}", "cluster.yaml:2: args: rate must be more than 0"),
+        ("{rate: 0}", "cluster.yaml:2: args.rate: must be more than 0"),
         ("{data: x.csv}", "cluster.yaml:2: args: there is no x.csv in "),
         ("{data: cluster.yaml}", "own_job.config fails: KeyError: "),
     ],
@@ -323,3 +323,10 @@ def test_a_package_s_own_config_checks_the_args(write: Write, tmp_path: Path, ar
     with pytest.raises(SpecError) as caught:
         job_file(path)
     assert expected in str(caught.value)
+
+
+def test_what_the_jobs_own_config_refuses_is_blamed_on_who_brought_it(write: Write) -> None:
+    path = write("job: linear_regression\nargs: {epochs: 3}\ncluster: {worker: 1}\n")
+    with pytest.raises(SpecError) as caught:
+        check_job(load(path, ["args.epochs=-1"]))
+    assert str(caught.value) == "--set args.epochs=-1: args.epochs: is -1; it must be a whole number of at least 1"
