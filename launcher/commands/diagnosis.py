@@ -149,12 +149,12 @@ def cuda(inventory: Inventory, found: dict[str, Any]) -> Diagnosis:
         state: Literal["ok", "problem"] = "problem" if inventory.gpus else "ok"
         return Diagnosis(state, "CUDA", "this TensorFlow is built without", extra if inventory.gpus else "")
     built = f"built for CUDA {found['cuda']}, cuDNN {found['cudnn']}"
+    missing = f"; misses {', '.join(found['missing'])}" if found["missing"] else ""
     if not inventory.gpus:
-        return Diagnosis("ok", "CUDA", f"{built}; not needed without a GPU")
+        return Diagnosis("ok", "CUDA", f"{built}{missing}; not needed without a GPU")
     seen = f"{built}; sees {len(found['gpus'])} of {len(inventory.gpus)} GPUs"
     if not found["missing"] and len(found["gpus"]) == len(inventory.gpus):
         return Diagnosis("ok", "CUDA", seen)
-    missing = f"; misses {', '.join(found['missing'])}" if found["missing"] else ""
     return Diagnosis("problem", "CUDA", seen + missing, extra)
 
 

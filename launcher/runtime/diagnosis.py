@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 # What a CUDA build of TensorFlow 2.21 opens when it is first asked for a GPU (CUDA 12, cuDNN 9), and NCCL.
 _LIBRARIES = (
@@ -45,12 +45,10 @@ def _opens(name: str) -> bool:
 
 
 def _loads(place: str) -> bool:
-    library: Any = None
-    try:
-        library = ctypes.CDLL(place)
-    except OSError:
-        return False
-    return library is not None
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(place)
+        return True
+    return False
 
 
 if __name__ == "__main__":
