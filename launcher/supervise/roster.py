@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ class Roster:
 
     def dismiss(self, task: Task, why: str) -> None:
         """Go on without a task."""
-        self.kill([task], 9)
+        self.kill([task], signal.SIGKILL)
         self.gang.remove(task)
         self.set(task, TaskState.LEFT_OUT, why)
 

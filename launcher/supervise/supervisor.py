@@ -351,6 +351,8 @@ class Supervisor:
 
     def _leave_out(self, task: Task, why: str) -> None:
         """Go on without this worker, here or on another machine."""
+        if task in self.elastic.left_out:
+            return  # a leader that had not heard of it yet tells of it too
         if task in self.tasks:
             self._lone_restarts.pop(task, None)
             self._roster.dismiss(task, why)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.cluster.context import Role, Task
+from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Action, Event, Exited, Kill, Record, Say, Start, Told
 from launcher.supervise.restarts import Restarts
 from launcher.supervise.supervisor import Supervisor
@@ -54,6 +55,7 @@ def replay(
     budget: int = 0,
     used: int = 0,
     first_attempt: int = 1,
+    elastic: Elastic | None = None,
 ) -> Replay:
     """Play the events to a fresh Supervisor whose jitter is none: its pauses are 1, 2, 4... seconds.
 
@@ -62,7 +64,13 @@ def replay(
     restarts = Restarts(budget, jitter=lambda: 0.5)
     restarts.used = used
     supervisor = Supervisor(
-        roles, leader, start_timeout=60, stall_timeout=300, restarts=restarts, first_attempt=first_attempt
+        roles,
+        leader,
+        start_timeout=60,
+        stall_timeout=300,
+        restarts=restarts,
+        first_attempt=first_attempt,
+        elastic=elastic,
     )
     actions = [(0.0, action) for action in supervisor.begin(0.0)]
     for now, event in history:

@@ -26,7 +26,7 @@ DONE: Moments = [
 ]
 
 
-def outcome(history: Moments, **keys: int) -> Outcome:
+def outcome(history: Moments, **keys: Any) -> Outcome:
     """How a synchronous run of two workers ended after that history, at second 30."""
     spec = ClusterSpec.model_validate({"job": "hello", "cluster": {"worker": {"tasks": 2, "gpus": 0}}})
     plan = place(spec, Inventory("here", (Core(0, 0),), (), "", (1, 2, 3)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher.cluster.context import Task
+from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Exited, Kill, RunState, TaskState, Tick, Told
 from launcher.supervise.supervisor import LEAVE_GRACE
 from tests.unit.supervise.histories import (
@@ -171,3 +172,16 @@ def test_a_worker_that_is_not_there_yet_when_the_chief_is_done_does_not_hold_the
     ]
     seen = replay(ASYNC, CHIEF, history, budget=3)
     assert seen.kills, "nobody can meet it any more"
+
+
+def test_a_worker_that_is_told_to_be_left_out_twice_is_left_out_once() -> None:
+    told = Told(FIRST, "left_out", {"tasks": [str(SECOND)]})
+    history: Moments = [(30, told), (31, told), (32, Told(FIRST, "ready"))]
+    elastic = Elastic([FIRST, SECOND], fewest=1, leader=FIRST)
+    seen = replay(SYNC, FIRST, history, elastic=elastic)
+    why = "worker:1 did not come to the rendezvous"
+    assert seen.said == [f"{why}; going on without worker:1, with 1 of 2 workers (cluster.worker.min: 1)"]
+    assert elastic.left_out == (SECOND,)
+    assert seen.supervisor.tasks == {FIRST: TaskState.READY, SECOND: TaskState.LEFT_OUT}
+    assert seen.kills == [(30, "worker:1", "SIGKILL")]
+    assert seen.supervisor.state is RunState.TRAINING
