@@ -28,11 +28,12 @@ def fail(meeting: Meeting, error: BaseException) -> None:
 
 
 def die(leader: Meeting) -> None:
-    """Break the leader's connections, as the kernel does when its process ends."""
+    """Break the leader's connections at once, as the kernel does when its process ends."""
     assert isinstance(leader, Leader)
-    for handler in list(leader._present.values()):
-        assert isinstance(handler, StreamRequestHandler)
-        hang_up(handler.connection)
+    with leader._changed:  # a process that has ended says nothing more, of the first connection to break for example
+        for handler in list(leader._present.values()):
+            assert isinstance(handler, StreamRequestHandler)
+            hang_up(handler.connection)
 
 
 def quit_process(member: Meeting) -> None:
