@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +89,7 @@ def test_a_run_has_one_launcher_and_what_a_killed_one_leaves_is_gone_on_with(
     launcher.kill()
     launcher.wait()
     third = workplace.start("run", "--resume", "latest")
-    began = time.monotonic()
     assert all_gone(tasks)
-    assert time.monotonic() - began < 5  # a second, where nothing else runs here
     ran = workplace.finish(third)
     assert f"the launcher that ran this before (pid {launcher.pid} on " in ran.output
     assert ran.metrics == undisturbed
