@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -174,11 +175,7 @@ class SyncTrainer(Trainer):
         local = self.strategy.num_replicas_in_sync // context.num_input_pipelines
         first = context.input_pipeline_id * local
         shards = [Shard(first + i, self.strategy.num_replicas_in_sync) for i in range(local)]
-        datasets = [self.job.dataset(shard).skip(self.step) for shard in shards]
-        turns = tf.data.Dataset.range(local).repeat()
-        dataset = datasets[0] if local == 1 else tf.data.Dataset.choose_from_datasets(datasets, turns)
-        # Without this TensorFlow asks all workers before each step who has data left (distribute/input_lib.py:1906).
-        return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        return _in_turn([self.job.dataset(shard).skip(self.step) for shard in shards])
 
     def _steps(self, iterator: Any, count: tf.Tensor, telling: tf.Tensor) -> tuple[Any, tf.Tensor]:
         figures = self.strategy.run(self.job.train_step, args=(next(iterator),))
@@ -240,8 +237,13 @@ class AsyncTrainer(Trainer):
         made = [(name, steps - old) for name, steps, old in zip(self._workers, ended, before, strict=True)]
         return {name: (self._reported[0] - then) / steps for name, steps in made if steps}
 
-    def _draws(self) -> tf.data.Dataset:
-        return self.job.dataset(Shard(deterministic=False))
+    def _draws(self) -> Any:
+        """Return what one worker draws: its own batches, of which each of its devices has a share."""
+        replicas = self.strategy.num_replicas_in_sync  # of one worker (distribute/parameter_server_strategy_v2.py:646)
+        shares = [partial(self.job.dataset, Shard(i, replicas, deterministic=False)) for i in range(replicas)]
+        if replicas == 1:
+            return shares[0]()
+        return self.strategy.distribute_datasets_from_function(lambda _: _in_turn([share() for share in shares]))
 
     def _shares(self, steps: int) -> list[int]:
         """Split the steps into calls, equally many for each worker, none longer than ``steps_per_call``."""
@@ -270,3 +272,11 @@ class AsyncTrainer(Trainer):
         worker = tf.distribute.coordinator.experimental_get_current_worker_index()
         one = tf.one_hot([row * len(self._workers) + worker], 2 * len(self._workers), dtype=tf.int64)
         return self._counts.assign_add(tf.reshape(one * tf.cast(count, tf.int64), self._counts.shape), read_value=False)
+
+
+def _in_turn(datasets: Sequence[tf.data.Dataset]) -> tf.data.Dataset:
+    """Return one pipeline's dataset, from which its replicas take in turn."""
+    turns = tf.data.Dataset.range(len(datasets)).repeat()
+    dataset = datasets[0] if len(datasets) == 1 else tf.data.Dataset.choose_from_datasets(datasets, turns)
+    # Without this TensorFlow asks all workers before each step who has data left (distribute/input_lib.py:1906).
+    return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cluster.conftest import Ran, Workplace
+from tests.cluster.conftest import ROOT, Ran, Workplace
 
 ONE = {"cluster": {"worker": 1}}
 # 51 steps in calls of 20: the last call of an epoch's reports, and of the run, is shorter.
@@ -72,6 +72,43 @@ def test_asynchronous_training_reaches_the_truth_on_the_full_batch(workplace: Wo
 def test_asynchronous_workers_draw_batches_of_their_own_and_two_ps_share_the_variables(workplace: Workplace) -> None:
     ran = workplace.run(mode="async", args=BATCHES["args"] | {"epochs": 200}, cluster={"worker": 2, "ps": 2})
     assert ran.metrics["training_cost"] == pytest.approx(0.0769288, rel=0.1)
+
+
+# Workers with two devices where there is no GPU: their servers split the CPU, and the coordinator, which counts nothing
+# but GPUs (distribute/parameter_server_strategy_v2.py:626), is told what it would count.
+TWO_ON_THE_WORKER = """
+from launcher.runtime import server
+
+whole = server.server_config
+
+def split(context):
+    config = whole(context)
+    config.device_count["CPU"] = 2 if context.task.job == "worker" else 1
+    return config
+
+server.server_config = split
+"""
+TWO_FOR_THE_COORDINATOR = """
+from tensorflow.python.distribute.parameter_server_strategy_v2 import ParameterServerStrategyV2Extended as Extended
+from jobs.linear_regression.job import LinearRegression
+
+Extended._set_num_gpus = lambda self: setattr(self, "_num_gpus_per_worker", 2)
+Extended.worker_devices = property(lambda self: ("/device:CPU:0", "/device:CPU:1"))
+
+class Two(LinearRegression):
+    pass
+"""
+
+
+def test_the_devices_of_an_asynchronous_worker_share_its_batch(workplace: Workplace) -> None:
+    short = {"epochs": 20, "report_every": 20}
+    cluster = {"worker": 1, "ps": 1}
+    expected = workplace.run(mode="async", args=short, cluster=cluster).metrics
+    (workplace.directory / "sitecustomize.py").write_text(TWO_ON_THE_WORKER)
+    (workplace.directory / "two.py").write_text(TWO_FOR_THE_COORDINATOR)
+    split = {"tasks": 1, "env": {"PYTHONPATH": f"{workplace.directory}:{ROOT}"}}
+    ran = workplace.run(mode="async", job="two.py", args=short, cluster=cluster | {"worker": split})
+    assert_same(ran.metrics, expected)
 
 
 @pytest.fixture(scope="module")
