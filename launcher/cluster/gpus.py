@@ -14,14 +14,14 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; ``id`` counts as nvidia-smi does, ``total`` and ``free`` are MiB, ``node`` is its NUMA node."""
+    """One GPU; ``id`` counts as nvidia-smi does, ``total`` and ``free`` are MiB (0: unknown)."""
 
     id: int
     uuid: str
     name: str
     total: int
     free: int
-    node: int = 0
+    node: int = 0  # of the NUMA nodes
     mig: bool = False  # split into parts by Multi-Instance GPU: CUDA does not see it as a whole
     users: tuple[int, ...] = ()  # processes that compute on it already
 
@@ -55,12 +55,19 @@ def _reason(error: Exception) -> str:
 
 def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    mig = _mig(nvml, handle)
+    total, free = (0, 0) if mig else _memory(nvml, handle)  # of a GPU that MIG has split only root may ask
     name, uuid = (_text(read(handle)) for read in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUUID))
     node = _node_of_pci(_text(nvml.nvmlDeviceGetPciInfo(handle).busId))
-    return Gpu(
-        index, uuid, name, memory.total // _MIB, memory.free // _MIB, node, _mig(nvml, handle), _users(nvml, handle)
-    )
+    return Gpu(index, uuid, name, total, free, node, mig, _users(nvml, handle))
+
+
+def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError_NotSupported:  # it has none of its own, but the host's
+        return 0, 0
+    return memory.total // _MIB, memory.free // _MIB
 
 
 def _mig(nvml: Any, handle: Any) -> bool:
@@ -100,7 +107,7 @@ def _visible(there: list[Gpu], variable: str | None) -> tuple[list[Gpu], str]:
     chosen: list[Gpu] = []
     for word in (part.strip() for part in variable.split(",")):
         named = [gpu for gpu in there if word == str(gpu.id) or (len(word) > 4 and gpu.uuid.startswith(word))]
-        if not named or named[0] in chosen:
+        if len(named) != 1 or named[0] in chosen:
             break
         chosen.append(named[0])
     if variable.startswith("MIG-"):

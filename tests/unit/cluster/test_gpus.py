@@ -22,6 +22,10 @@ class NVMLError(Exception):
     """Stands in for what the driver's library raises."""
 
 
+class NotSupported(NVMLError):
+    """What it raises for a question that a GPU has no answer to."""
+
+
 def raises(*_: object) -> Any:
     raise NVMLError("GPU is lost")
 
@@ -49,7 +53,8 @@ class Nvml:
             "nvmlDeviceGetMigMode": lambda index: (int(index in self.split), 0),
             "nvmlDeviceGetComputeRunningProcesses": lambda _: [SimpleNamespace(pid=pid) for pid in self.users],
         }
-        monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(**(functions | changed)))
+        errors = {"NVMLError_NotSupported": NotSupported}
+        monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(**(errors | functions | changed)))
 
     def _text(self, value: str) -> str | bytes:
         return value.encode() if self.old else value
@@ -160,6 +165,25 @@ def test_what_some_drivers_will_not_say_costs_no_gpu(monkeypatch: pytest.MonkeyP
     Nvml(split=[0], users=[5]).install(monkeypatch, **{function: raises})
     found = {gpu.id: (gpu.mig, gpu.users) for gpu in read_gpus()[0]}
     assert found == ({0: (False, (5,)), 1: (False, (5,))} if "Mig" in function else {1: (False, ())})
+
+
+def test_only_root_may_ask_for_the_memory_of_a_split_gpu_which_costs_the_whole_ones_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = SimpleNamespace(total=80 << 30, free=80 << 30)
+    Nvml(count=4, split=[2]).install(
+        monkeypatch, nvmlDeviceGetMemoryInfo=lambda index: raises() if index == 2 else memory
+    )
+    found, note = read_gpus()
+    assert ([gpu.id for gpu in found], note) == ([0, 1, 3], f"GPU 2 left out: split by MIG {WHOLE}")
+
+
+def test_a_gpu_without_memory_of_its_own_is_a_gpu_whose_memory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shares_the_hosts(_: object) -> Any:
+        raise NotSupported("Not Supported")
+
+    Nvml(count=1).install(monkeypatch, nvmlDeviceGetMemoryInfo=shares_the_hosts)
+    assert [(gpu.total, gpu.free) for gpu in read_gpus()[0]] == [(0, 0)]
 
 
 def test_a_machine_without_a_driver_says_so_in_three_words(monkeypatch: pytest.MonkeyPatch) -> None:
