@@ -62,7 +62,7 @@ class TaskContext:
     role: Role
     mode: Mode
     strategy: str
-    communication: str  # AUTO, RING or NCCL; used by MultiWorkerMirroredStrategy only
+    communication: str  # as the plan has it; MultiWorkerMirroredStrategy is told to use it
     cluster: Mapping[str, tuple[str, ...]]
     leader: Task
     rendezvous: str

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
 from launcher.cluster.context import Task
-from launcher.cluster.core_shares import deal_cores
+from launcher.cluster.core_shares import CoreShare, deal_cores
 from launcher.cluster.gpu_shares import deal_gpus, shared_gpus
 from launcher.cluster.inventory import Core, Gpu, Inventory
 from launcher.cluster.members import Member, by_job
+from launcher.errors import Problem, SpecError
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,19 @@ class Share:
 
 def deal(members: Sequence[Member], inventory: Inventory) -> dict[Task, Share]:
     """Deal this host's cores and GPUs to its tasks; SpecError with both sides where it has too few."""
-    gpus = deal_gpus([member for member in members if member.trains], inventory)
-    cores = deal_cores(members, gpus, inventory)
+    problems: list[Problem] = []
+    gpus: dict[Task, tuple[int, ...]] = {}
+    cores: Mapping[Task, CoreShare] = {}
+    try:
+        gpus = deal_gpus([member for member in members if member.trains], inventory)
+    except SpecError as error:
+        problems += error.problems
+    try:
+        cores = deal_cores(members, gpus, inventory)
+    except SpecError as error:
+        problems += error.problems
+    if problems:
+        raise SpecError(problems)
     shared = shared_gpus(gpus)
     return {
         task: Share(share.cores, share.threads, own := gpus.get(task, ()), bool(shared.intersection(own)))

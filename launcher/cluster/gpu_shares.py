@@ -65,7 +65,9 @@ class _Hand:
             all_there = len(self.left) == len(self._inventory.gpus)
             others = "" if all_there else f", {len(self.left)} of them left by other jobs"
             there = f"this machine has {_there(self._inventory)}{others}"
-            refuse(name, "gpus", f"{name} asks for {asks(len(group), each, 'GPU')}; {there}")
+            shares = bool(self._inventory.gpus) and group[0].job.gpu_memory is not None
+            hint = "; tasks share a GPU where it is listed: gpus: [0]" if shares else ""
+            refuse(name, "gpus", f"{name} asks for {asks(len(group), each, 'GPU')}; {there}{hint}")
         self.found |= {member.task: self.take(each) for member in group}
 
 
@@ -88,7 +90,9 @@ def _check_memory(members: Sequence[Member], found: dict[Task, tuple[int, ...]],
         parts = [(member.job.gpu_memory or 0) * (member.job.virtual_devices or 1) for member in on_it]
         if gpu.total and sum(parts) > gpu.total:
             names, verb = " and ".join(str(member.task) for member in on_it), "ask" if len(on_it) > 1 else "asks"
-            message = f"{names} {verb} for {sum(parts)} MiB of GPU {gpu.id}, which has {gpu.total}"
+            devices = sum(member.job.virtual_devices or 1 for member in on_it)
+            most = f"; at most {gpu.total // devices} each" if devices > 1 else ""
+            message = f"{names} {verb} for {sum(parts)} MiB of GPU {gpu.id}, which has {gpu.total}{most}"
             refuse(on_it[-1].task.job, "gpu_memory", message)
 
 

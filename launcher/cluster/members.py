@@ -12,6 +12,11 @@ from launcher.cluster.spec import JobSpec
 from launcher.errors import Problem, SpecError
 
 
+def computes_gradients(task: Task, role: Role) -> bool:
+    """Whether a task of that role trains: in sync mode by itself, in async mode for the chief."""
+    return role == "train" or (role == "serve" and task.job == "worker")
+
+
 @dataclass(frozen=True)
 class Member:
     """A task that will start: what was asked for it, and what it will do."""
@@ -23,7 +28,7 @@ class Member:
     @property
     def trains(self) -> bool:
         """Whether it computes gradients."""
-        return self.role == "train" or (self.role == "serve" and self.task.job == "worker")
+        return computes_gradients(self.task, self.role)
 
 
 def by_job(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:

@@ -13,7 +13,7 @@ from launcher.cluster.devices import Share, deal, large_enough
 from launcher.cluster.inventory import Inventory
 from launcher.cluster.members import Member, refuse
 from launcher.cluster.plan import Idle, Plan, TaskPlan
-from launcher.cluster.rules import ONE_CPU_DEVICE, machine
+from launcher.cluster.rules import ONE_CPU_DEVICE, PARTS_NEED_MEMORY, machine
 from launcher.cluster.spec import LOOPBACK, ClusterSpec, JobSpec, split_address
 from launcher.errors import SpecError
 
@@ -23,6 +23,10 @@ NO_PS = "sync mode starts no ps: MultiWorkerMirroredStrategy keeps every variabl
 _ROLES: dict[str, dict[str, Role]] = {
     "sync": {"chief": "train", "worker": "train", "evaluator": "evaluate"},
     "async": {"chief": "coordinate", "worker": "serve", "ps": "serve", "evaluator": "evaluate"},
+}
+_ONE_TO_ONE = {
+    "train": "TensorFlow joins the devices of all training tasks one to one",
+    "serve": "ParameterServerStrategy runs one and the same step on every worker",
 }
 
 
@@ -107,16 +111,17 @@ def _same_devices(training: Sequence[Member], shares: dict[Task, Share], *, alon
         name, gpus, virtual = member.task.job, len(shares[member.task].gpus), member.job.virtual_devices or 1
         _same(member, first, "gpus", "GPU", gpus, len(shares[first.task].gpus))
         _same(member, first, "virtual_devices", "virtual device", virtual, first.job.virtual_devices or 1)
-        if gpus and member.job.virtual_devices and member.job.gpu_memory is None:
-            refuse(name, "virtual_devices", "virtual devices of a GPU need gpu_memory, the MiB of each")
+        if gpus and virtual > 1 and member.job.gpu_memory is None:
+            refuse(name, "virtual_devices", PARTS_NEED_MEMORY)
         if virtual > 1 and not gpus and not alone:
             refuse(name, "virtual_devices", ONE_CPU_DEVICE)
 
 
 def _same(member: Member, first: Member, key: str, word: str, mine: int, others: int) -> None:
     if mine != others:
-        why = "TensorFlow joins the devices of all training tasks one to one, so each needs the same number"
-        refuse(member.task.job, key, f"{member.task} would have {_count(mine, word)} and {first.task} {others}; {why}")
+        why = _ONE_TO_ONE[first.role]
+        have = f"{member.task} would have {_count(mine, word)} and {first.task} {others}"
+        refuse(member.task.job, key, f"{have}; {why}, so each needs the same number")
 
 
 def _cluster(members: Sequence[Member], addresses: dict[Task, str]) -> dict[str, tuple[str, ...]]:
@@ -164,27 +169,32 @@ def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dic
     """Return strategy, communication and why, as README.md's table of modes has it."""
     if not training:
         workers, ps = (sum(plan.task.job == job for plan in tasks) for job in ("worker", "ps"))
-        reason = f"{_count(workers, 'worker')} updating variables on {ps} ps without waiting for each other"
-        return "ParameterServerStrategy", "AUTO", reason
-    if len(training) == 1:
-        devices = next(plan.devices for plan in tasks if plan.task == training[0].task)
-        if devices == 1:
-            return "OneDeviceStrategy", "AUTO", "one task trains on one device"
-        return "MirroredStrategy", "AUTO", f"one task trains on its {devices} devices"
+        reason = f"{_count(workers, 'worker')} updating variables on {ps} ps over gRPC, without waiting for each other"
+        return "ParameterServerStrategy", "gRPC", reason
+    if len(training) > 1:
+        communication, why = _communication(training, shares)
+        over = " over gRPC" if communication == "RING" else ""
+        reason = f"{len(training)} tasks take each step together; {communication}{over}, since {why}"
+        return "MultiWorkerMirroredStrategy", communication, reason
+    devices = next(plan.devices for plan in tasks if plan.task == training[0].task)
+    if devices == 1:
+        return "OneDeviceStrategy", "none", "one task trains on one device"
     communication, why = _communication(training, shares)
-    reason = f"{len(training)} tasks take each step together; {communication}{why}"
-    return "MultiWorkerMirroredStrategy", communication, reason
+    return "MirroredStrategy", communication, f"one task trains on its {devices} devices; {communication}, since {why}"
 
 
 def _communication(training: Sequence[Member], shares: dict[Task, Share]) -> tuple[str, str]:
-    """Return what joins several training tasks, and why, as the end of a sentence."""
+    """Return what joins the devices that train, and why.
+
+    MirroredStrategy takes the same decision by itself (distribute/mirrored_strategy.py:373).
+    """
     if not all(shares[member.task].gpus for member in training):
-        return "RING", " over gRPC, since they compute on CPUs"
+        return "RING", "they compute on CPUs" if len(training) > 1 else "they are parts of the CPU"
     if any(shares[member.task].shares_gpu for member in training):
-        return "RING", " over gRPC, since some share a GPU and NCCL allows one of them on each"
+        return "RING", "some share a GPU and NCCL allows one of them on each"
     if any((member.job.virtual_devices or 1) > 1 for member in training):
-        return "RING", " over gRPC, since NCCL does not join parts of a GPU"
-    return "NCCL", ", since each has GPUs of its own"
+        return "RING", "NCCL does not join parts of a GPU"
+    return "NCCL", "each has GPUs of its own" if len(training) > 1 else "each is a whole GPU"
 
 
 def _count(number: int, word: str) -> str:

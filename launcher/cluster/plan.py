@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from launcher.cluster.context import ENVIRONMENT_KEY, Role, Task, TaskContext
+from launcher.cluster.members import computes_gradients
 from launcher.cluster.spec import ClusterSpec
 
 
@@ -30,6 +31,11 @@ class TaskPlan:
         return self.address.rpartition(":")[0]
 
     @property
+    def trains(self) -> bool:
+        """Whether it computes gradients."""
+        return computes_gradients(self.task, self.role)
+
+    @property
     def devices(self) -> int:
         """How many logical devices the task computes on."""
         return (len(self.gpus) or 1) * (self.virtual_devices or 1)
@@ -50,7 +56,7 @@ class Plan:
     spec: ClusterSpec
     directory: str
     strategy: str  # the class name in tf.distribute
-    communication: str  # AUTO, RING or NCCL
+    communication: str  # RING or NCCL between replicas; gRPC to a ps; none
     reason: str  # why this strategy and this communication
     tasks: tuple[TaskPlan, ...]
     idle: tuple[Idle, ...]
@@ -61,8 +67,7 @@ class Plan:
     @property
     def world_size(self) -> int:
         """How many replicas train: every device of every training task (async: of every worker)."""
-        job = {"sync": "train", "async": "serve"}[self.spec.mode]
-        return sum(plan.devices for plan in self.tasks if plan.role == job and plan.task.job != "ps")
+        return sum(plan.devices for plan in self.tasks if plan.trains)
 
     @property
     def fewest_workers(self) -> int:

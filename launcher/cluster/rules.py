@@ -11,12 +11,14 @@ _OURS = {
     "TF_CONFIG": "the launcher writes it for each task",
     "LAUNCHER_TASK": "the launcher writes it for each task",
     "CUDA_VISIBLE_DEVICES": "set gpus instead",
+    "CUDA_DEVICE_ORDER": "GPUs are numbered as nvidia-smi numbers them",
 }
 # MultiWorkerMirroredStrategy and ParameterServerStrategy count GPUs; of the CPU each task gets one device, whatever
 # was configured (collective_all_reduce_strategy.py, parameter_server_strategy_v2.py).
 ONE_CPU_DEVICE = "without GPUs, several training tasks compute on one CPU device each; leave virtual_devices out"
-
-
+PARTS_NEED_MEMORY = (
+    "virtual devices of a GPU need gpu_memory, the MiB of each; or write gpus: 0, and they are parts of the CPU"
+)
 # Where an address is not well-formed, one of this machine stands in, so that the others can be looked at.
 UNKNOWN = "unknown.invalid"
 
@@ -79,10 +81,12 @@ def _gpus(path: KeyPath, name: str, job: JobSpec) -> Iterator[Fault]:
         if twice:
             yield Fault((*path, "gpus"), f"GPU {twice[0]} is listed twice")
     asked = job.gpus not in (0, (), "auto")
-    if asked and name in ("ps", "evaluator"):
-        yield Fault((*path, "gpus"), f"a {name} computes on the CPU; leave gpus out")
-    elif asked and job.virtual_devices and job.gpu_memory is None:
-        yield Fault((*path, "virtual_devices"), "virtual devices of a GPU need gpu_memory, the MiB of each")
+    if name in ("ps", "evaluator"):
+        given = {"gpus": asked, "gpu_memory": job.gpu_memory, "virtual_devices": job.virtual_devices}
+        who = f"{'an' if name == 'evaluator' else 'a'} {name} computes on the CPU"
+        yield from (Fault((*path, key), f"{who}; leave {key} out") for key, value in given.items() if value)
+    elif asked and (job.virtual_devices or 1) > 1 and job.gpu_memory is None:
+        yield Fault((*path, "virtual_devices"), PARTS_NEED_MEMORY)
 
 
 def _duplicates(spec: ClusterSpec) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from launcher.cluster.spec import LOOPBACK
 
 _FREE = "-"  # nobody has it
 _WIDEST = 40  # characters of a row's numbers
+_MOST_USERS = 3  # processes on a GPU that are named one by one
 
 
 def device_map(plan: Plan, inventory: Inventory) -> Iterator[str]:
@@ -30,6 +31,12 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
+def shown(numbers: Sequence[int]) -> str:
+    """Return the numbers as ``ranges`` does, or not all of them where they alternate between sockets."""
+    text = ranges(numbers)
+    return text if len(text) <= _WIDEST else f"{numbers[0]}…{numbers[-1]} ({len(numbers)} of them)"
+
+
 def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterator[tuple[str, str, str, str]]:
     nodes = sorted({core.node for core in inventory.cores} | {gpu.node for gpu in inventory.gpus})
     for node in nodes:
@@ -37,7 +44,7 @@ def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterato
         cores = [core.id for core in inventory.cores if core.node == node]
         for owners, ids in groupby(cores, lambda core: _owners(core, tasks)):
             row = list(ids)
-            yield (*first, f"core{'' if len(row) == 1 else 's'} {_shown(row)}", owners)
+            yield (*first, f"core{'' if len(row) == 1 else 's'} {shown(row)}", owners)
             first = ("", "")
         for gpu in inventory.gpus:
             if gpu.node == node:
@@ -45,12 +52,6 @@ def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterato
                 first = ("", "")
     if roaming := [task for task in tasks if not task.cores]:
         yield ("", "", "any core", _names(roaming))  # wherever the kernel puts them
-
-
-def _shown(cores: Sequence[int]) -> str:
-    """Return the cores, without all of their numbers where those alternate between sockets."""
-    text = ranges(cores)
-    return text if len(text) <= _WIDEST else f"{cores[0]}…{cores[-1]} ({len(cores)} of them)"
 
 
 def _owners(core: int, tasks: Sequence[TaskPlan]) -> str:
@@ -64,8 +65,12 @@ def _names(tasks: Iterable[TaskPlan]) -> str:
 
 
 def _gpu(gpu: Gpu) -> str:
-    used = f", used by process {', '.join(map(str, gpu.users))}" if gpu.users else ""
-    return f"GPU {gpu.id} ({gpu.name or 'unknown'}, {gpu.free} of {gpu.total} MiB free{used})"
+    facts = [gpu.name or "unknown", f"{gpu.free} of {gpu.total} MiB free" if gpu.total else "memory unknown"]
+    if len(gpu.users) > _MOST_USERS:
+        facts.append(f"used by {len(gpu.users)} processes")
+    elif gpu.users:
+        facts.append(f"used by process {', '.join(map(str, gpu.users))}")
+    return f"GPU {gpu.id} ({', '.join(facts)})"
 
 
 def _columns(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:

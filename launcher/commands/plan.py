@@ -18,7 +18,7 @@ from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.placement import hosts, place_file, ports_needed
 from launcher.cluster.plan import Idle, Plan, TaskPlan
 from launcher.commands import completion
-from launcher.commands.device_map import device_map, ranges
+from launcher.commands.device_map import device_map, ranges, shown
 from launcher.commands.options import cluster_file, planned
 
 _INDENT = 13  # of what stands beside a bold word under the table
@@ -61,13 +61,15 @@ def exports(variables: dict[str, str]) -> str:
 
 def devices(plan: TaskPlan) -> str:
     """Return what a task computes on, as a person says it: ``core 0``, ``2 cores, GPU 0``."""
-    words = [f"core{'' if len(plan.cores) == 1 else 's'} {ranges(plan.cores)}" if plan.cores else "any core"]
+    words = [f"core{'' if len(plan.cores) == 1 else 's'} {shown(plan.cores)}" if plan.cores else "any core"]
     if plan.gpus:
         words.append(f"GPU{'' if len(plan.gpus) == 1 else 's'} {ranges(plan.gpus)}")
+    several = len(plan.gpus) > 1
     if (plan.virtual_devices or 1) > 1:
-        words.append(f"as {plan.virtual_devices} devices")
-    if plan.gpu_memory:
-        words.append(f"{plan.gpu_memory} MiB each")
+        size = f" of {plan.gpu_memory} MiB" if plan.gpus else ""
+        words.append(f"{'each ' if several else ''}as {plan.virtual_devices} devices{size}")
+    elif plan.gpu_memory:
+        words.append(f"{plan.gpu_memory} MiB of {'each' if several else 'it'}")
     return ", ".join(words)
 
 
@@ -109,16 +111,28 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
     yield "strategy", f"{plan.strategy}: {plan.reason}"
     if inventory.gpu_note:
         yield "GPUs", inventory.gpu_note if inventory.gpus else f"none ({inventory.gpu_note})"
-    given = {gpu for task in plan.tasks for gpu in task.gpus}
-    if len(hosts(plan)) < 2 and (idle := [gpu.id for gpu in inventory.gpus if gpu.id not in given]):
-        yield "idle GPUs", ranges(idle)
+    if len(hosts(plan)) < 2 and (idle := _idle_gpus(plan, inventory)):
+        yield "idle GPUs", idle
     if inventory.core_note:
         yield "cores", inventory.core_note
     if len(several := hosts(plan)) > 1:
-        yield "machines", f"{', '.join(several)}; each starts its part: launcher run --host {several[0]}"
+        start = f"each starts its part: launcher run --host {several[0]}"
+        yield "machines", f"{', '.join(several)}, drawn as if each were like this one; {start}"
         yield "rendezvous", f"{plan.rendezvous}, held by {plan.leader}: a port that the others must reach as well"
     if any(task.address and int(task.address.rpartition(":")[2]) in inventory.ports for task in plan.tasks):
         yield "ports", "free ones, chosen again at each start; port or addresses in the file fix them"
+
+
+def _idle_gpus(plan: Plan, inventory: Inventory) -> str:
+    """Return which GPUs nobody has and, where it is not what the file asks for, why; empty for none."""
+    given = {gpu for task in plan.tasks for gpu in task.gpus}
+    idle = [gpu.id for gpu in inventory.gpus if gpu.id not in given]
+    auto = {job for job, spec in plan.spec.cluster.items() if spec.gpus == "auto"}
+    divided = sum(task.task.job in auto and task.trains for task in plan.tasks)
+    if not idle or not divided:
+        return ranges(idle)
+    remedy = "" if given else f"; write fewer tasks, or let them share one: gpus: [{idle[0]}] with gpu_memory"
+    return f"{ranges(idle)}: gpus: auto divides evenly, here among {divided} tasks{remedy}"
 
 
 def _idle(tasks: Iterable[Idle]) -> Iterator[tuple[str, str]]:

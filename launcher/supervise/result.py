@@ -23,7 +23,7 @@ class RunResult:
     exit_code: int
     mode: str
     strategy: str
-    communication: str  # between the tasks: AUTO, RING or NCCL
+    communication: str  # as the plan has it
     reason: str  # for this strategy and this communication
     world_size: int
     steps: int

@@ -77,7 +77,7 @@ def test_a_task_that_has_other_cores_than_planned_ends_the_run_and_is_not_starte
 @pytest.mark.parametrize(
     ("content", "communication", "reason"),
     [
-        ({"cluster": {"worker": {"tasks": 1, "gpus": 0}}}, "AUTO", "one task trains on one device"),
+        ({"cluster": {"worker": {"tasks": 1, "gpus": 0}}}, "none", "one task trains on one device"),
         (
             {"cluster": {"worker": {"tasks": 2, "gpus": 0}}},
             "RING",
@@ -85,8 +85,8 @@ def test_a_task_that_has_other_cores_than_planned_ends_the_run_and_is_not_starte
         ),
         (
             {"mode": "async", "cluster": {"worker": {"tasks": 1, "gpus": 0}, "ps": 1}},
-            "AUTO",
-            "1 worker updating variables on 1 ps without waiting for each other",
+            "gRPC",
+            "1 worker updating variables on 1 ps over gRPC, without waiting for each other",
         ),
     ],
 )

@@ -125,7 +125,7 @@ def test_the_problems_that_the_readme_shows_are_the_ones_a_user_gets(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "gpus", "strategy", "communication"),
     [
-        ("four-gpus", 4, "MirroredStrategy", "AUTO"),
+        ("four-gpus", 4, "MirroredStrategy", "NCCL"),
         ("eight-gpus", 8, "MultiWorkerMirroredStrategy", "NCCL"),
         ("one-gpu", 1, "MultiWorkerMirroredStrategy", "RING"),
     ],

@@ -135,7 +135,7 @@ TAKEN = f"lists GPU 0, which another job has already; {SHARING}"
         (
             host(0),
             {"chief": (1, limited([0], 9000)), "worker": (1, limited([0], 7001))},
-            "worker.gpu_memory: chief:0 and worker:0 ask for 16001 MiB of GPU 0, which has 16000",
+            "worker.gpu_memory: chief:0 and worker:0 ask for 16001 MiB of GPU 0, which has 16000; at most 8000 each",
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_what_cannot_be_is_refused_with_both_sides(there: Inventory, jobs: Jobs,
 def test_each_virtual_device_takes_its_memory() -> None:
     assert dealt(host(0), {"worker": (1, limited(1, 8000) | {"virtual_devices": 2})}) == {"worker:0": (0,)}
     message = refused(host(0), {"worker": (1, limited(1, 8000) | {"virtual_devices": 3})})
-    assert message.endswith(" 24000 MiB of GPU 0, which has 16000")
+    assert message.endswith(" 24000 MiB of GPU 0, which has 16000; at most 5333 each")
 
 
 @pytest.mark.parametrize("total", [16_000, 0], ids=["exactly what there is", "a machine that is only trusted"])

@@ -66,7 +66,7 @@ def test_async_adds_a_chief_that_coordinates() -> None:
     assert found.leader == Task("chief", 0)
     assert {job: len(addresses) for job, addresses in found.cluster.items()} == {"chief": 1, "worker": 2, "ps": 1}
     assert found.strategy == "ParameterServerStrategy"
-    assert found.communication == "AUTO"
+    assert found.communication == "gRPC"
     assert not found.idle
 
 

@@ -125,8 +125,8 @@ ONE = {"tasks": 1, "gpus": [0]}
         ),
         (
             1,
-            {"worker": {"tasks": 2, "gpus": [0], "gpu_memory": 50_000}},
-            "cluster.worker.gpu_memory: worker:0 and worker:1 ask for 100000 MiB of GPU 0, which has 81559",
+            {"chief": {"tasks": 1, "gpus": 0}, "worker": {"tasks": 1, "gpus": [0], "gpu_memory": 90_000}},
+            "cluster.worker.gpu_memory: worker:0 asks for 90000 MiB of GPU 0, which has 81559",
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_unequal_gpus_of_asynchronous_workers_on_two_machines_are_refused() -> N
     addresses = ["node-a:1", "node-b:1", "node-b:2"]  # auto: two on the first, one for each on the second
     cluster = {"chief": ["node-a:3"], "worker": addresses, "ps": ["node-a:4"]}
     spec = ClusterSpec.model_validate({"job": "hello", "mode": "async", "cluster": {**_as_mappings(cluster)}})
-    with pytest.raises(SpecError, match="worker:1 would have 1 GPU and worker:0 2; TensorFlow joins"):
+    with pytest.raises(SpecError, match="worker:1 would have 1 GPU and worker:0 2; ParameterServerStrategy runs"):
         place(spec, machine(2))
 
 
@@ -215,15 +215,29 @@ def test_more_cores_than_there_are_is_an_error_with_both_sides() -> None:
     assert message == "cluster.worker.cpus: worker asks for 4 cores (2 tasks x 2); this machine has 2"
 
 
+def test_too_few_gpus_and_too_few_cores_are_told_at_once() -> None:
+    assert refused(machine(4, 8), worker={"tasks": 2, "cpus": 5, "gpus": 4}).splitlines() == [
+        "cluster.worker.gpus: worker asks for 8 GPUs (2 tasks x 4); this machine has 4 (GPU 0, 1, 2, 3)",
+        "cluster.worker.cpus: worker asks for 10 cores (2 tasks x 5); this machine has 8",
+    ]
+
+
+def test_whoever_counts_gpus_to_share_is_told_to_list_them() -> None:
+    message = refused(machine(1), worker={"tasks": 2, "gpus": 1, "gpu_memory": 100})
+    assert message.endswith("; this machine has 1 (GPU 0); tasks share a GPU where it is listed: gpus: [0]")
+
+
 # Strategies
 
 
 @pytest.mark.parametrize(
     ("there", "worker", "strategy", "communication"),
     [
-        (0, {"tasks": 1}, "OneDeviceStrategy", "AUTO"),
-        (1, {"tasks": 1}, "OneDeviceStrategy", "AUTO"),
-        (4, {"tasks": 1}, "MirroredStrategy", "AUTO"),
+        (0, {"tasks": 1}, "OneDeviceStrategy", "none"),
+        (1, {"tasks": 1}, "OneDeviceStrategy", "none"),
+        (4, {"tasks": 1}, "MirroredStrategy", "NCCL"),
+        (1, {"tasks": 1, "virtual_devices": 4, "gpu_memory": 100}, "MirroredStrategy", "RING"),
+        (4, {"tasks": 1, "gpus": 0, "virtual_devices": 4}, "MirroredStrategy", "RING"),
         (8, {"tasks": 8, "gpus": 1}, "MultiWorkerMirroredStrategy", "NCCL"),
         (8, {"tasks": 2, "gpus": 4}, "MultiWorkerMirroredStrategy", "NCCL"),
         (0, {"tasks": 2}, "MultiWorkerMirroredStrategy", "RING"),
@@ -269,4 +283,4 @@ def test_whatever_is_asked_is_given_once_or_refused(
         assert environment["OMP_NUM_THREADS"] == environment["TF_NUM_INTRAOP_THREADS"]
         assert 1 <= int(environment["OMP_NUM_THREADS"]) <= len(task.cores or there.cores)
     shared = len(given_out) != len(set(given_out))
-    assert (plan.communication == "NCCL") == (mode == "sync" and tasks > 1 and bool(given_out) and not shared)
+    assert (plan.communication == "NCCL") == (mode == "sync" and len(given_out) > 1 and not shared)

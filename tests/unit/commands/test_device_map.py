@@ -137,6 +137,15 @@ def test_nodes_are_drawn_in_order_whatever_the_order_of_their_cores_and_with_gpu
     ]
 
 
+def test_many_processes_on_a_gpu_are_counted_and_memory_may_be_unknown() -> None:
+    there = machine(2, 2)
+    first, second = there.gpus
+    there = replace(there, gpus=(replace(first, users=(7, 8, 9, 10)), replace(second, users=(7, 8), total=0, free=0)))
+    drawn = lines(there, worker={"tasks": 1, "gpus": 0})
+    assert "GPU 0 (NVIDIA H100 80GB HBM3, 81000 of 81559 MiB free, used by 4 processes)" in drawn[1]
+    assert "GPU 1 (NVIDIA H100 80GB HBM3, memory unknown, used by process 7, 8)" in drawn[2]
+
+
 def test_core_numbers_that_alternate_between_sockets_do_not_make_it_wide() -> None:
     cores = tuple(Core(number, number % 2) for number in range(128))
     there = replace(machine(0, 128, 2), cores=cores)

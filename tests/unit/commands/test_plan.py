@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from launcher.cluster.inventory import Inventory
+from launcher.cluster.inventory import Core, Inventory
 from launcher.commands import plan as module
 from launcher.commands.plan import command
 from launcher.errors import LauncherError
 from tests.unit.cluster.test_placement_machines import machine
 
+SHARE = "write fewer tasks, or let them share one: gpus: [0] with gpu_memory"
 FILE = 'job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0, env: {MINE: "it\'s $HOME"}}, ps: 3}\n'
 
 
@@ -60,7 +61,8 @@ def test_no_cell_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPa
 
 def test_several_machines_are_named_with_what_to_call_on_each() -> None:
     output = call("--set", "cluster.worker=[a:1, b:1]", "--set", "cluster.ps=0").output
-    assert "machines     a, b; each starts its part: launcher run --host a" in output
+    start = "each starts its part: launcher run --host a"
+    assert f"machines     a, b, drawn as if each were like this one; {start}" in output
 
 
 def test_json_is_the_plan() -> None:
@@ -139,8 +141,19 @@ def test_gpus_that_nobody_computes_on_are_named(monkeypatch: pytest.MonkeyPatch,
     assert notes(monkeypatch, machine(4), "--set", f"cluster.worker.gpus={gpus}").get("idle GPUs") == idle
 
 
-def test_a_gpu_that_cannot_be_divided_evenly_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert notes(monkeypatch, machine(3), "--set", "cluster.worker.gpus=auto")["idle GPUs"] == "2"
+@pytest.mark.parametrize(
+    ("there", "gpus", "said"),
+    [
+        (3, "auto", "2: gpus: auto divides evenly, here among 2 tasks"),
+        (1, "auto", f"0: gpus: auto divides evenly, here among 2 tasks; {SHARE}"),
+        (3, "1", "2"),
+        (3, "0", "0-2"),
+    ],
+)
+def test_idle_gpus_are_named_with_the_reason_where_nobody_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, there: int, gpus: str, said: str
+) -> None:
+    assert notes(monkeypatch, machine(there), "--set", f"cluster.worker.gpus={gpus}")["idle GPUs"] == said
 
 
 @pytest.mark.parametrize(
@@ -176,7 +189,12 @@ def test_the_map_stands_between_the_table_and_the_notes(monkeypatch: pytest.Monk
     [
         (["gpus=1", "cpus=2"], ["cores 0-1, GPU 0", "cores 2-3, GPU 1"]),
         (["gpus=2", "cpus=1"], ["core 0, GPUs 0-1", "core 1, GPUs 2-3"]),
-        (["gpus=[3]", "gpu_memory=4000"], ["any core, GPU 3, 4000 MiB each"] * 2),
+        (["gpus=[3]", "gpu_memory=4000"], ["any core, GPU 3, 4000 MiB of it"] * 2),
+        (["gpus=2", "gpu_memory=100"], [f"any core, GPUs {two}, 100 MiB of each" for two in ("0-1", "2-3")]),
+        (
+            ["gpus=2", "gpu_memory=100", "virtual_devices=3"],
+            [f"any core, GPUs {two}, each as 3 devices of 100 MiB" for two in ("0-1", "2-3")],
+        ),
     ],
 )
 def test_the_table_says_what_each_task_computes_on(
@@ -186,3 +204,12 @@ def test_the_table_says_what_each_task_computes_on(
     output = call(*(word for one in sets for word in ("--set", f"cluster.worker.{one}"))).output
     cells = columns(output)
     assert [cells[f"worker:{i}"][3] for i in range(2)] == said
+
+
+def test_a_row_of_the_table_stays_readable_where_cores_alternate_between_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = replace(machine(4, 128, 2), cores=tuple(Core(number, number % 2) for number in range(128)))
+    monkeypatch.setattr(module, "take", lambda _: there)
+    cells = columns(call("--set", "cluster.worker={tasks: 2, gpus: 2, cpus: 32}").output)
+    assert cells["worker:0"][3] == "cores 0…62 (32 of them), GPUs 0-1"
