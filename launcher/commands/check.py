@@ -29,7 +29,7 @@ from launcher.commands.options import cluster_file, network_of, tasks_here
 from launcher.errors import SpecError
 from launcher.rundir import RunFiles
 from launcher.supervise.launch import Launch
-from launcher.supervise.network import who_holds
+from launcher.supervise.ports import who_holds
 
 SUPPORTED = (2, 21)
 _ANSWER = re.compile(r"(?P<task>\w+:\d+) (?P<answer>[CG]PU:\d+: .*)")  # what jobs/hello.py prints

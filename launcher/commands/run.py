@@ -25,8 +25,8 @@ from launcher.commands.screen import TerminalScreen, clock
 from launcher.commands.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
 from launcher.errors import UsageError
 from launcher.rundir import RunFiles
-from launcher.supervise.launch import Launch, ports_of
-from launcher.supervise.network import held_ports
+from launcher.supervise.launch import Launch
+from launcher.supervise.ports import HeldPorts, ports_of
 from launcher.supervise.result import Outcome
 from launcher.supervise.run_lock import locked
 
@@ -104,13 +104,15 @@ def command(
     here = tasks_here(plan, task, host)
     network = network_of(asked)
     # Before the run gets a directory: a port that is in use means that nothing was started.
-    with held_ports(ports_of(plan, here) if network == "host" else ()):
+    with HeldPorts() as ports:
+        if network == "host":
+            ports.hold(ports_of(plan, here))
         files = prepared(files, asked, again=again)
         with locked(files, [task.task for task in here], partial(click.echo, err=True)) as locks:
             write_down(files, asked, plan, again=again)
             stream = sys.stderr if as_json else sys.stdout
             with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
-                launch = Launch(plan, here, files, screen, network=network, began=began, locks=locks)
+                launch = Launch(plan, here, files, screen, network=network, ports=ports, began=began, locks=locks)
                 outcome = launch.run(headline(plan, counted(len(here), "task")))
     print_last(
         [json.dumps(outcome.result.to_dict(), indent=2)]

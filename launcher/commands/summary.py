@@ -69,7 +69,7 @@ def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
     if cause.record is None:
         code = [f"  {line}" for line in _last_lines(log)]
     hint = [f"  {way_out}"] if way_out and _CUT_OFF.search(_told(cause, code)) else []
-    return [f"{cause.task} failed: {cause.error}", *code, *hint, f"  full log: {shown(log)}"]
+    return [cause.said_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
 
 
 def _told(cause: Cause, code: Sequence[str]) -> str:

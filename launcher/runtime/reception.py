@@ -59,7 +59,7 @@ class Conversation(socketserver.StreamRequestHandler):
 class _Reception(socketserver.ThreadingTCPServer):
     request_queue_size = socket.SOMAXCONN  # all members come at once
     allow_reuse_address = True
-    # The launcher holds the port for us until we are here (see supervise/network.py).
+    # The launcher holds the port for us until we are here (see supervise/ports.py).
     allow_reuse_port = True
     daemon_threads = True
 

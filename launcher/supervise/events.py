@@ -61,11 +61,13 @@ class Exited:
     code: int
     error: Mapping[str, Any] | None = None
     time_ns: int = 0
-    mendable: bool = True  # where a signal ended it: a new process can be started
+    why: str = ""  # no process can be started any more, or this one could not
 
     @property
     def how(self) -> str:
         """How it ended, as a person says it; empty for exit code 0."""
+        if self.why:
+            return self.why
         if self.code < 0:
             return f"killed by {signal.Signals(-self.code).name}"
         return f"exit code {self.code}" if self.code else ""
@@ -165,8 +167,11 @@ class Cause:
         return self.peer or self.task
 
     def __str__(self) -> str:
-        told_of_another = self.error.startswith(f"{self.culprit} ")
-        return self.error if told_of_another else f"{self.task}: {self.error}"
+        return self.said_as(f"{self.task}: ")
+
+    def said_as(self, who: str) -> str:
+        """Return the error behind these words, which are left out where it tells of another task by itself."""
+        return self.error if self.error.startswith(f"{self.culprit} ") else f"{who}{self.error}"
 
     @classmethod
     def of(cls, event: Exited) -> Self:
@@ -174,7 +179,7 @@ class Cause:
         error = event.error
         if error is None:
             ended = "ended with exit code 0 before the run was over; does the job call exit()?"
-            return cls(event.task, event.how or ended, event.time_ns, mendable=event.mendable and event.code < 0)
+            return cls(event.task, event.how or ended, event.time_ns, mendable=event.code < 0 and not event.why)
         consequence = bool(error["consequence"])
         return cls(
             event.task,

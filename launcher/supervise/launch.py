@@ -38,8 +38,8 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.logs import LinePipe, NoiseFilter
-from launcher.supervise.network import held_ports
+from launcher.supervise.outputs import Outputs
+from launcher.supervise.ports import HeldPorts, ports_of
 from launcher.supervise.process import TASK_REPORT_FD, Processes
 from launcher.supervise.ready_file import ReadyFile
 from launcher.supervise.restarts import Restarts
@@ -50,9 +50,6 @@ from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds between two looks at the clock when nothing happens
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
-
-
-Reader = Callable[[Task, Iterable[str]], None]
 
 
 class Screen(Protocol):
@@ -68,14 +65,6 @@ class Screen(Protocol):
         """Show how far the training is (nothing before the first step); called several times a second."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Pipes:
-    """What one task writes to."""
-
-    output: LinePipe
-    report: LinePipe
-
-
 class Launch:
     """One attempt at a run on this host: the plan's tasks that belong here, from start to end."""
 
@@ -87,16 +76,19 @@ class Launch:
         screen: Screen,
         *,
         network: Literal["private", "host"],
+        ports: HeldPorts | None = None,
         began: float,
         command: Sequence[str] = _TASK_COMMAND,
         locks: Sequence[int] = (),
     ) -> None:
         """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task.
 
-        ``locks`` are the run's, open until the last task has ended (supervise/run_lock.py).
+        ``ports`` holds those of the tasks already, if anything does. ``locks`` are the run's, open until the last task
+        has ended (supervise/run_lock.py).
         """
         self._plan, self._files, self._screen, self._network = plan, files, screen, network
-        self._began, self._command, self._locks = began, command, locks
+        self._ports, self._began = ports or HeldPorts(), began
+        self._command, self._locks = command, locks
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
@@ -113,8 +105,6 @@ class Launch:
             first_attempt,
             Elastic(workers, plan.fewest_workers, plan.leader),
         )
-        self._pipes: dict[Task, Pipes] = {}
-        self._noise: dict[Task, NoiseFilter] = {}
         self._errors: dict[Task, Mapping[str, Any]] = {}  # told by tasks that could not write them down
         self._looks = Looks(files)
         self._events: list[Event] = []
@@ -122,6 +112,7 @@ class Launch:
         self._leads = plan.leader in self._tasks
         self._ready_file = ReadyFile.of_environment()
         self._selector = selectors.DefaultSelector()
+        self._outputs = Outputs(self._selector, self._print, self._told)
 
     def run(self, headline: str = "") -> Outcome:
         """Say the headline, run to the end, whatever it is, and write result.json.
@@ -141,9 +132,9 @@ class Launch:
         if self._leads:
             self._files.result.unlink(missing_ok=True)  # of the attempt that this one goes on from
         with signals_taken(self._selector, self._signalled), ExitStack() as stack:
-            self._held = stack
             if headline:  # whoever reads it may already press Ctrl-C
                 self.say(headline)
+            stack.enter_context(self._ports)
             # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
@@ -164,20 +155,18 @@ class Launch:
         if network["network"] != self._network:
             self._network = network["network"]
             self.say(f"the tasks' ports are open to this host's network: {network['why']}")
-            self._hold_ports()
-
-    def _hold_ports(self) -> None:
-        self._held.enter_context(held_ports(ports_of(self._plan, self._tasks.values())))
+            self._ports.hold(ports_of(self._plan, self._tasks.values()))
 
     def _renew_ports(self) -> None:
         """Move the tasks to other ports; those that the file fixes stay."""
         before = {*ports_of(self._plan, self._tasks.values())}
         plan = renewed(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
-        if plan != self._plan:
-            self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
-            write_json(self._files.plan, plan.to_dict())
-            if self._network == "host":
-                self._hold_ports()
+        if plan == self._plan:
+            return
+        self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
+        if self._network == "host":
+            self._ports.hold(ports_of(plan, self._tasks.values()))
+        write_json(self._files.plan, plan.to_dict())
 
     # Events in
 
@@ -200,38 +189,23 @@ class Launch:
         except EOFError:
             self._selector.unregister(self._processes.connection)
             # Its tasks ended with it, and nobody is left who could start them again.
-            died = [Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), mendable=False) for task in self._pipes]
-            self._events += died
+            now, why = time.time_ns(), "the process that starts and ends the tasks of this launcher has gone"
+            self._events += [Exited(task, -signal.SIGKILL, time_ns=now, why=why) for task in self._outputs.tasks]
             return
         for message in messages:
             if "exited" in message:
-                self._ended(Task.parse(message["exited"]), message["code"], message["time_ns"])
+                self._ended(Task.parse(message["exited"]), message)
 
-    def _ended(self, task: Task, code: int, time_ns: int) -> None:
-        if leader := self._pipes.get(self._plan.leader):
-            # Whatever made this task leave, the leader told before.
-            self._hear(self._plan.leader, leader.report.lines())
-        pipes = self._pipes.pop(task)
-        for pipe, read in self._readers(pipes):
-            if pipe.read_end in self._selector.get_map():
-                self._selector.unregister(pipe.read_end)
-            read(task, pipe.close())
+    def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
+        self._outputs.catch_up(self._plan.leader)  # whatever made this task leave, the leader told before
+        self._outputs.close(task)
         path = self._files.error(self._supervisor.attempts[task], task.slug)
         told = self._errors.pop(task, None)
         error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else told
-        self._events.append(Exited(task, code, error, error["time_ns"] if error else time_ns))
+        time_ns = error["time_ns"] if error else message["time_ns"]
+        self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
 
-    def _hear(self, task: Task, lines: Iterable[str]) -> None:
-        for line in lines:
-            try:
-                details = json.loads(line)
-                event = Told(task, details.pop("event"), details)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                self._print(task, [line])  # the job wrote into the wrong descriptor
-            else:
-                self._take(event)
-
-    def _take(self, event: Told) -> None:
+    def _told(self, event: Told) -> None:
         if event.event == "failed":
             self._errors[event.task] = event.details["error"]
         else:
@@ -260,9 +234,6 @@ class Launch:
 
     def _start(self, task: TaskPlan, attempt: int) -> None:
         self._files.prepare_attempt(attempt)
-        output = LinePipe(self._files.log(attempt, task.task.slug))
-        self._pipes[task.task] = pipes = Pipes(output, LinePipe())
-        self._noise[task.task] = NoiseFilter()
         context = dataclasses.replace(
             self._plan.context(task),
             run_directory=str(self._files.directory),
@@ -273,27 +244,12 @@ class Launch:
             left_out=self._supervisor.elastic.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
-        self._processes.start(task.task, self._command, environment, output.write_end, pipes.report.write_end)
-        for pipe, read in self._readers(pipes):
-            pipe.started()
-            self._selector.register(pipe.read_end, selectors.EVENT_READ, self._reading(task.task, pipe, read))
+        ends = self._outputs.open(task.task, self._files.log(attempt, task.task.slug))
+        self._processes.start(task.task, self._command, environment, *ends)
+        self._outputs.started(task.task)
 
-    def _readers(self, pipes: Pipes) -> Iterable[tuple[LinePipe, Reader]]:
-        return (pipes.output, self._print), (pipes.report, self._hear)
-
-    def _reading(self, task: Task, pipe: LinePipe, read: Reader) -> Callable[[], None]:
-        def take() -> None:
-            read(task, pipe.lines())
-            if pipe.ended:  # the task has closed it, and may live on
-                self._selector.unregister(pipe.read_end)
-
-        return take
-
-    def _print(self, task: Task, lines: Iterable[str]) -> None:
-        noise = self._noise[task]
-        for line in lines:
-            if not noise.is_noise(line):
-                self._show(lambda line=line: self._screen.line(task, line))  # type: ignore[misc]
+    def _print(self, task: Task, line: str) -> None:
+        self._show(lambda: self._screen.line(task, line))
 
     def say(self, text: str) -> None:
         """Show a line of the launcher's own; where nobody reads it any more, the run stops."""
@@ -326,15 +282,6 @@ class Launch:
     def log(self, task: Task) -> Path:
         """Return where everything that the task printed in its last attempt lies."""
         return self._files.log(self._supervisor.attempts[task], task.slug)
-
-
-def ports_of(plan: Plan, tasks: Iterable[TaskPlan]) -> list[int]:
-    """Return the ports that these tasks listen on, the rendezvous included where the leader is among them."""
-    here = [task for task in tasks if task.address]
-    addresses = [task.address for task in here]
-    if any(task.task == plan.leader for task in here):
-        addresses.append(plan.rendezvous)
-    return [int(address.rpartition(":")[2]) for address in addresses if address]
 
 
 def shared_token(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""Ports and networks of this host."""
+"""A network of its own for a run, as the kernel has it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-
-from launcher.errors import UsageError
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
@@ -70,45 +66,3 @@ def _raise_loopback() -> None:
         request = struct.pack("16sh14x", b"lo", 0)
         (flags,) = struct.unpack_from("h", fcntl.ioctl(control, _SIOCGIFFLAGS, request), 16)
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
-
-
-@contextmanager
-def held_ports(ports: Iterable[int]) -> Iterator[None]:
-    """Hold these ports of this host until the tasks, which share them (SO_REUSEPORT), are done.
-
-    A port that was merely found free can be taken by anyone until TensorFlow binds it (tensorflow#21492). A socket that
-    is bound and does not listen takes no connections, so holding does not disturb. UsageError for a port in use.
-    """
-    with ExitStack() as stack:
-        for port in ports:
-            if why := who_holds(port):
-                raise UsageError(f"port {port} is not free: {why}; end it, or write another port in the cluster file")
-            holder = stack.enter_context(socket.socket())
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(("", port))  # TensorFlow's servers listen on every interface
-        yield
-
-
-def who_holds(port: int) -> str:
-    """Return why nobody can listen on the port of this host, or nothing."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # A port whose last connection is still dying down is free for a server.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("", port))
-    except OSError as error:
-        return _holder(port) if error.errno == errno.EADDRINUSE else f"it cannot be opened: {error.strerror}"
-    return ""
-
-
-def _holder(port: int) -> str:
-    import psutil  # the spawner imports this module before every run, and needs none of this
-
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.pid:
-                process = psutil.Process(connection.pid)
-                return f"{process.name()} (pid {process.pid}) holds it"
-    except psutil.Error:
-        pass  # some systems let only root look, and a process may end meanwhile
-    return "another process holds it"

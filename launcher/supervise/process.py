@@ -80,7 +80,8 @@ class Processes:
     def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
         """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
         request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
-        send_request(self.connection, request, [output, report])
+        with contextlib.suppress(BrokenPipeError):  # as below
+            send_request(self.connection, request, [output, report])
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group; where the spawner has just gone, its end is on the way to us."""
@@ -113,7 +114,7 @@ class Processes:
             if "pid" in message:
                 self._pids[Task.parse(message["started"])] = message["pid"]
             elif "exited" in message:
-                del self._pids[Task.parse(message["exited"])]
+                self._pids.pop(Task.parse(message["exited"]), None)  # none where it could not be started
             yield message
 
     def _abandon(self) -> None:

@@ -32,7 +32,7 @@ class RunResult:
     wall_s: float
     time_to_first_step_s: float | None
     steps_per_s: float | None
-    cause: Mapping[str, Any] | None  # task, error and file
+    cause: Mapping[str, Any] | None  # the task that it goes back to, the error, and the file that tells of it
     left_out: Sequence[str] = field(default_factory=list)  # workers that could not be brought back
     updates: Mapping[str, int] | None = None  # asynchronous: how many were applied, how many of them perhaps twice
 
@@ -94,4 +94,4 @@ def _exit_code(status: Status, supervisor: Supervisor) -> int:
 
 def _describe(cause: Cause, files: RunFiles, attempt: int) -> Mapping[str, Any]:
     file = (files.error if cause.record else files.log)(attempt, cause.task.slug)
-    return {"task": str(cause.task), "error": cause.error, "file": str(file.relative_to(files.directory))}
+    return {"task": str(cause.culprit), "error": cause.error, "file": str(file.relative_to(files.directory))}

@@ -57,13 +57,20 @@ class Spawner:
     def _request(self) -> None:
         request, descriptors = receive_request(self._launcher)
         if "start" in request:
-            self._start(request, descriptors)
+            self._try_to_start(request, descriptors)
         else:
             # By name: the launcher may not have heard the number yet.
             for pid in [pid for pid, task in self._tasks.items() if task == request["kill"]]:
                 _kill(pid, request["signal"], alone=request.get("alone", False))
         for descriptor in descriptors:
             os.close(descriptor)
+
+    def _try_to_start(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            self._start(request, descriptors)
+        except OSError as error:
+            why = f"its process could not be started: {error.strerror}"
+            self._say(exited=request["start"], code=1, time_ns=time.time_ns(), why=why)
 
     def _start(self, request: dict[str, Any], descriptors: list[int]) -> None:
         output, report = descriptors

@@ -18,6 +18,7 @@ from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
 from launcher.supervise.launch import Screen
+from launcher.supervise.ports import HeldPorts
 from launcher.supervise.result import Outcome, RunResult
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"
@@ -59,6 +60,7 @@ class FakeLaunch:
         screen: Screen,
         *,
         network: str,
+        ports: HeldPorts,
         began: float,
         locks: Sequence[int],
     ) -> None:

@@ -14,9 +14,9 @@ from launcher.cluster.inventory import free_ports
 from launcher.errors import LauncherError
 from launcher.runtime import reception
 from launcher.runtime.reception import Conversation, listen
-from launcher.supervise.network import held_ports
 from tests.unit.runtime.conftest import serve_quickly
 from tests.unit.runtime.meeting import PATIENCE
+from tests.unit.supervise.test_ports import held
 
 Converse = Callable[[Conversation], None]
 Listen = Callable[[Converse], int]
@@ -92,7 +92,7 @@ def test_a_connection_that_stays_silent_is_closed(listening: Listen, monkeypatch
 
 
 def test_a_port_that_the_launcher_holds_is_free_to_listen_at(listening: Listen, port: int) -> None:
-    with held_ports([port]), connect(listening(echo)) as connection:
+    with held([port]), connect(listening(echo)) as connection:
         connection.sendall(b"here\n")
         assert connection.recv(9) == b"here\n"
 

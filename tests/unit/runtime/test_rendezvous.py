@@ -21,9 +21,9 @@ from launcher.runtime.leader import Leader
 from launcher.runtime.member import Member
 from launcher.runtime.messages import send
 from launcher.runtime.rendezvous import Alone, meet
-from launcher.supervise.network import held_ports
 from tests.unit.runtime.conftest import task_context
 from tests.unit.runtime.meeting import ASYNC, PATIENCE, Place, result, save
+from tests.unit.supervise.test_ports import held
 
 Forward = Callable[[ModuleType, float], None]
 
@@ -85,7 +85,7 @@ def test_they_meet_wherever_the_address_says(place: Place, host: str) -> None:
 
 
 def test_they_meet_on_a_port_that_the_launcher_holds(place: Place) -> None:
-    with held_ports([place.port]):
+    with held([place.port]):
         assert len(place.formed()) == 3
 
 

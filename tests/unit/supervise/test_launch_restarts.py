@@ -12,8 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
+from launcher.cluster.inventory import free_ports
 from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles, write_json
+from launcher.supervise.ports import ports_of
 from tests.unit.supervise.conftest import MakeLaunch
 
 DONE = ("ready", "result", "exit=0")
@@ -273,7 +275,36 @@ def test_the_death_of_the_spawner_after_the_first_step_is_told_as_what_it_is(
     screen.on_line = kill_spawner
     outcome = launch.run()
     assert outcome.exit_code == 1
-    assert files.result.exists()
+    assert result(files)["cause"] == {
+        "task": "worker:0",
+        "error": "the process that starts and ends the tasks of this launcher has gone",
+        "file": "logs/attempt-1/worker-0.log",
+    }
+
+
+def test_a_task_that_cannot_be_started_fails_with_the_reason(make_launch: MakeLaunch, tmp_path: Path) -> None:
+    launch, files, _ = make_launch("ready", "exit=0")
+    launch._command = (str(tmp_path / "no-such-python"),)
+    assert launch.run().exit_code == 1
+    assert result(files)["cause"]["error"] == "its process could not be started: No such file or directory"
+
+
+def test_ports_that_the_file_fixes_stay_held_when_the_others_are_chosen_anew(
+    make_launch: MakeLaunch, tmp_path: Path
+) -> None:
+    fixed = free_ports(1)[0]
+    cluster = {"worker": {"tasks": 1, "port": fixed}, "ps": {"tasks": 1}}
+    stepped, over = tmp_path / "stepped", tmp_path / "over"
+    words = ["ready", "chief:0/step=1", f"chief:0/touch={stepped}", f"await={stepped}", "ps:0/first/kill=SIGKILL"]
+    words += ["first/sleep=600", "chief:0/result", f"chief:0/touch={over}", f"await={over}", "exit=0"]
+    launch, files, _ = make_launch(*words, cluster=cluster)
+    before = launch._plan.cluster["ps"]
+    launch._ports.hold(ports_of(launch._plan, launch._tasks.values()))
+    outcome = launch.run()
+    assert outcome.result.attempts == 2
+    assert launch._plan.cluster["worker"] == (f"127.0.0.1:{fixed}",)
+    assert launch._plan.cluster["ps"] != before
+    assert result(files)["status"] == "done"
 
 
 def test_the_lines_of_a_new_attempt_are_not_swallowed_by_a_dump_that_a_death_cut_off(make_launch: MakeLaunch) -> None:
