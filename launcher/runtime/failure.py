@@ -76,12 +76,14 @@ def record(context: TaskContext, error: BaseException) -> int:
 
     Where nothing can be written, the launcher is told what the file would have said.
     """
-    code = error.exit_code if isinstance(error, LauncherError) else 1
     trace = "".join(traceback.format_exception(error))
+    if silent := _silent(error, context):
+        error = PeerGone(f"{' and '.join(silent)} stopped answering", silent[0])
+    code = error.exit_code if isinstance(error, LauncherError) else 1
     content = {
         "task": str(context.task),
         "type": type(error).__name__,
-        "message": _message(error, context),
+        "message": _message(error),
         "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
         "traceback": trace,
         "is_sentence": isinstance(error, LauncherError),
@@ -111,7 +113,15 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _message(error: BaseException, context: TaskContext | None = None) -> str:
+def _silent(error: BaseException, context: TaskContext) -> list[str]:
+    """Return the tasks that, by this error, TensorFlow has not heard of for too long."""
+    text = str(error)
+    if silent := _UNHEALTHY.search(text):
+        return list(dict.fromkeys(_named(job, int(index), context) for job, index in _TASK.findall(silent[1])))
+    return [str(context.leader)] if _HEARTBEAT in text and not context.is_leader else []
+
+
+def _message(error: BaseException) -> str:
     """Return what the error says, without the frames that _user_code shows and without TensorFlow's remarks."""
     text = str(error)
     if text.startswith(_TRACED):
@@ -119,19 +129,14 @@ def _message(error: BaseException, context: TaskContext | None = None) -> str:
         return said.removeprefix(f"{type(error).__name__}: ")
     if not text.startswith(_RUN):
         return text
-    if silent := _UNHEALTHY.search(text):
-        names = [_named(job, int(index), context) for job, index in _TASK.findall(silent[1])]
-        return f"{' and '.join(dict.fromkeys(names))} stopped answering"
-    if _HEARTBEAT in text and context and not context.is_leader:
-        return f"{context.leader} stopped answering"
     lines = text.splitlines()[1:]
     last = max((number for number, line in enumerate(lines) if _RUN_FRAME.match(line)), default=-1)
     return " ".join(line.strip() for line in lines[last + 1 :] if line.strip() and not _REMARK.match(line))
 
 
-def _named(job: str, index: int, context: TaskContext | None) -> str:
+def _named(job: str, index: int, context: TaskContext) -> str:
     """Return our name of a task that TensorFlow counts without those that were left out."""
-    members = [task for task in context.members if task.job == job] if context else []
+    members = [task for task in context.members if task.job == job]
     return str(members[index]) if index < len(members) else f"{job}:{index}"
 
 

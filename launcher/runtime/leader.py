@@ -76,7 +76,12 @@ class Leader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if isinstance(error, Exception) and not is_consequence(error):
+        if isinstance(error, Exception) and is_consequence(error):
+            # What TensorFlow says of a peer that has gone does not name it; its connection tells in a moment.
+            self._wait(lambda: self._loss, _GOODBYE)
+            if self._loss and error is not self._loss:
+                raise self._loss from error
+        elif isinstance(error, Exception):
             code = error.exit_code if isinstance(error, LauncherError) else 1
             with self._changed:
                 self._leave = None  # this task leaves with its own error

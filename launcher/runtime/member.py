@@ -33,6 +33,7 @@ from launcher.runtime.messages import (
 
 _CONNECT_TIMEOUT = 2.0  # seconds
 _AGAIN = 0.1  # seconds between two attempts to find the leader
+_LAST_WORD = 2.0  # seconds that a leader gets to say which peer has gone
 _MOST_HELD = 16  # checkpoints that a member mentions
 
 
@@ -57,7 +58,12 @@ class Member:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if isinstance(error, Exception) and not is_consequence(error):
+        if isinstance(error, Exception) and is_consequence(error):
+            self._parting = True  # what the leader says now is why this task leaves
+            self._ended.wait(_LAST_WORD)
+            if self._loss and error is not self._loss:
+                raise self._loss from error
+        elif isinstance(error, Exception):
             code = error.exit_code if isinstance(error, LauncherError) else 1
             self._parting = True  # its own words may come back to it; it leaves with its own error
             self._say(failed=f"{self._name} failed: {sentence(error)}", exit_code=code, own=is_own(error))

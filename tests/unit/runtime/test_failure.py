@@ -134,6 +134,7 @@ def test_tasks_that_stopped_answering_are_named_once_each(files: RunFiles) -> No
     )
     _, value = record(files, error)
     assert (value["message"], value["consequence"]) == ("worker:1 and worker:12 stopped answering", True)
+    assert (value["type"], value["peer"], value["mendable"]) == ("PeerGone", "worker:1", True)
 
 
 def test_what_the_user_says_in_paragraphs_is_kept_whole(files: RunFiles) -> None:
@@ -188,7 +189,7 @@ def test_a_leader_that_stands_still_is_named_by_whoever_notices(files: RunFiles)
     text = "Graph execution error:\n\nCollective ops is aborted by: Deadline Exceeded\n\nRPC: /tensorflow.{}"
     error = type("DeadlineExceededError", (Exception,), {})(text.format("CoordinationService/Heartbeat"))
     _, value = record(files, error, "worker:1")
-    assert value["message"] == "worker:0 stopped answering"
+    assert (value["message"], value["peer"]) == ("worker:0 stopped answering", "worker:0")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(0), MemoryError()])

@@ -100,6 +100,27 @@ def test_where_a_task_is_lost_all_leave_at_once_and_know_whom_they_have_lost(pla
         assert (str(loss), loss.peer) == ("worker:1 went away", "worker:1")
 
 
+@pytest.mark.parametrize("survivor", [0, 2], ids=["leader", "member"])
+def test_an_error_of_tensorflow_s_about_a_peer_gives_way_to_who_has_gone(place: Place, survivor: int) -> None:
+    meetings = place.formed()
+    for index, meeting in enumerate(meetings):
+        if index != 1:
+            meeting.watch(place.lost.put)
+    quit_process(meetings[1])
+    place.loss()
+    with pytest.raises(PeerGone, match=r"^worker:1 went away$") as caught, meetings[survivor]:
+        raise type("UnavailableError", (Exception,), {})("recvmsg: Connection reset by peer")
+    assert type(caught.value.__cause__).__name__ == "UnavailableError"
+
+
+def test_an_error_about_a_peer_stays_where_nobody_has_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader_module, "_GOODBYE", 0.01)
+    monkeypatch.setattr(member, "_LAST_WORD", 0.01)
+    error = type("UnavailableError", (Exception,), {})("x")
+    for meeting in place.formed()[:2]:
+        fail(meeting, error)
+
+
 # The end
 
 
