@@ -132,7 +132,7 @@ def _lock(descriptor: int, say: Callable[[str], None]) -> bool:
 
 
 def _let_go(path: Path, descriptor: int) -> None:
-    path.unlink(missing_ok=True)
-    os.close(descriptor)
-    with suppress(OSError):  # others have theirs in it
+    with suppress(OSError):  # a disk that is read-only by now; others have theirs in the folder
+        path.unlink(missing_ok=True)
         path.parent.rmdir()
+    os.close(descriptor)

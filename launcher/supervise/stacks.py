@@ -50,6 +50,6 @@ def own_code(log: str) -> str:
     """Return the innermost frame of the job's own code, ``train.py:12 (dataset)``; empty where there is none."""
     for line in log.splitlines():
         frame = _FRAME.match(line)
-        if frame and not is_library(Path(frame[1])):
+        if frame and Path(frame[1]).is_absolute() and not is_library(Path(frame[1])):  # not <frozen runpy>
             return f"{Path(frame[1]).name}:{frame[2]} ({frame[3]})"
     return ""

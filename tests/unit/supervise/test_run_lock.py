@@ -114,6 +114,15 @@ def test_where_the_launcher_has_gone_and_its_spawner_has_not_it_is_waited_for(
         assert said[0].startswith(f"waiting for the last tasks of a launcher that was killed (pid {other.pid} on ")
 
 
+def test_a_lock_that_can_no_longer_be_removed_stays(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlink(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with locked(files, [FIRST], nothing):
+        monkeypatch.setattr(Path, "unlink", unlink)
+    assert locks(files) == ["worker-0.lock"]
+
+
 def test_a_file_system_without_locks_is_said_and_used(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: object) -> None:
         raise OSError(37, "No locks available")
