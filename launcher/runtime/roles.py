@@ -6,6 +6,7 @@ import dataclasses
 import faulthandler
 import os
 import signal
+import threading
 import time
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint import Checkpoints
 from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job, load_job
+from launcher.runtime.messages import ALIVE_EVERY
 from launcher.runtime.metrics import Reporter, plain
 from launcher.runtime.proof import prove_devices, prove_placement
 from launcher.runtime.rendezvous import Meeting, meet
@@ -51,10 +53,12 @@ def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_cl
     with _meet(context, reporter, deadline) as meeting:
         context = _going_on(context, reporter, meeting)
         strategy = build_strategy(context)
+        stop = Stop()  # from here on TensorFlow would take the signal and do nothing about it
         meeting.watch(partial(_leave, context))
         reporter.tell("ready", devices=prove_devices(context), step=meeting.step)
-        trainer = trainer_class(job, strategy, context, reporter, meeting.step)
+        trainer = trainer_class(job, strategy, context, reporter, meeting.step, stop)
         figures = trainer.train()
+        reporter.tell("finished")
         if figures is not None and context.is_leader:
             job.report(RunFiles(Path(context.run_directory)), reporter.history)
             reporter.tell("result", metrics=figures, **_summary(trainer))
@@ -78,7 +82,19 @@ def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
         server = start_server(_going_on(context, reporter, meeting))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         reporter.tell("ready", target=server.target)
+        _say_that_it_lives(reporter)
         return meeting.wait_for_end()
+
+
+def _say_that_it_lives(reporter: Reporter) -> None:
+    """Tell the launcher every few seconds that this task, which makes no steps, does not stand still."""
+
+    def say() -> None:
+        while True:
+            time.sleep(ALIVE_EVERY)
+            reporter.tell("alive")
+
+    threading.Thread(target=say, daemon=True).start()
 
 
 def _meet(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
@@ -110,6 +126,7 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     checkpoints, stop, scored = Checkpoints(context, job), Stop(), reporter.last_step()
     forgets_at = time.monotonic() + context.start_timeout
     reporter.tell("ready", devices=prove_devices(context))
+    _say_that_it_lives(reporter)
     while scored < job.steps and not stop.asked:
         # Asked first: the last checkpoint is written before the result.
         over = _is_over(context, since=context.launched if time.monotonic() < forgets_at else 0.0)

@@ -20,6 +20,7 @@ from launcher.runtime.metrics import Reporter, plain
 _POLL = 0.02  # seconds between two looks at asynchronous progress
 _FINISH = 12.0  # seconds that scheduled calls get to finish once the task was asked to stop
 _ROUNDS = 10  # calls of each asynchronous worker after which the coordinator looks whether a checkpoint is due
+_BATCH = 5.0  # seconds that those calls may take: whoever is asked to stop has to finish them
 
 
 class Stop:
@@ -50,7 +51,13 @@ class Trainer:
     """What synchronous and asynchronous training share: the calendar of reports and checkpoints, and the figures."""
 
     def __init__(
-        self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter, step: int
+        self,
+        job: Job,
+        strategy: tf.distribute.Strategy,
+        context: TaskContext,
+        reporter: Reporter,
+        step: int,
+        stop: Stop,
     ) -> None:
         """``step`` is that of the checkpoint to resume from; 0: begin anew."""
         self.job, self.strategy, self.reporter = job, strategy, reporter
@@ -67,7 +74,7 @@ class Trainer:
         self.step = step
         self.reporter.resume_at(step)
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
-        self._stop = Stop()
+        self._stop = stop
         self._first_call: tuple[float, int] | None = None  # when the first call was over, and its step
         self._began = self._last_call = time.monotonic(), self.step
 
@@ -131,10 +138,8 @@ class Trainer:
 class SyncTrainer(Trainer):
     """Every training task runs the same steps together; each replica has its share of the global batch."""
 
-    def __init__(
-        self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter, step: int
-    ) -> None:
-        super().__init__(job, strategy, context, reporter, step)
+    def __init__(self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, *more: Any) -> None:
+        super().__init__(job, strategy, context, *more)
         self._iterator: Any = None
         self._call = tf.function(self._steps)
         self._workers = list(map(str, context.members))
@@ -191,27 +196,28 @@ class SyncTrainer(Trainer):
 class AsyncTrainer(Trainer):
     """The coordinator schedules calls; every worker draws its own batches and updates the ps without waiting."""
 
-    def __init__(
-        self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, reporter: Reporter, step: int
-    ) -> None:
+    def __init__(self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, *more: Any) -> None:
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
-        super().__init__(job, strategy, context, reporter, step)
+        super().__init__(job, strategy, context, *more)
         self._workers = [str(task) for task in context.members if task.job == "worker"]
         with strategy.scope():
             # Steps by worker, of the calls that were begun and of those that came to their end. A call whose worker
             # dies is made again, however far it came (coordinator/cluster_coordinator.py, "at-least-once").
             self._counts = tf.Variable(tf.zeros([2, len(self._workers)], tf.int64), trainable=False)
-        self._base = step, self.repeated
+        self._base = self.step, self.repeated
         self._told = self.step
+        self._busy: Sequence[str] = ()  # workers that were in the middle of a call
+        self._lost = [0] * len(self._workers)  # steps by worker of calls that will never come to their end
         self._reported: tuple[float, Sequence[int]] = time.monotonic(), [0] * len(self._workers)  # and steps until then
         self._iterator: Any = None
         self._call = tf.function(self._steps)
+        self._batch = len(self._workers) * job.steps_per_call  # steps that are scheduled at once
 
     def _advance(self, target: int) -> tuple[bool, bool]:
         if self._iterator is None:
             dataset = self._coordinator.create_per_worker_dataset(self._draws)
             self._iterator = iter(dataset)
-        target = min(target, self.step + _ROUNDS * len(self._workers) * self.job.steps_per_call)
+        target, began = min(target, self.step + self._batch), time.monotonic()
         for count in self._shares(target - self.step):
             self._coordinator.schedule(self._call, args=(self._iterator, tf.constant(count)))
         while not self._coordinator.done():
@@ -220,12 +226,19 @@ class AsyncTrainer(Trainer):
             self._tell_progress()
             time.sleep(_POLL)
         self._coordinator.join()
+        self._fit(target - self.step, time.monotonic() - began)
         begun, ended = self._counts.numpy().tolist()
         step, repeated = self._base
         self.repeated = repeated + sum(begun) - (target - step)
+        self._lost = [first - last for first, last in zip(begun, ended, strict=True)]
         self._reached(target, {}, self._pace(ended))
         stop = self._stop.asked
         return stop or self.checkpoints.due(target), stop
+
+    def _fit(self, steps: int, seconds: float) -> None:
+        """Choose how many steps to schedule next, where so many took so long."""
+        workers = len(self._workers)
+        self._batch = min(max(workers, int(steps * _BATCH / seconds)), _ROUNDS * workers * self.job.steps_per_call)
 
     @property
     def updates(self) -> Mapping[str, int]:
@@ -253,10 +266,15 @@ class AsyncTrainer(Trainer):
         return [size + (i < larger) for i in range(calls)]
 
     def _tell_progress(self) -> None:
-        applied = self._base[0] + int(self._counts.numpy()[1].sum())
-        if applied > self._told:
+        begun, ended = self._counts.numpy()
+        if (applied := self._base[0] + int(ended.sum())) > self._told:
             self._told = applied
             self.reporter.tell("progress", step=applied, steps=self.job.steps, figures={})
+        under_way = (begun - ended - self._lost).tolist()
+        busy = [name for name, steps in zip(self._workers, under_way, strict=True) if steps]
+        if busy != self._busy:
+            self._busy = busy
+            self.reporter.tell("busy", workers=busy)
 
     def _steps(self, iterator: Any, count: tf.Tensor) -> None:
         begun = self._count(0, count)

@@ -15,12 +15,12 @@ SAVE_GRACE = 20.0  # the same for tasks that train, which finish their call and 
 class Ending:
     """The end of one attempt. Armed as it begins, whatever the cause and whoever still answers."""
 
-    def __init__(self, ask_at: float, saves_with: Task | None = None) -> None:
+    def __init__(self, ask_at: float, saves_with: Task | None = None, save_grace: float = SAVE_GRACE) -> None:
         """Tasks are asked at ``ask_at``; ``saves_with`` is the leader, where it is to write a checkpoint before."""
         self._saves_with = saves_with
         self.spares_evaluator = False  # the others will start again, and it goes on meanwhile
         self._ask_at: float | None = ask_at
-        self._kill_at: float | None = ask_at + (STOP_GRACE if saves_with is None else SAVE_GRACE)
+        self._kill_at: float | None = ask_at + (STOP_GRACE if saves_with is None else save_grace)
 
     @property
     def has_asked(self) -> bool:

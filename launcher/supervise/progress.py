@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.cluster.context import Task
-from launcher.supervise.events import Cause, Seen
+from launcher.supervise.events import Cause, Seen, Told
 
 
 class Progress:
@@ -21,13 +21,19 @@ class Progress:
         self.first_step_at: float | None = None
         self.any = False  # whether a task has made a step, in any attempt
         self.call = 0  # the most steps between two reports of this attempt
+        self.longest = 0.0  # seconds between two reports of this attempt, without the first call
         self.base = 0  # the step that this attempt went on from
         self._steps: dict[Task, int] = {}  # of this attempt
+        self._finished: set[Task] = set()  # tasks that have made their last step
+        self._busy: tuple[Task, ...] = ()  # asynchronous workers that are in the middle of a call
+        self._heard: dict[Task, float] = {}  # when tasks that make no steps said that they live
 
     def begin(self, now: float) -> None:
         """Begin the next attempt."""
-        self._steps.clear()
-        self.call, self.base, self.moved_at = 0, 0, now
+        for known in (self._steps, self._finished, self._heard):
+            known.clear()
+        self._busy = ()
+        self.call, self.longest, self.base, self.moved_at = 0, 0.0, 0, now
 
     def resumed(self, step: int) -> None:
         """Note the step of the checkpoint that this attempt goes on from; 0: from the beginning."""
@@ -38,12 +44,33 @@ class Progress:
         before, step = self._steps.get(task, self.base - 1), int(details["step"])
         if step <= before:
             return False
+        if self._steps:
+            self.longest = max(self.longest, now - self.moved_at)
         self._steps[task], self.moved_at, self.any = step, now, True
         self.call = max(self.call, step - before)
         if task == self._leader:
             self.latest = details
             self.first_step_at = self.first_step_at or now
         return True
+
+    def noted(self, event: Told, now: float) -> None:
+        """Take in that a task lives, has made its last step, or which workers are in the middle of a call."""
+        self._heard[event.task] = now
+        if event.event == "finished":
+            self._finished.add(event.task)
+        elif event.event == "busy":
+            self._busy = tuple(map(Task.parse, event.details["workers"]))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a task of this host has steps to make, or only waits for what others do."""
+        return not self._trainers or any(task not in self._finished for task in self._trainers)
+
+    def last_moved(self, living: Iterable[Task]) -> float:
+        """Return when something moved last: a step in any task, or the sign of life of whoever makes none."""
+        if self._trainers:
+            return self.moved_at
+        return min((self._heard.get(task, self.moved_at) for task in living), default=self.moved_at)
 
     @property
     def step(self) -> int:
@@ -54,7 +81,8 @@ class Progress:
         """Return whom the others wait for where nothing moves, and how that shows.
 
         ``seen`` is what was seen of each task: one that stands still is the one; else one that is steps behind; else
-        the only one that is in the job's own code while the others wait in TensorFlow.
+        the only one that is in the job's own code while the others wait in TensorFlow; else the only asynchronous
+        worker that has not come to the end of its call.
         """
         for task, look in seen.items():
             if look.stands_still:
@@ -68,8 +96,14 @@ class Progress:
         own = [task for task, look in seen.items() if look.where]
         if len(own) == 1 and len(seen) > 1:
             return own[0], f"the others wait for {own[0]}, which is in {seen[own[0]].where}"
-        where = f", which is in {seen[self._leader].where}" if own and self._leader in own else ""
-        return self._leader, f"every task is at step {furthest}; nobody is behind {self._leader}{where}"
+        if len(self._busy) == 1 and not own:
+            return self._busy[0], f"{self._busy[0]} has not come to the end of its call, and no other is in one"
+        if not self._trainers:
+            silent = min(seen, key=lambda task: self._heard.get(task, 0.0))
+            return silent, f"{silent} has not said that it lives"
+        first = self._leader if self._leader in seen else next(iter(seen))
+        where = f", which is in {seen[first].where}" if seen[first].where else ""
+        return first, f"every task is at step {furthest}; nobody is behind {first}{where}"
 
 
 @dataclass(frozen=True)

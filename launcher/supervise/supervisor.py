@@ -60,7 +60,7 @@ class Supervisor:
         self._start_timeout = start_timeout
         trainers = [task for task, role in roles.items() if role in ("train", "coordinate")]
         self.progress, self._pace = Progress(leader, trainers), Pace(stall_timeout / 5)
-        self._stall = Stall(stall_timeout, self.progress)
+        self._stall = Stall(stall_timeout, self.progress, leads=leader in roles)
         self._restarts, self.elastic = restarts or Restarts(0), elastic or Elastic()
         self._mending = Mending(self._restarts, self.elastic, self.progress)
         self._lone_restarts: dict[Task, float] = {}  # when tasks that restart alone start again
@@ -123,13 +123,16 @@ class Supervisor:
                     self._leave_out(Task.parse(name), f"{name} did not come to the rendezvous")
             case "progress" if self._roles[event.task] != "evaluate":
                 self._progressed(event, now)
+            case "alive" | "busy" | "finished":
+                self.progress.noted(event, now)
             case "result":
                 self.result = event.details
 
     def _ready(self, event: Told, now: float) -> None:
         self._roster.set(event.task, TaskState.READY)
-        if event.task == self._leader:
-            self.progress.resumed(int(event.details.get("step", 0)))
+        self.progress.noted(event, now)
+        if "step" in event.details:  # of whoever trains: all go on from the same one
+            self.progress.resumed(int(event.details["step"]))
         self._recovered(event.task, now)
         if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._roster.gang):
             self._enter(RunState.TRAINING)
@@ -219,10 +222,12 @@ class Supervisor:
             self._causes.clear()  # a run that would have gone on has been stopped, it has not failed
         self.stopped_by = number
         trains = self.state is RunState.TRAINING
+        # The call that runs has not heard of it; the next one is the last.
+        grace = max(SAVE_GRACE, round(2.5 * self.progress.longest) + 5.0)
         if trains:
-            again = f"at most {SAVE_GRACE:g} s; a second signal ends at once"
+            again = f"at most {grace:g} s; a second signal ends at once"
             self._roster.say(f"stopping: the tasks finish their call and write a checkpoint ({again})")
-        self._stop(signal.Signals(number).name, Ending(now, self._leader if trains else None))
+        self._stop(signal.Signals(number).name, Ending(now, self._leader if trains else None, grace))
 
     # What time it is
 
@@ -230,7 +235,7 @@ class Supervisor:
         match self.state:
             case RunState.FORMING if self._passed(now):
                 self._not_formed(now)
-            case RunState.TRAINING if self._trains and self._stall.is_there(now):
+            case RunState.TRAINING if self._goes_on_here:
                 self._look_who_is_behind(now)
             case RunState.LEAVING if self._passed(now) and not self._still_evaluates(now):
                 self._stop("the leader is done", Ending(now))
@@ -264,8 +269,7 @@ class Supervisor:
             self._deadline = None
             return
         living = self._roster.living(self.tasks)
-        begun = [task for task in living if self.tasks[task] is not TaskState.STARTED]
-        self._roster.do(*self._stall.looks(living, now, begun))
+        self._roster.do(*self._stall.looks(living, now, self._begun(living)))
         if (seen := self._stall.seen_of(living, now)) is None:
             return
         error = f"not ready after {self._start_timeout:g} s (run.start_timeout): {', '.join(map(str, late))}"
@@ -283,14 +287,19 @@ class Supervisor:
         in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
         return in_time and all(self._roles[task] == "evaluate" for task in late)
 
+    def _begun(self, living: Iterable[Task]) -> list[Task]:
+        """Return those that have begun: a Python that is just starting would die of being asked for its stacks."""
+        return [task for task in living if self.tasks[task] is not TaskState.STARTED]
+
     @property
-    def _trains(self) -> bool:
-        """Whether steps are still to be made; the launcher of the leader watches over them for all."""
-        return self._leader in self.tasks and self.result is None
+    def _goes_on_here(self) -> bool:
+        return self.result is None if self._leader in self.tasks else self.progress.goes_on
 
     def _look_who_is_behind(self, now: float) -> None:
-        living = self._roster.living(self._roster.gang)
-        self._roster.do(*self._stall.looks(living, now))
+        living = self._roster.living(self._roster.gang or self.tasks)
+        if not self._stall.is_there(living, now):
+            return
+        self._roster.do(*self._stall.looks(living, now, self._begun(living)))
         if cause := self._stall.cause(living, now):
             self._give_up(cause, now)
 

@@ -17,6 +17,16 @@ RUN = {"checkpoint": {"every": "100 steps"}}
 SYNC: dict[str, Any] = {"args": ARGS, "cluster": {"worker": 2}, "run": RUN}
 ASYNC: dict[str, Any] = {"mode": "async", "args": ARGS, "cluster": {"worker": 1, "ps": 1}, "run": RUN}
 IN_THE_MIDDLE = "Epoch: 0020"
+SLOW_TO_BUILD = """
+import time
+from jobs.linear_regression.job import LinearRegression
+
+class Slow(LinearRegression):
+    def build(self):
+        print("building", flush=True)
+        time.sleep(2)
+        super().build()
+"""
 
 
 def records(files: Path, state: str) -> list[dict[str, Any]]:
@@ -30,22 +40,42 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(Workplace(tmp_path_factory.mktemp("undisturbed")).run(**SYNC).metrics)
 
 
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [(signal.SIGKILL, "worker:2: killed by SIGKILL"), (signal.SIGSTOP, "worker:2 stopped answering")],
+)
 def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
-    workplace: Workplace, undisturbed: dict[str, Any]
+    workplace: Workplace, undisturbed: dict[str, Any], number: signal.Signals, cause: str
 ) -> None:
     worker = {"tasks": 3, "min": 2}
     workplace.write(**SYNC | {"cluster": {"worker": worker}, "run": RUN | {"restarts": 0}})
     launcher = workplace.start("run")
     seen = read_until(launcher, IN_THE_MIDDLE)
-    task_process(launcher, "worker:2").kill()
+    task_process(launcher, "worker:2").send_signal(number)
     ran = workplace.finish(launcher, seen)
     assert ran.metrics == pytest.approx(undisturbed, abs=1e-6)
     assert "going on without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
     assert (ran.result["left_out"], ran.result["world_size"], ran.result["steps"]) == (["worker:2"], 2, STEPS)
     (recovered,) = records(ran.files, "recovered")
-    assert recovered["cause"] == "worker:2: killed by SIGKILL"
+    assert recovered["cause"] == cause
     assert recovered["details"]["lost_steps"] >= 0
     assert survivors(workplace.directory) == []
+
+
+def test_sigterm_while_the_job_is_being_built_ends_after_the_first_call_with_its_checkpoint(
+    workplace: Workplace,
+) -> None:
+    (workplace.directory / "slow.py").write_text(SLOW_TO_BUILD)
+    workplace.write(**SYNC | {"job": "slow.py"})
+    launcher = workplace.start("run")
+    read_until(launcher, "building")
+    workplace.await_ready("worker:0", attempt=1)
+    launcher.send_signal(signal.SIGTERM)
+    stopped = workplace.finish(launcher)
+    assert stopped.code == 143, stopped.output
+    steps = stopped.result["steps"]
+    assert 0 < steps < STEPS
+    assert (stopped.files / "checkpoints" / f"step-{steps:010d}").is_dir()
 
 
 def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(workplace: Workplace) -> None:

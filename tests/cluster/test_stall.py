@@ -14,9 +14,20 @@ from jobs.linear_regression.job import LinearRegression
 
 class Stuck(LinearRegression):
     def evaluate(self):
-        if self.context.task.index == 1:
+        if self.context.task.index == 1 and "{how}" != "numbers":
             self.{how}()
         return super().evaluate()
+
+    def dataset(self, shard):
+        batches = super().dataset(shard)
+        if self.context.task.index != 1 or "{how}" != "numbers":
+            return batches
+        ticks = tf.data.Dataset.from_generator(self.numbers, output_signature=tf.TensorSpec([], tf.int64))
+        return tf.data.Dataset.zip(batches, ticks).map(lambda batch, tick: batch)
+
+    def numbers(self):
+        yield from range(200)
+        time.sleep(600)
 
     def sleep(self):
         time.sleep(600)
@@ -26,7 +37,21 @@ class Stuck(LinearRegression):
 """
 
 
-@pytest.mark.parametrize("how", ["sleep", "compute"])
+# The second worker never comes to the end of its step. In async mode only the coordinator has the job's code.
+LOOPS = """
+import tensorflow as tf
+from jobs.linear_regression.job import LinearRegression
+
+class Loops(LinearRegression):
+    def train_step(self, batch):
+        worker = tf.distribute.coordinator.experimental_get_current_worker_index()
+        (turned,) = tf.while_loop(lambda i: i >= 0, lambda i: [tf.math.abs(i)], [worker - 1])
+        with tf.control_dependencies([turned]):
+            return super().train_step(batch)
+"""
+
+
+@pytest.mark.parametrize("how", ["sleep", "compute", "numbers"])
 def test_where_nothing_moves_the_stacks_of_all_are_in_their_logs_and_the_culprit_is_named(
     workplace: Workplace, how: str
 ) -> None:
@@ -41,3 +66,12 @@ def test_where_nothing_moves_the_stacks_of_all_are_in_their_logs_and_the_culprit
         assert "trainer.py" in log
     assert f"in {how}" in (ran.files / "logs/attempt-1/worker-1.log").read_text()
     assert "most recent call first" not in ran.output
+
+
+def test_an_asynchronous_worker_that_never_ends_its_call_is_named(workplace: Workplace) -> None:
+    (workplace.directory / "loops.py").write_text(LOOPS)
+    run = {"stall_timeout": "10s", "restarts": 0}
+    ran = workplace.run(mode="async", job="loops.py", args=ARGS, cluster={"worker": 2, "ps": 1}, run=run)
+    assert ran.code == 1, ran.output
+    assert ran.result["cause"]["task"] == "worker:1"
+    assert "worker:1 has not come to the end of its call" in ran.result["cause"]["error"]

@@ -96,7 +96,15 @@ class Ran:
 def test_a_task_trains_reports_and_ends_with_0(files: RunFiles) -> None:
     ran = Ran(files, JOB)
     assert (ran.code, ran.error) == (0, {})
-    assert [there["event"] for there in ran.told] == ["started", "meeting", "ready", "progress", "progress", "result"]
+    assert [there["event"] for there in ran.told] == [
+        "started",
+        "meeting",
+        "ready",
+        "progress",
+        "progress",
+        "finished",
+        "result",
+    ]
     assert [there["step"] for there in ran.told if there["event"] == "progress"] == [3, 4]
     assert {key: ran.told[-1][key] for key in ("metrics", "steps")} == {"metrics": {"v": 2.0}, "steps": 4}
     assert ran.output.startswith("step 4/4  ")

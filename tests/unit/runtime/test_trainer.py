@@ -19,7 +19,7 @@ from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job, Metrics, Shard
 from launcher.runtime.metrics import Reporter
-from launcher.runtime.trainer import AsyncTrainer, SyncTrainer
+from launcher.runtime.trainer import AsyncTrainer, Stop, SyncTrainer
 from tests.unit.runtime.conftest import task_context
 
 NEVER = CheckpointPolicy(every_seconds=None, every_steps=10**9)
@@ -64,7 +64,7 @@ def trainer(
     counting = Counting(None, context)
     for name, value in job.items():
         setattr(counting, name, value)
-    return SyncTrainer(counting, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context), step)
+    return SyncTrainer(counting, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context), step, Stop())
 
 
 def steps(trainer: SyncTrainer) -> list[int]:
@@ -258,6 +258,18 @@ def shares(steps: int, workers: int, steps_per_call: int) -> list[int]:
 )
 def test_steps_are_split_into_calls(steps: int, workers: int, per_call: int, expected: list[int]) -> None:
     assert shares(steps, workers, per_call) == expected
+
+
+@pytest.mark.parametrize(
+    ("took", "expected"), [(1.0, 1000), (5.0, 200), (20.0, 50), (4000.0, 2)], ids=["fast", "right", "slow", "slowest"]
+)
+def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked_to_stop(
+    took: float, expected: int
+) -> None:
+    there = AsyncTrainer.__new__(AsyncTrainer)
+    vars(there).update(_workers=range(2), job=SimpleNamespace(steps_per_call=50))
+    there._fit(200, took)
+    assert there._batch == expected
 
 
 @settings(derandomize=True, deadline=None, database=None)

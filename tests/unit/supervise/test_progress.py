@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.supervise.events import Cause, Seen
+from launcher.supervise.events import Cause, Seen, Told
 from launcher.supervise.pace import Pace
 from launcher.supervise.progress import Progress, Recovery
-from tests.unit.supervise.histories import FIRST, SECOND
+from tests.unit.supervise.histories import CHIEF, FIRST, PS, SECOND
 
 
 def progress(*steps: int) -> Progress:
@@ -64,6 +64,47 @@ def test_where_nothing_moves_whoever_the_others_wait_for_is_named(
     task, how = progress(*steps).culprit({look.task: look for look in looks})
     assert how == culprit
     assert str(task) in how
+
+
+@pytest.mark.parametrize(
+    ("busy", "chief", "culprit"),
+    [
+        (["worker:1"], "", "worker:1 has not come to the end of its call, and no other is in one"),
+        (["worker:0", "worker:1"], "", "every task is at step 20; nobody is behind chief:0"),
+        (["worker:1"], "train.py:3 (evaluate)", "the others wait for chief:0, which is in train.py:3 (evaluate)"),
+    ],
+)
+def test_the_only_asynchronous_worker_in_the_middle_of_a_call_is_the_one(
+    busy: list[str], chief: str, culprit: str
+) -> None:
+    told = Progress(CHIEF, (CHIEF,))
+    told.told(CHIEF, {"step": 20}, 1.0)
+    told.noted(Told(CHIEF, "busy", {"workers": busy}), 2.0)
+    looks = [Seen(CHIEF, where=chief), Seen(FIRST), Seen(SECOND), Seen(PS)]
+    task, how = told.culprit({look.task: look for look in looks})
+    assert how == culprit
+    assert str(task) in how
+
+
+def test_where_nobody_makes_steps_the_sign_of_life_that_is_the_oldest_counts() -> None:
+    told = Progress(CHIEF)
+    told.begin(10.0)
+    assert told.last_moved([FIRST, PS]) == 10.0
+    told.noted(Told(FIRST, "alive"), 70.0)
+    told.noted(Told(PS, "alive"), 15.0)
+    assert told.last_moved([FIRST, PS]) == 15.0
+    assert told.last_moved([FIRST]) == 70.0
+    assert told.culprit({FIRST: Seen(FIRST), PS: Seen(PS)}) == (PS, "ps:0 has not said that it lives")
+
+
+def test_who_trains_goes_on_until_all_have_made_their_last_step() -> None:
+    told = progress(10, 10)
+    told.noted(Told(FIRST, "finished"), 2.0)
+    assert told.goes_on
+    told.noted(Told(SECOND, "finished"), 2.0)
+    assert not told.goes_on
+    told.begin(3.0)
+    assert told.goes_on
 
 
 def test_a_restart_costs_the_steps_since_its_checkpoint_and_the_time_until_training_goes_on() -> None:

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from launcher.cluster.context import Role
 from launcher.supervise.ending import SAVE_GRACE, STOP_GRACE
 from launcher.supervise.events import (
     Cause,
@@ -20,7 +21,7 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.stall import LOOK_GRACE
+from launcher.supervise.stall import FOLLOWER_GRACE, LOOK_GRACE
 from launcher.supervise.supervisor import (
     CAUSE_GRACE,
     EVALUATE_GRACE,
@@ -261,9 +262,38 @@ def test_a_signal_after_the_end_only_hastens_it() -> None:
 
 
 def test_where_the_leader_runs_elsewhere_the_run_here_is_done_when_all_tasks_here_are() -> None:
-    supervisor = replay({SECOND: "train"}, FIRST, [*ready(SECOND), (900, Tick()), (901, Exited(SECOND, 0))]).supervisor
+    finished: Moments = [(2, Told(SECOND, "finished")), (900, Tick()), (901, Exited(SECOND, 0))]
+    supervisor = replay({SECOND: "train"}, FIRST, [*ready(SECOND), *finished]).supervisor
     assert supervisor.done
     assert supervisor.cause is None
+
+
+@pytest.mark.parametrize("role", ["train", "serve", "evaluate"])
+def test_a_task_that_stands_still_is_found_where_the_leader_runs_elsewhere_too(role: Role) -> None:
+    late = 1 + 300 + FOLLOWER_GRACE
+    history: Moments = [
+        *ready(SECOND),
+        (late - 1, Tick()),
+        (late, Tick()),
+        (late, Seen(SECOND, stands_still=True)),
+        (late, Tick()),
+    ]
+    seen = replay({SECOND: role}, FIRST, history)
+    assert seen.supervisor.cause is not None
+    assert seen.supervisor.cause.task == SECOND
+    assert seen.kills == [(late, "worker:1", "SIGTERM")]
+
+
+def test_who_makes_no_steps_and_says_that_it_lives_does_not_stand_still() -> None:
+    alive: Moments = [(float(second), Told(SECOND, "alive")) for second in range(5, 2000, 5)]
+    assert replay({SECOND: "serve"}, FIRST, [*ready(SECOND), *alive]).kills == []
+
+
+def test_a_signal_leaves_as_long_as_the_longest_call_needs_twice() -> None:
+    steps: Moments = [(second, Told(FIRST, "progress", {"step": second})) for second in (2.0, 22.0, 42.0)]
+    seen = replay({FIRST: "train"}, FIRST, [*ready(FIRST), *steps, (50, Signalled(signal.SIGTERM)), (104.9, Tick())])
+    assert [now for now, *_ in seen.kills] == [50]
+    assert "at most 55 s" in seen.said[-1]
 
 
 def test_what_a_task_has_proved_to_have_is_recorded_and_changes_no_state() -> None:
