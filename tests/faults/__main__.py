@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from tests.faults.runner import Verdict, judge, truth
 from tests.faults.scenario import scenarios
+
+WIDTH = 120  # of the table, wherever it is printed: a row that is broken in two is none
 
 
 def main() -> None:
@@ -27,30 +30,41 @@ def main() -> None:
     arguments = parser.parse_args()
     if os.geteuid():
         sys.exit("the fault runner mounts small disks, to fill them, and only root may; run it as root")
-    console, began = Console(), time.monotonic()
     chosen = [one for one in scenarios(arguments.seed, arguments.runs) if arguments.only in (None, one.number)]
+    if not chosen:
+        sys.exit(f"of {arguments.runs} scenarios there is none to run; --only takes one of their numbers, from 1 on")
+    began = time.monotonic()
     expected, verdicts = truth(), []
     for scenario in chosen:
         verdict = judge(scenario, expected)
         verdicts.append(verdict)
         told = "passed" if verdict.passed else f"FAILED: {verdict.problem}"
         what = f"{scenario.number:4} {scenario}: exit code {verdict.code}, {verdict.attempts} attempts"
+        what += "" if verdict.struck else ", too late to strike"
         print(f"{what}, {verdict.seconds:.0f} s: {told}", flush=True)
         if arguments.logs and not verdict.passed:
             arguments.logs.mkdir(exist_ok=True)
             (arguments.logs / f"{scenario.number}.txt").write_text(f"{what}: {told}\n{verdict.output}")
-    console.print(_table(verdicts))
-    passed = sum(verdict.passed for verdict in verdicts)
+    _conclude(verdicts)
     minutes = (time.monotonic() - began) / 60
-    console.print(f"{passed} of {len(verdicts)} passed in {minutes:.0f} min, seed {arguments.seed}")
+    passed = sum(verdict.passed for verdict in verdicts)
+    print(f"{passed} of {len(verdicts)} passed in {minutes:.0f} min, seed {arguments.seed}")
     sys.exit(passed < len(verdicts))
+
+
+def _conclude(verdicts: Sequence[Verdict]) -> None:
+    """Print the table, as README.md has it, and how long the tasks of a launcher that was killed lived on."""
+    Console(width=WIDTH).print(_table(verdicts))
+    if outlived := [verdict.outlived for verdict in verdicts if verdict.outlived is not None]:
+        print(f"the tasks of a launcher that was killed lived on for {max(outlived):.2f} s at most")
 
 
 def _table(verdicts: Sequence[Verdict]) -> Table:
     groups: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         groups[verdict.scenario.fault, verdict.scenario.mode, verdict.scenario.target].append(verdict)
-    table = Table("fault", "mode", "whom", "runs", "passed", "exit codes", "seconds, median", "most")
+    titles = ("what happens", "mode", "to whom", "runs", "passed", "exit codes", "seconds, median", "most")
+    table = Table(*titles, box=box.MARKDOWN)
     for key, group in sorted(groups.items()):
         seconds = sorted(verdict.seconds for verdict in group)
         ends = ", ".join(map(str, sorted({verdict.code for verdict in group if verdict.code is not None})))

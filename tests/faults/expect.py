@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ STEPS = 1700
 TOLERANCE = 1e-4  # of W and b after an asynchronous call that was made twice: 85 steps at most
 KILLED, STOPPED = -9, 143
 TERMINATED = -15  # by SIGTERM, before it had anything to end
+# What TensorFlow raises in those that are left; it tells a user neither who died nor of what.
+OF_PEERS = re.compile("UnavailableError|AbortedError|CancelledError")
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,20 @@ def wrong_cause(scenario: Scenario, code: int, files: Path, output: str) -> str:
     if code in (1, 3):
         cause = json.loads((files / "result.json").read_text())["cause"]
         named = cause["task"] == scenario.target or scenario.target in cause["error"]
-        return "" if named and cause["error"] in output else f"the cause is given as {cause['task']}: {cause['error']}"
-    if "; attempt " in output and scenario.fault != "slow":
-        said = next(line for line in output.splitlines() if "; attempt " in line)
-        return "" if scenario.target in said else f"the restart is explained by {said!r}"
+        right = named and cause["error"] in output and not OF_PEERS.search(cause["error"])
+        return "" if right else f"the cause is given as {cause['task']}: {cause['error']}"
+    return _wrong_restart(scenario, [line for line in output.splitlines() if "; attempt " in line])
+
+
+def _wrong_restart(scenario: Scenario, said: Sequence[str]) -> str:
+    """Return what is wrong with the lines in which a run that is done has told of its restarts."""
+    if raw := [line for line in said if OF_PEERS.search(line)]:
+        return f"the restart is explained by {raw[0]!r}"
+    in_training = scenario.moment in ("middle", "checkpoint") and scenario.target != "evaluator:0"
+    if scenario.fault == "kill" and in_training and not said:
+        return "no restart is told of"
+    if said and scenario.fault != "slow" and scenario.target not in said[0]:
+        return f"the restart is explained by {said[0]!r}"
     return ""
 
 

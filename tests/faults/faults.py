@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -38,10 +39,13 @@ def strike(run: Watched, scenario: Scenario) -> None:
 
 def _slow_down(process: psutil.Process) -> None:
     until = time.monotonic() + SLOW_FOR
-    while time.monotonic() < until:
-        for act in (process.suspend, process.resume):
-            act()
-            time.sleep(SLICE)
+    process.suspend()
+    with suppress(psutil.NoSuchProcess):  # it was slow until its own end
+        while time.monotonic() < until:
+            for act in (process.resume, process.suspend):
+                time.sleep(SLICE)
+                act()
+        process.resume()
 
 
 def fill(directory: Path) -> None:
@@ -67,10 +71,8 @@ CORRUPTIONS: tuple[Callable[[Path], object], ...] = (
 
 
 def corrupt(run: Watched, how: int) -> str:
-    """Damage the newest checkpoint and return its name; empty where there is none."""
+    """Damage the newest checkpoint and return its name."""
     found = sorted((run.files / "checkpoints").glob("step-*"))
-    if not found:
-        return ""
     files = sorted(path for path in found[-1].iterdir() if path.stat().st_size)
     CORRUPTIONS[how % len(CORRUPTIONS)](files[how // len(CORRUPTIONS) % len(files)])
     return found[-1].name

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.conftest import Ran, Workplace
+import psutil
+
+from tests.cluster.conftest import Ran, Workplace, survivors
 from tests.faults.expect import (
     KILLED,
     STEPS,
@@ -26,12 +28,13 @@ from tests.faults.expect import (
     wrong_result,
 )
 from tests.faults.faults import corrupt, free, strike
-from tests.faults.scenario import Scenario
+from tests.faults.scenario import LAUNCHER, Scenario
 from tests.faults.watched import TooLate, Watched
 
 # Slow enough not to have converged at the end: a step too many, or one too few, shows in the last digits.
 ARGS = {"epochs": 100, "report_every": 5, "learning_rate": 0.0002}
 LIMIT = 180.0  # seconds that a start of the launcher may take, whatever happens to it
+GONE_AFTER = 5.0  # seconds that are waited for the tasks of a launcher that was killed
 DISK = "24m"  # of the small disk; a run takes a tenth of it
 
 
@@ -43,8 +46,10 @@ class Verdict:
     code: int | None
     attempts: int
     seconds: float  # until the launcher had ended
+    struck: bool  # whether there still was something to do it to
     problem: str
     output: str = ""
+    outlived: float | None = None  # seconds that tasks lived on after their launcher was killed
 
     @property
     def passed(self) -> bool:
@@ -64,23 +69,37 @@ def judge(scenario: Scenario, expected: Truth) -> Verdict:
     with _workplace(small_disk=scenario.fault == "disk full") as place:
         place.write(**_content(scenario.mode, scenario.target, scenario.network))
         began, run = time.monotonic(), Watched(place)
+        struck = _hit(run, scenario)
+        killed = struck and (scenario.target, scenario.fault) == (LAUNCHER, "kill")
+        outlived = _seconds_until_gone(place) if killed else None
         try:
-            _hit(run, scenario)
             ran = run.end(LIMIT)
         except subprocess.TimeoutExpired:
-            return Verdict(scenario, None, 0, LIMIT, f"the launcher had not ended after {LIMIT:g} s", run.output)
+            return Verdict(
+                scenario, None, 0, LIMIT, struck, f"the launcher had not ended after {LIMIT:g} s", run.output
+            )
         seconds = time.monotonic() - began
         problem, output = _problem(scenario, ran, run, expected)
-        return Verdict(scenario, ran.code, _attempts(ran.files), seconds, problem, output)
+        if not struck and scenario.moment != "end":  # a run's last moments may be over while they are waited for
+            problem = problem or "the fault never struck"
+        return Verdict(scenario, ran.code, _attempts(ran.files), seconds, struck, problem, output, outlived)
 
 
-def _hit(run: Watched, scenario: Scenario) -> None:
+def _hit(run: Watched, scenario: Scenario) -> bool:
+    """Wait for the moment and do it; whether there still was something to do it to."""
     try:
         run.await_moment(scenario.moment, scenario.target)
         time.sleep(scenario.delay)
         strike(run, scenario)
     except TooLate:
-        pass  # a run that was over is judged as any other
+        return False
+    return True
+
+
+def _seconds_until_gone(place: Workplace) -> float:
+    began = time.monotonic()
+    psutil.wait_procs(survivors(place.directory), timeout=GONE_AFTER)
+    return time.monotonic() - began
 
 
 def _problem(scenario: Scenario, ran: Ran, run: Watched, expected: Truth) -> tuple[str, str]:

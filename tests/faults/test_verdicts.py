@@ -1,0 +1,145 @@
+"""What the fault runner takes for right and for wrong, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import Ran, Workplace
+from tests.faults import __main__ as command
+from tests.faults import runner
+from tests.faults.expect import STEPS, Truth, wrong_cause
+from tests.faults.runner import Verdict, judge
+from tests.faults.scenario import LAUNCHER, Scenario
+from tests.faults.watched import TooLate
+
+AGAIN = "worker:1: killed by SIGKILL; attempt 2 starts in 1.0 s (restart 1 of 3)\n"
+BY_PEER = "worker:1: UnavailableError: recvmsg; attempt 2 starts in 1.0 s (restart 1 of 3)\n"
+
+
+def scenario(
+    fault: str = "kill", moment: str = "middle", target: str = "worker:1", mode: str = "sync", number: int = 1
+) -> Scenario:
+    return Scenario(number, mode, target, fault, moment, 0.0, "host")
+
+
+def failed(files: Path, task: str, error: str) -> None:
+    (files / "result.json").write_text(json.dumps({"cause": {"task": task, "error": error}}))
+
+
+# How a restart is explained
+
+
+@pytest.mark.parametrize("moment", ["middle", "checkpoint"])
+@pytest.mark.parametrize("target", ["worker:0", "worker:1", "chief:0", "ps:0"])
+def test_who_is_killed_in_training_and_of_whose_restart_nothing_is_said_fails(
+    tmp_path: Path, moment: str, target: str
+) -> None:
+    assert wrong_cause(scenario(moment=moment, target=target), 0, tmp_path, "done\n") == "no restart is told of"
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [scenario(moment="end"), scenario(moment="rendezvous"), scenario("slow"), scenario(target="evaluator:0")],
+    ids=str,
+)
+def test_where_a_run_may_end_without_a_restart_none_has_to_be_told_of(tmp_path: Path, harmless: Scenario) -> None:
+    assert wrong_cause(harmless, 0, tmp_path, "done\n") == ""
+
+
+def test_a_restart_is_explained_by_who_was_hit_and_not_by_a_peer_s_error(tmp_path: Path) -> None:
+    assert wrong_cause(scenario(), 0, tmp_path, AGAIN) == ""
+    assert "worker:1: killed" in wrong_cause(scenario(target="worker:0"), 0, tmp_path, AGAIN)
+    assert "UnavailableError" in wrong_cause(scenario(), 0, tmp_path, BY_PEER)
+    assert "UnavailableError" in wrong_cause(scenario("slow"), 0, tmp_path, BY_PEER)
+
+
+# How a failure is explained
+
+
+def test_a_failure_is_explained_by_who_was_hit_and_not_by_a_peer_s_error(tmp_path: Path) -> None:
+    failed(tmp_path, "worker:1", "killed by SIGKILL")
+    assert wrong_cause(scenario(), 1, tmp_path, "worker:1 failed: killed by SIGKILL") == ""
+    assert wrong_cause(scenario(), 1, tmp_path, "worker:1 failed") != ""
+    assert wrong_cause(scenario(target="worker:0"), 1, tmp_path, "worker:1 failed: killed by SIGKILL") != ""
+    for peers in ("UnavailableError", "AbortedError", "CancelledError"):
+        failed(tmp_path, "worker:0", error := f"{peers}: /job:worker/task:1 (worker:1) is gone")
+        assert peers in wrong_cause(scenario(), 1, tmp_path, f"worker:0 failed: {error}")
+
+
+# Whether it struck
+
+
+class Untouched:
+    """A run that is over before anything can be done to it."""
+
+    output = ""
+
+    def __init__(self, place: Workplace) -> None:
+        self._directory = place.directory
+
+    def await_moment(self, moment: str, target: str) -> None:
+        raise TooLate
+
+    def end(self, seconds: float) -> Ran:
+        files = self._directory / "runs" / "latest"
+        files.mkdir()
+        result = {"status": "done", "steps": STEPS, "metrics": {}}
+        (files / "result.json").write_text(json.dumps(result))
+        (files / "metrics.jsonl").touch()
+        return Ran(0, "done\n", self._directory)
+
+
+@pytest.mark.parametrize(("moment", "problem"), [("first step", "the fault never struck"), ("end", "")])
+def test_a_run_that_was_over_before_its_fault_passes_only_where_that_was_to_come_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, moment: str, problem: str
+) -> None:
+    monkeypatch.setattr(runner, "Watched", Untouched)
+    verdict = judge(scenario(moment=moment), Truth({}, []))
+    assert (verdict.struck, verdict.passed, verdict.problem) == (False, not problem, problem)
+
+
+# The command
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **verdict: Any) -> int | str | None:
+    """Return what the command ends with where each scenario has this verdict."""
+    monkeypatch.setattr(sys, "argv", ["tests.faults", *arguments])
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(command, "truth", lambda: Truth({}, []))
+    answer: dict[str, Any] = {"code": 0, "attempts": 1, "seconds": 5.0, "struck": True, "problem": ""} | verdict
+    monkeypatch.setattr(command, "judge", lambda scenario, _: Verdict(scenario, **answer))
+    with pytest.raises(SystemExit) as end:
+        command.main()
+    return end.value.code
+
+
+def test_where_nothing_is_run_nothing_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments in (["--only", "9999"], ["--runs", "0"]):
+        assert "there is none to run" in str(told(monkeypatch, *arguments))
+
+
+def test_the_table_is_one_for_a_markdown_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(monkeypatch, "--runs", "200", outlived=0.25) == 0
+    said = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said if line.startswith("|")]
+    titles = ["what happens", "mode", "to whom", "runs", "passed", "exit codes", "seconds, median", "most"]
+    assert rows[0] == titles
+    assert rows[2] == ["closed stdout", "async", LAUNCHER, "6", "6", "0", "5", "5"]
+    assert said[-2:] == [
+        "the tasks of a launcher that was killed lived on for 0.25 s at most",
+        "200 of 200 passed in 0 min, seed 7",
+    ]
+
+
+def test_one_that_fails_fails_all_and_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(monkeypatch, "--runs", "1", struck=False, problem="the fault never struck") == 1
+    assert "too late to strike, 5 s: FAILED: the fault never struck" in capsys.readouterr().out
