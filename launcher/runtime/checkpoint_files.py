@@ -105,12 +105,14 @@ class CheckpointFiles:
             state = {"step": step, "id": identity, "repeated": repeated, "files": files}
             write_json(beside / _STATE, state)
             os.chmod(beside, 0o755)
+            _flush(beside / _STATE)
+            _flush(beside)
             self._put(beside, step, identity)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
     def _put(self, beside: Path, step: int, identity: str) -> None:
-        place = self._directory / f"step-{step:010d}"
+        place = self._directory / _name(step)
         while True:
             try:
                 os.rename(beside, place)
@@ -122,6 +124,7 @@ class CheckpointFiles:
                     return  # another task of this machine has just received the same
                 self._set_aside(place)
             else:
+                _flush(self._directory)  # those before it may be dropped next
                 return
 
     def _set_aside(self, place: Path) -> None:
@@ -153,7 +156,8 @@ def damage(checkpoint: Path) -> str:
     try:
         content = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         files: Mapping[str, Any] = content.get("files", {})
-        int(content["step"])
+        if checkpoint.name != _name(int(content["step"])):
+            return f"{_STATE} tells of another step"
         for name, (size, digest) in files.items():
             found = (checkpoint / name).stat().st_size
             if found != size:
@@ -169,9 +173,21 @@ def damage(checkpoint: Path) -> str:
 
 def _flushed(path: Path) -> tuple[int, str]:
     """Return a file's size in bytes and its digest, once it would outlast a loss of power."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    _flush(path)
     return path.stat().st_size, _digest(path)
+
+
+def _flush(path: Path) -> None:
+    """Make a file's content, or the names in a directory, outlast a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}"
 
 
 def _digest(path: Path) -> str:

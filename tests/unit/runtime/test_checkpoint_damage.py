@@ -36,6 +36,11 @@ def lose(saved: Saved) -> None:
     (saved.directory / "state.json").unlink()
 
 
+def mistake(saved: Saved) -> None:
+    state = saved.directory / "state.json"
+    state.write_text(state.read_text().replace('"step": 7', '"step": 9'))
+
+
 @pytest.mark.parametrize(
     ("harm", "why"),
     [
@@ -44,6 +49,7 @@ def lose(saved: Saved) -> None:
         (remove, "a is missing"),
         (scribble, "state.json cannot be read: Expecting ',' delimiter: line 1 column 11 (char 10)"),
         (lose, "state.json is missing"),
+        (mistake, "state.json tells of another step"),
     ],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_counts(

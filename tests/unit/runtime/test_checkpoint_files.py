@@ -154,6 +154,28 @@ def test_a_checkpoint_takes_the_place_of_another_of_its_step(files: CheckpointFi
     assert content(new) == {"a": b"new"}
 
 
+def test_a_checkpoint_outlasts_a_loss_of_power_before_the_ones_it_replaces_go(
+    files: CheckpointFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted(descriptor: int) -> None:
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def renamed(old: Path, new: Path) -> None:
+        done.append(f"renamed to {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "rename", renamed)
+    save(files, 5, a=b"content")
+    beside = done.pop(2)
+    assert beside.startswith(".step-5.")
+    assert done == ["a", "state.json", "renamed to step-0000000005", "checkpoints"]
+
+
 # Removing
 
 
