@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 import tensorflow as tf
 
@@ -50,31 +49,40 @@ class Checkpoints:
     def save(self, step: int, repeated: int = 0) -> None:
         """Write the checkpoint of this step, unless it is there, and drop the oldest.
 
-        ``repeated`` is how many of the updates until then may have been applied twice.
+        ``repeated`` is how many of the updates until then may have been applied twice. LauncherError where the files
+        cannot lie.
         """
         if step == self._saved_step:
             return
-        if self._writes:
-            self._save_whole(step, repeated)
-        else:
-            beside = Path(tempfile.mkdtemp(prefix=f"step-{step}."))
-            self._write(beside)
-            shutil.rmtree(beside)
-        self._saved_at, self._saved_step = time.monotonic(), step
-
-    def _save_whole(self, step: int, repeated: int) -> None:
-        """Write the files that are kept; LauncherError where they cannot lie, and those before stay."""
         try:
-            with self.files.writing(step, repeated=repeated) as beside:
-                self._write(beside)
-            self.files.keep(self._policy.keep)
+            if self._writes:
+                self._save_whole(step, repeated)
+            else:
+                self._take_part(step)
         except (OSError, tf.errors.OpError) as error:
             if is_consequence(error):
                 raise
-            why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-            last = self.files.newest()
-            there = f"the last one is of step {last.step}" if last else "there is no other"
-            raise LauncherError(f"the checkpoint of step {step} cannot be written: {why}; {there}") from error
+            raise LauncherError(self._cannot_write(step, error)) from error
+        self._saved_at, self._saved_step = time.monotonic(), step
+
+    def _save_whole(self, step: int, repeated: int) -> None:
+        """Write the files that are kept; where they cannot lie, those before stay."""
+        with self.files.writing(step, repeated=repeated) as beside:
+            self._write(beside)
+        self.files.keep(self._policy.keep)
+
+    def _take_part(self, step: int) -> None:
+        """Write what is not kept."""
+        with TemporaryDirectory(prefix=f"step-{step}.") as beside:
+            self._write(Path(beside))
+
+    def _cannot_write(self, step: int, error: OSError | tf.errors.OpError) -> str:
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        if not self._writes:
+            return f"this task's part in the checkpoint of step {step} cannot be written to {gettempdir()}: {why}"
+        last = self.files.newest()
+        there = f"the last one is of step {last.step}" if last else "there is no other"
+        return f"the checkpoint of step {step} cannot be written: {why}; {there}"
 
     def _write(self, directory: Path) -> None:
         self._checkpoint.write(str(directory / _VARIABLES), self._options)

@@ -97,13 +97,13 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
     assert steps(there) == [3, 4, 1000]
 
 
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = checkpoints(tmp_path)
     there.save(5)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as context:
         context.setattr(tf.train.Checkpoint, "write", full)
         with pytest.raises(LauncherError) as caught:
@@ -114,6 +114,22 @@ def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path: Path, mon
     assert names(tmp_path) == ["step-0000000005"]
     there.save(6)  # it was not saved, so it still may be
     assert steps(there) == [5, 6]
+
+
+@pytest.mark.parametrize("step", ["tempfile.mkdtemp", "tensorflow.train.Checkpoint.write"])
+def test_a_full_disk_where_a_task_that_does_not_lead_writes_its_part_is_a_sentence_that_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    monkeypatch.setattr(step, lambda *_, **__: full())
+    with pytest.raises(LauncherError) as caught:
+        checkpoints(tmp_path, task="worker:1").save(6)
+    assert str(caught.value) == (
+        f"this task's part in the checkpoint of step 6 cannot be written to {elsewhere}: No space left on device"
+    )
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_task_that_does_not_lead_takes_part_and_leaves_nothing(
