@@ -34,6 +34,10 @@ class Elastic:
         self._in_a_row = self._in_a_row + 1 if task == self._last else 1
         self._last = task
 
+    def forget(self) -> None:
+        """Begin to count anew: what failed so long ago says nothing of the next failure."""
+        self._last, self._in_a_row = None, 0
+
     def gives_up(self, cause: Cause, *, restarts_left: bool) -> bool:
         """Whether to go on without the culprit: the others are enough, and bringing it back will not succeed."""
         task = cause.culprit

@@ -37,6 +37,12 @@ class Mending:
         self.trained = False  # in any attempt; where the leader is elsewhere, whether all were ready to
         self._own: _Own | None = None
 
+    def trains(self, now: float) -> None:
+        """Note that a step was made; after long enough a time of them what has failed before no longer counts."""
+        self.trained = True
+        if self.restarts.trains(now):
+            self.elastic.forget()
+
     def mends(self, cause: Cause) -> bool:
         """Whether starting again may help."""
         if cause.own:
@@ -49,26 +55,30 @@ class Mending:
         before = self._own
         return bool(before and before.error == cause.error and self._progress.step <= before.step + self._progress.call)
 
+    def _spares(self, cause: Cause) -> bool:
+        """Whether all go on without the culprit."""
+        return self.trained and self.elastic.gives_up(cause, restarts_left=self.restarts.left)
+
     def would_restart(self, cause: Cause) -> bool:
         """Whether all would start again after it, as far as can be told before the rest has ended."""
-        return self.mends(cause) and self.restarts.used < self.restarts.allowed
+        return self._spares(cause) or (self.mends(cause) and self.restarts.left)
 
-    def answer_alone(self, cause: Cause, now: float) -> Answer:
+    def answer_alone(self, cause: Cause) -> Answer:
         """Decide for a task that the others can go on without while it starts again."""
         self.elastic.blame(cause.task)
-        if self.elastic.gives_up(cause, restarts_left=self.restarts.left(now)):
+        if self.elastic.gives_up(cause, restarts_left=self.restarts.left):
             return Answer(leaves_out=cause.task)
-        return Answer(self.restarts.take(now))
+        return Answer(self.restarts.take())
 
-    def answer(self, cause: Cause, attempt: int, now: float) -> Answer:
+    def answer(self, cause: Cause, attempt: int) -> Answer:
         """Decide for the whole cluster, whose attempt of that number has failed."""
         self.elastic.blame(cause.culprit)
-        if self.trained and self.elastic.gives_up(cause, restarts_left=self.restarts.left(now)):
-            return Answer(self.restarts.grant(now), cause.culprit)
+        if self._spares(cause):
+            return Answer(self.restarts.grant(), cause.culprit)
         if not self.mends(cause):
             again = cause.own and self._own
             return Answer(why=f"so it did in attempt {again.attempt}, at the same step" if again else "")
-        pause = self.restarts.take(now)
+        pause = self.restarts.take()
         if pause is None:
             allowed = self.restarts.allowed
             return Answer(why=f"run.restarts ({allowed}) are used up" if allowed else "")

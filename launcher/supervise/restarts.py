@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 _FIRST, _LONGEST = 1.0, 30.0  # seconds
-HEALTHY = 600.0  # seconds without a restart after which those before no longer count
+HEALTHY = 600.0  # seconds of training, from its first step after a restart on, after which that no longer counts
 
 
 class Restarts:
@@ -20,24 +20,35 @@ class Restarts:
         """``jitter`` returns numbers from 0 to 1."""
         self.allowed, self.used = allowed, 0
         self._jitter = jitter
-        self._last: float | None = None  # when the last one was asked for
+        self._recovered_at: float | None = None  # when the first step after the last restart was made
 
-    def left(self, now: float) -> bool:
-        """Whether there is one left at that time, in seconds of any clock that only goes forward."""
-        if self._last is not None and now - self._last >= HEALTHY:
-            self.used = 0
+    @property
+    def left(self) -> bool:
+        """Whether there is one left."""
         return self.used < self.allowed
 
-    def take(self, now: float) -> float | None:
+    def trains(self, now: float) -> bool:
+        """Note that a step was made, in seconds of any clock that only goes forward; whether the budget is whole again.
+
+        Time in which nothing moves does not make it whole: it would last for ever where each restart ends in a stall.
+        """
+        if self._recovered_at is None:
+            self._recovered_at = now
+        if now - self._recovered_at < HEALTHY:
+            return False
+        self.used = 0
+        return True
+
+    def take(self) -> float | None:
         """Spend one; return the seconds to wait before it, or None where none is left."""
-        if not self.left(now):
+        if not self.left:
             return None
         self.used += 1
-        return self.grant(now)
+        return self.grant()
 
-    def grant(self, now: float) -> float:
+    def grant(self) -> float:
         """Return the seconds to wait before one that need not be spent."""
-        self._last = now
+        self._recovered_at = None
         return min(_FIRST * 2.0 ** max(0, self.used - 1), _LONGEST) * (0.5 + self._jitter())
 
     def __str__(self) -> str:

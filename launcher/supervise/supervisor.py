@@ -101,6 +101,8 @@ class Supervisor:
                 self._signalled(event.number, now)
             case Seen():
                 self._stall.seen(event)
+            case Tick() if self.state is RunState.TRAINING and self._leader not in self.tasks and not self.progress.any:
+                self._mending.trains(now)  # as far as is known here, where nobody tells of steps
             case Tick():
                 pass
         self._look_at_clock(now)
@@ -138,14 +140,14 @@ class Supervisor:
             self._enter(RunState.TRAINING)
             self.progress.moved_at, self._deadline = now, None
             if self._leader not in self.tasks:
-                self._mending.trained = True
+                self._mending.trains(now)
                 self._recovered(None, now)
 
     def _progressed(self, event: Told, now: float) -> None:
         moved = self.progress.told(event.task, event.details, now)
         if not moved or (event.task != self._leader and self._leader in self.tasks):
             return
-        self._mending.trained = True
+        self._mending.trains(now)
         self._recovered(None, now)
         if slow := self._pace.told(event.details.get("pace") or {}, event.details["step"], now):
             self._roster.say(slow)
@@ -205,7 +207,7 @@ class Supervisor:
 
     def _goes_on_after(self, cause: Cause, now: float) -> bool:
         """Start the task again alone, or go on without it; whether one of them is possible."""
-        answer = self._mending.answer_alone(cause, now)
+        answer = self._mending.answer_alone(cause)
         if answer.leaves_out:
             self._leave_out(answer.leaves_out, str(cause))
         elif answer.pause is not None:
@@ -345,7 +347,7 @@ class Supervisor:
         if cause is None or self.stopped_by is not None or self.done:
             return False
         attempt = self._roster.attempt
-        answer = self._mending.answer(cause, attempt, now)
+        answer = self._mending.answer(cause, attempt)
         if answer.pause is None:
             self._causes = [replace(cause, error=f"{cause.error}; {answer.why}")] if answer.why else self._causes
             return False

@@ -56,6 +56,7 @@ def replay(
     used: int = 0,
     first_attempt: int = 1,
     elastic: Elastic | None = None,
+    stall_timeout: float = 300,
 ) -> Replay:
     """Play the events to a fresh Supervisor whose jitter is none: its pauses are 1, 2, 4... seconds.
 
@@ -67,7 +68,7 @@ def replay(
         roles,
         leader,
         start_timeout=60,
-        stall_timeout=300,
+        stall_timeout=stall_timeout,
         restarts=restarts,
         first_attempt=first_attempt,
         elastic=elastic,

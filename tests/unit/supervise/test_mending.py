@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 from launcher.supervise.mending import Answer, Mending
@@ -32,45 +34,57 @@ def attempt(progress: Progress, *steps: int, resumed_at: int = 0) -> None:
 def test_an_exception_of_the_job_at_the_same_step_twice_is_not_started_again() -> None:
     mends, progress = mending()
     attempt(progress, 100, 200)
-    assert mends.answer(RAISED, 1, 0.0) == Answer(1.0)
+    assert mends.answer(RAISED, 1) == Answer(1.0)
     attempt(progress, 200, resumed_at=100)
-    assert mends.answer(RAISED, 2, 0.0) == Answer(why="so it did in attempt 1, at the same step")
+    assert mends.answer(RAISED, 2) == Answer(why="so it did in attempt 1, at the same step")
 
 
 def test_an_exception_further_on_or_another_one_is_started_again() -> None:
     mends, progress = mending()
     attempt(progress, 100, 200)
-    mends.answer(RAISED, 1, 0.0)
+    mends.answer(RAISED, 1)
     attempt(progress, 100, 200, 300, 400)
-    assert mends.answer(RAISED, 2, 0.0).pause == 2.0
-    assert mends.answer(Cause(SECOND, "OSError: no", own=True), 3, 0.0).pause == 4.0
+    assert mends.answer(RAISED, 2).pause == 2.0
+    assert mends.answer(Cause(SECOND, "OSError: no", own=True), 3).pause == 4.0
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.parametrize("fewest", [0, 1])
+@pytest.mark.parametrize(
+    "cause", [KILLED, RAISED, Cause(SECOND, "no GPU", misplaced=True), Cause(FIRST, "no", mendable=True)]
+)
+def test_what_would_be_started_again_is_started_again(cause: Cause, fewest: int, restarts: int) -> None:
+    mends, progress = mending(restarts=restarts, fewest=fewest)
+    attempt(progress, 100)
+    would = mends.would_restart(cause)
+    assert would is (mends.answer(cause, 1).pause is not None)
 
 
 def test_nothing_that_fails_before_the_first_step_is_started_again() -> None:
     for cause in (KILLED, RAISED, Cause(SECOND, "no GPU", misplaced=True)):
         mends, _ = mending(trained=False, fewest=1)
-        assert mends.answer(cause, 1, 0.0) == Answer()
+        assert mends.answer(cause, 1) == Answer()
 
 
 def test_a_bad_placement_and_a_wrong_file_are_not_started_again() -> None:
     for cause in (Cause(SECOND, "no GPU", misplaced=True), Cause(SECOND, "args: no", exit_code=2)):
         mends, _ = mending()
-        assert mends.answer(cause, 1, 0.0) == Answer()
+        assert mends.answer(cause, 1) == Answer()
 
 
 def test_a_budget_that_is_used_up_is_said_unless_there_was_none() -> None:
-    assert mending(restarts=0)[0].answer(KILLED, 1, 0.0) == Answer()
+    assert mending(restarts=0)[0].answer(KILLED, 1) == Answer()
     mends, _ = mending(restarts=1)
-    mends.answer(KILLED, 1, 0.0)
-    assert mends.answer(KILLED, 2, 0.0) == Answer(why="run.restarts (1) are used up")
+    mends.answer(KILLED, 1)
+    assert mends.answer(KILLED, 2) == Answer(why="run.restarts (1) are used up")
 
 
 def test_who_can_be_spared_is_left_out_where_the_budget_is_used_up() -> None:
     mends, _ = mending(restarts=0, fewest=1)
-    assert mends.answer(KILLED, 1, 0.0) == Answer(1.0, leaves_out=SECOND)
+    assert mends.answer(KILLED, 1) == Answer(1.0, leaves_out=SECOND)
 
 
 def test_who_starts_again_alone_spends_the_same_budget_and_may_be_left_out() -> None:
     mends, _ = mending(restarts=1, fewest=1)
-    assert mends.answer_alone(KILLED, 0.0) == Answer(1.0)
-    assert mends.answer_alone(KILLED, 0.0) == Answer(leaves_out=SECOND)
+    assert mends.answer_alone(KILLED) == Answer(1.0)
+    assert mends.answer_alone(KILLED) == Answer(leaves_out=SECOND)
