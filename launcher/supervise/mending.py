@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from launcher.cluster.context import Task
@@ -9,6 +10,8 @@ from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 from launcher.supervise.progress import Progress
 from launcher.supervise.restarts import Restarts
+
+_ADDRESS = re.compile("0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Answer:
 class _Own:
     """An error of the job's own code, after which the run was started again."""
 
-    error: str
+    kind: object
     step: int
     attempt: int
 
@@ -53,7 +56,7 @@ class Mending:
     def _repeats(self, cause: Cause) -> bool:
         """Whether the job failed in the same way before, and came no further since."""
         before = self._own
-        return bool(before and before.error == cause.error and self._progress.step <= before.step + self._progress.call)
+        return bool(before and before.kind == _kind(cause) and self._progress.step <= before.step + self._progress.call)
 
     def _spares(self, cause: Cause) -> bool:
         """Whether all go on without the culprit."""
@@ -83,5 +86,14 @@ class Mending:
             allowed = self.restarts.allowed
             return Answer(why=f"run.restarts ({allowed}) are used up" if allowed else "")
         if cause.own:
-            self._own = _Own(cause.error, self._progress.step, attempt)
+            self._own = _Own(_kind(cause), self._progress.step, attempt)
         return Answer(pause)
+
+
+def _kind(cause: Cause) -> object:
+    """Return what stays the same where an error comes again: its type and its place in the job's code, if it has one.
+
+    A message may name an object by its address, which is another one in each process.
+    """
+    record = cause.record or {}
+    return (record["type"], record["code"]) if record.get("code") else _ADDRESS.sub("0x", cause.error)

@@ -48,6 +48,36 @@ def test_an_exception_further_on_or_another_one_is_started_again() -> None:
     assert mends.answer(Cause(SECOND, "OSError: no", own=True), 3).pause == 4.0
 
 
+def raised(message: str, *, line: int = 9) -> Cause:
+    """A ValueError of the job's, with its record."""
+    record = {
+        "type": "ValueError",
+        "code": ["train.py:3: self.check(batch)", f"train.py:{line}: raise ValueError(batch)"],
+    }
+    return Cause(SECOND, f"ValueError: {message}", own=True, record=record)
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "is_the_same"),
+    [
+        (raised("<Batch at 0x7f1>"), raised("<Batch at 0x7f2>"), True),
+        (raised("at 10:31:07"), raised("at 10:31:52"), True),
+        (raised("no"), raised("no", line=12), False),
+        (Cause(SECOND, "E: <B at 0x7Fa1>", own=True), Cause(SECOND, "E: <B at 0x7Fb2>", own=True), True),  # a peer's
+        (Cause(SECOND, "E: <B at 0x7Fa1>", own=True), Cause(SECOND, "E: <C at 0x7Fb2>", own=True), False),
+    ],
+)
+def test_an_exception_is_the_same_by_its_type_and_its_place_whatever_its_message_names(
+    first: Cause, again: Cause, *, is_the_same: bool
+) -> None:
+    mends, progress = mending()
+    attempt(progress, 100, 200)
+    mends.answer(first, 1)
+    attempt(progress, 200, resumed_at=100)
+    assert mends.would_restart(again) is not is_the_same
+    assert (mends.answer(again, 2).pause is None) is is_the_same
+
+
 @pytest.mark.parametrize("restarts", [0, 1])
 @pytest.mark.parametrize("fewest", [0, 1])
 @pytest.mark.parametrize(
