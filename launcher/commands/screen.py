@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from launcher.cluster.context import Task
+from launcher.commands.outlet import Outlet
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
@@ -29,12 +30,12 @@ class TerminalScreen:
 
     def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
         """Without ``prefixed`` a line stands as it was printed: whoever reads knows which task it is."""
-        self._stream = stream or sys.stdout
+        self._outlet = Outlet(stream or sys.stdout)
         names = [str(task) for task in tasks]
         self._prefixed = prefixed
         self._width = max(map(len, names), default=0)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-        self._console = _Console(file=self._stream, highlight=False, soft_wrap=True)
+        self._console = _Console(file=cast("TextIO", self._outlet), highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._first: tuple[float, int] | None = None  # when the first progress came, and its step
         self._drawn_at = 0.0
@@ -49,9 +50,10 @@ class TerminalScreen:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live:
-            with contextlib.suppress(OSError):  # the terminal has gone, which whoever wrote to it was told
+        with contextlib.suppress(OSError):  # nobody reads any more, which whoever wrote was told
+            if self._live:
                 self._live.stop()
+            self._outlet.finish()
 
     def line(self, task: Task, text: str) -> None:
         """Show a line that a task printed."""
@@ -70,11 +72,12 @@ class TerminalScreen:
             self._write(text)
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Redraw the live line; piped output has none."""
+        """Redraw the live line, which piped output has not, and write what was kept while nobody read."""
         now = time.monotonic()
         if progress:
             self._first = self._first or (now, progress["step"])
-        if self._live and now - self._drawn_at >= _REDRAW:
+        self._outlet.flush()
+        if self._live and now - self._drawn_at >= _REDRAW and not self._outlet.is_behind:
             self._drawn_at = now
             self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
 
@@ -93,8 +96,8 @@ class TerminalScreen:
         return " · ".join(parts)
 
     def _write(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self._outlet.write(text + "\n")
+        self._outlet.flush()
 
 
 def clock(seconds: float) -> str:

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from launcher.cluster.plan import Plan
+from launcher.commands.outlet import Outlet
 from launcher.commands.screen import clock
 from launcher.supervise.events import Cause
 from launcher.supervise.logs import NoiseFilter
@@ -90,7 +89,9 @@ def shown(path: Path) -> Path:
 def print_last(lines: Sequence[str]) -> None:
     """Print the last lines of all, whether or not anybody still reads."""
     try:
-        click.echo("\n".join(lines))
+        outlet = Outlet(sys.stdout)
+        outlet.write("".join(f"{line}\n" for line in lines))
+        outlet.finish()
     except OSError:
         sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
 
