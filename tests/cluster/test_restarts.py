@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,6 +24,25 @@ ASYNC: dict[str, Any] = {"mode": "async", "args": ARGS, "cluster": {"worker": 2,
 IN_THE_MIDDLE = "Epoch: 0020"  # step 340, with checkpoints; the other 1360 leave time for what a test does there
 # A call that is made again, because its end was never heard of, is at most 85 steps: 1e-5 of W and b.
 TOLERANCE = 1e-4
+
+# A generator made in build() is saved with the rest of the job; each replica draws numbers of its own from it.
+RANDOM = """
+import tensorflow as tf
+from jobs.linear_regression.job import LinearRegression
+
+class RandomWalk(LinearRegression):
+    def build(self):
+        super().build()
+        self.random = tf.random.Generator.from_seed(7)
+        self.walk = tf.Variable(0.0, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+    def train_step(self, batch):
+        self.walk.assign_add(self.sum_over_replicas(self.random.normal([])))
+        return super().train_step(batch)
+
+    def evaluate(self):
+        return {**super().evaluate(), "walk": self.walk}
+"""
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,18 @@ def test_a_synchronous_run_ends_bit_for_bit_as_if_nobody_had_died(workplace: Wor
     assert_from_a_checkpoint(hit)
     assert hit.ran.logs == {f"attempt-{number}/worker-{index}" for number in (1, 2) for index in (0, 1)}
     assert hit.survivors == []
+
+
+def test_random_numbers_of_a_generator_go_on_where_they_were(tmp_path: Path, workplace: Workplace) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    for directory in (workplace.directory, tmp_path / "undisturbed"):
+        (directory / "random_walk.py").write_text(RANDOM)
+    content = SYNC | {"job": "random_walk.py"}
+    expected = Workplace(tmp_path / "undisturbed").run(**content).metrics
+    hit = killed(workplace, content, "worker:1")
+    assert hit.ran.metrics == expected
+    assert expected["walk"] != 0
+    assert_from_a_checkpoint(hit)
 
 
 def test_an_asynchronous_worker_comes_back_alone_while_the_others_go_on(workplace: Workplace, undisturbed: Hit) -> None:
