@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.cluster.context import Role, Task
+from launcher.supervise.comeback import Comeback
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.ending import SAVE_GRACE, Ending
 from launcher.supervise.events import (
@@ -27,9 +28,8 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.mending import Answer, Mending
 from launcher.supervise.pace import Pace
-from launcher.supervise.progress import Progress, Recoveries
+from launcher.supervise.progress import Progress
 from launcher.supervise.restarts import Restarts
 from launcher.supervise.roster import Roster
 from launcher.supervise.stall import Stall
@@ -61,14 +61,13 @@ class Supervisor:
         trainers = [task for task, role in roles.items() if role in ("train", "coordinate")]
         self.progress, self._pace = Progress(leader, trainers), Pace(stall_timeout / 5)
         self._stall = Stall(stall_timeout, self.progress, leads=leader in roles)
-        self._restarts, self.elastic = restarts or Restarts(0), elastic or Elastic()
-        self._mending = Mending(self._restarts, self.elastic, self.progress)
-        self._lone_restarts: dict[Task, float] = {}  # when tasks that restart alone start again
+        self.elastic = elastic or Elastic()
+        self._comeback = Comeback(self._roster, self.progress, restarts or Restarts(0), self.elastic)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, where the launcher was asked to stop
         self.result: Mapping[str, Any] | None = None
-        self._recoveries = Recoveries()
         self._causes: list[Cause] = []
+        self._failed_at = 0.0  # when the first of them was seen
         self._deadline: float | None = None  # of the present state
         self._ending: Ending | None = None  # when stopping
         self._settled = False  # when stopping: whether there will be another attempt
@@ -101,8 +100,6 @@ class Supervisor:
                 self._signalled(event.number, now)
             case Seen():
                 self._stall.seen(event)
-            case Tick() if self.state is RunState.TRAINING and self._leader not in self.tasks and not self.progress.any:
-                self._mending.trains(now)  # as far as is known here, where nobody tells of steps
             case Tick():
                 pass
         self._look_at_clock(now)
@@ -122,11 +119,11 @@ class Supervisor:
                 self._ready(event, now)
             case "left_out":
                 for name in event.details["tasks"]:
-                    self._leave_out(Task.parse(name), f"{name} did not come to the rendezvous")
+                    self._comeback.leave_out(Task.parse(name), f"{name} did not come to the rendezvous")
             case "progress" if self._roles[event.task] != "evaluate":
                 self._progressed(event, now)
             case "alive" | "busy" | "finished":
-                self.progress.noted(event, now)
+                self._noted(event, now)
             case "result":
                 self.result = event.details
 
@@ -135,28 +132,28 @@ class Supervisor:
         self.progress.noted(event, now)
         if "step" in event.details:  # of whoever trains: all go on from the same one
             self.progress.resumed(int(event.details["step"]))
-        self._recovered(event.task, now)
+        self._comeback.recovered(event.task, now)
         if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._roster.gang):
             self._enter(RunState.TRAINING)
             self.progress.moved_at, self._deadline = now, None
             if self._leader not in self.tasks:
-                self._mending.trains(now)
-                self._recovered(None, now)
+                self._comeback.trains(now)
+                self._comeback.recovered(None, now)
+
+    def _noted(self, event: Told, now: float) -> None:
+        self.progress.noted(event, now)
+        if self.state is RunState.TRAINING and self._leader not in self.tasks and not self.progress.any:
+            self._comeback.trains(now)  # as far as is known here, where nobody tells of steps
 
     def _progressed(self, event: Told, now: float) -> None:
         moved = self.progress.told(event.task, event.details, now)
         if not moved or (event.task != self._leader and self._leader in self.tasks):
             return
-        self._mending.trains(now)
-        self._recovered(None, now)
+        self._comeback.trains(now)
+        self._comeback.recovered(None, now)
         if slow := self._pace.told(event.details.get("pace") or {}, event.details["step"], now):
             self._roster.say(slow)
             self._roster.record(None, "slow", slow)
-
-    def _recovered(self, task: Task | None, now: float) -> None:
-        """Write down what a restart has cost: of the task that came back alone, or (None) of the whole cluster."""
-        for cause, costs in self._recoveries.over(task, self.progress.base, now):
-            self._roster.record(task, "recovered", str(cause), costs)
 
     def _exited(self, event: Exited, now: float) -> None:
         clean = event.code == 0
@@ -199,22 +196,13 @@ class Supervisor:
 
     def _failed(self, cause: Cause, now: float) -> None:
         self._roster.set(cause.task, TaskState.FAILED, cause.error)
-        if self._restarts_alone(cause) and self._goes_on_after(cause, now):
+        evaluates = self._roles[cause.task] == "evaluate" and self._goes_on
+        if (self.state is RunState.TRAINING or evaluates) and self._comeback.alone(cause, now):
             return
         self._causes.append(cause)
         if self.state is not RunState.STOPPING:
+            self._failed_at = now
             self._stop(str(cause), Ending(now + (CAUSE_GRACE if cause.consequence else 0.0)))
-
-    def _goes_on_after(self, cause: Cause, now: float) -> bool:
-        """Start the task again alone, or go on without it; whether one of them is possible."""
-        answer = self._mending.answer_alone(cause)
-        if answer.leaves_out:
-            self._leave_out(answer.leaves_out, str(cause))
-        elif answer.pause is not None:
-            self._lone_restarts[cause.task] = now + answer.pause
-            self._recoveries.begin(cause, now, self.progress.step, cause.task)
-            self._announce(cause, self.attempts[cause.task] + 1, answer.pause)
-        return answer != Answer()
 
     def _signalled(self, number: int, now: float) -> None:
         if self.stopped_by is not None:
@@ -248,12 +236,10 @@ class Supervisor:
                 self._start([task for task in self.tasks if task in self._roster.gang or self.tasks[task] in lost], now)
             case _:
                 pass
-        for task in [task for task, at in self._lone_restarts.items() if now >= at]:
-            del self._lone_restarts[task]
-            self._roster.start(task, self.attempts[task] + 1)
+        self._comeback.start_who_is_due(now)
 
     def _look_who_lives(self, now: float) -> None:
-        waits = self.state is RunState.RESTARTING or self._lone_restarts
+        waits = self.state is RunState.RESTARTING or self._comeback.is_awaited
         if self.state is RunState.OVER or waits or self._roster.living(self._roster.gang):
             return
         if self.state is RunState.STOPPING and not self._settled:
@@ -282,6 +268,7 @@ class Supervisor:
 
     def _give_up(self, cause: Cause, now: float) -> None:
         self._causes.append(cause)
+        self._failed_at = now
         self._stop(cause.error, Ending(now))
 
     def _still_evaluates(self, now: float) -> bool:
@@ -329,52 +316,28 @@ class Supervisor:
 
     # Starting again
 
-    def _restarts_alone(self, cause: Cause) -> bool:
-        """Whether the others can go on without this task: an asynchronous worker, or an evaluator."""
-        role = self._roles[cause.task]
-        worker = role == "serve" and cause.task.job == "worker" and not cause.consequence
-        running = self.state is RunState.TRAINING or (role == "evaluate" and self._goes_on)
-        return running and (worker or role == "evaluate") and self._mending.mends(cause)
-
     @property
     def _would_restart(self) -> bool:
         cause = self.cause
-        return self.stopped_by is None and cause is not None and self._mending.would_restart(cause)
+        return self.stopped_by is None and cause is not None and self._comeback.would_be(cause)
 
     def _restart(self, now: float) -> bool:
         """Plan the next attempt of the whole gang, where it may help; whether there is one."""
         cause = self.cause
         if cause is None or self.stopped_by is not None or self.done:
             return False
-        attempt = self._roster.attempt
-        answer = self._mending.answer(cause, attempt)
+        answer = self._comeback.of_all(cause, self._failed_at)
         if answer.pause is None:
             self._causes = [replace(cause, error=f"{cause.error}; {answer.why}")] if answer.why else self._causes
             return False
-        if answer.leaves_out:
-            self._leave_out(answer.leaves_out, str(cause))
-        self._recoveries.begin(cause, now, self.progress.step)
         self._causes.clear()
         self._enter(RunState.RESTARTING, str(cause))
         self._deadline = now + answer.pause
-        self._announce(cause, attempt + 1, answer.pause)
+        self._comeback.announce(cause, self._roster.attempt + 1, answer.pause)
         return True
-
-    def _leave_out(self, task: Task, why: str) -> None:
-        """Go on without this worker, here or on another machine."""
-        if task in self.elastic.left_out:
-            return  # a leader that had not heard of it yet tells of it too
-        if task in self.tasks:
-            self._lone_restarts.pop(task, None)
-            self._roster.dismiss(task, why)
-        self._roster.say(f"{why}; {self.elastic.leave_out(task)}")
-
-    def _announce(self, cause: Cause, attempt: int, pause: float) -> None:
-        what = f"attempt {attempt} starts in {pause:.1f} s ({self._restarts})"
-        self._roster.say(f"{cause}; {what}")
 
     def _enter(self, state: RunState, cause: str = "") -> None:
         self.state = state
         if not self._goes_on:
-            self._lone_restarts.clear()  # whoever waits starts with the others, or not at all
+            self._comeback.forget_who_waits()
         self._roster.record(None, state.value, cause)

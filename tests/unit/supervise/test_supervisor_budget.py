@@ -73,13 +73,14 @@ def test_steps_for_ten_minutes_make_the_budget_whole_again() -> None:
     assert [line.rpartition("(")[2] for line in seen.said] == ["restart 1 of 1)"] * 6
 
 
-def test_a_launcher_whose_tasks_tell_of_no_steps_counts_the_time_in_which_the_cluster_stands() -> None:
+def test_a_launcher_whose_tasks_tell_of_no_steps_counts_the_time_in_which_they_live() -> None:
     def dies(at: float) -> Moments:
         return [(at, Exited(FIRST, -9)), (at + 60, Tick()), *ready(FIRST, at=at + 61)]
 
     history: Moments = [*ready(FIRST), *dies(10), *dies(HOUR)]
     assert replay({FIRST: "serve"}, CHIEF, history, budget=1).supervisor.state is RunState.OVER
-    healthy: Moments = [*ready(FIRST), *dies(10), (80, Tick()), (80 + HEALTHY, Tick()), *dies(HOUR)]
+    lives: Moments = [(80, Told(FIRST, "alive")), (80 + HEALTHY, Told(FIRST, "alive"))]
+    healthy: Moments = [*ready(FIRST), *dies(10), *lives, *dies(HOUR)]
     assert replay({FIRST: "serve"}, CHIEF, healthy, budget=1).supervisor.state is RunState.TRAINING
 
 
