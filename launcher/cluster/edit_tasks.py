@@ -14,6 +14,8 @@ from launcher.errors import UsageError
 def add_tasks(text: str, file: Path, job: str, addresses: Sequence[str], count: int) -> str:
     """Return the text with a task more at each address, or with so many more; ``file`` is for its problems."""
     there = _job(check(text, file), job)
+    if number := next((word for word in addresses if word.isdecimal()), None):
+        raise UsageError(f"{number!r} is no address; for {number} tasks more: config add {job} --count {number}")
     if addresses:
         return _with_addresses(text, job, there, addresses)
     if there and there.addresses:
@@ -23,10 +25,13 @@ def add_tasks(text: str, file: Path, job: str, addresses: Sequence[str], count: 
 
 def _with_addresses(text: str, job: str, there: JobSpec | None, addresses: Sequence[str]) -> str:
     if there and there.tasks and not there.addresses:
-        listed = ", ".join([*(f"HOST-{i}:PORT" for i in range(there.tasks)), *addresses])
+        listed = f"[{', '.join([*(f'HOST-{i}:PORT' for i in range(there.tasks)), *addresses])}]"
+        set_all = f"'cluster.{job}={listed}'"
+        if isinstance(value(text, ["cluster", job]), dict):  # whose other keys stay
+            number = there.tasks + len(addresses)
+            set_all = f"'cluster.{job}.addresses={listed}' cluster.{job}.tasks={number}"
         raise UsageError(
-            f"{job} is a number of tasks here ({there.tasks}); tasks with addresses need one each: "
-            f"config set 'cluster.{job}=[{listed}]'"
+            f"{job} is a number of tasks here ({there.tasks}); tasks with addresses need one each: config set {set_all}"
         )
     return append(text, _addresses_key(text, job), addresses)
 

@@ -16,6 +16,7 @@ import yaml
 from launcher.cluster.problems import KeyPath, dotted
 from launcher.errors import Problem, SpecError
 
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is not in every build of PyYAML
 # Bounds that no honest file comes near; without them a few lines of aliases expand to more than any memory.
 MAX_NODES = 100_000
 MAX_DEPTH = 40
@@ -88,9 +89,8 @@ def parse(text: str, where: Callable[[int], str]) -> tuple[Node | None, list[Pro
         line = text.count("\n", 0, found.start()) + 1
         raise SpecError([Problem(where(line), "", f"holds the control character U+{ord(found[0]):04X}; delete it")])
     builder = _Builder(where)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is not in every build of PyYAML
     try:
-        return builder.document(yaml.parse(text, Loader=loader)), builder.problems
+        return builder.document(yaml.parse(text, Loader=LOADER)), builder.problems
     except yaml.MarkedYAMLError as error:
         raise SpecError([*builder.problems, _syntax(error, text, where)]) from None
     except yaml.YAMLError as error:
