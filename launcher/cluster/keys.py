@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from launcher.cluster.config import ClusterFile
+from launcher.cluster.edit import find, holds
 from launcher.cluster.overrides import JOBS
 from launcher.cluster.spec import Cluster, ClusterSpec, JobSpec
 
@@ -23,6 +24,25 @@ class Value(NamedTuple):
 def known_keys() -> list[str]:
     """Return every dotted key that a file may have, but those that a job's ``args`` bring."""
     return list(_keys(ClusterSpec))
+
+
+def is_key(key: str) -> bool:
+    """Whether a file may have a value at that dotted key."""
+    known, parts = known_keys(), key.split(".")
+    if not all(parts):
+        return False
+    free = parts[0] == "args" or (".".join(parts[:-1]) in known and parts[-2] == "env")
+    return key in known or free or (parts[-1].isdecimal() and _is_list(parts[:-1]))
+
+
+def values_at(found: Mapping[str, Value], key: str) -> dict[str, Any]:
+    """Return what a dotted key holds: its value under "", or those inside it, under the rest of their keys."""
+    inside = {name[len(key) + 1 :]: one.value for name, one in found.items() if f"{name}.".startswith(f"{key}.")}
+    for name, one in found.items():
+        rest = key.removeprefix(f"{name}.").split(".")
+        if not inside and key.startswith(f"{name}.") and holds(one.value, rest):
+            return {"": find(one.value, rest)}
+    return inside
 
 
 def values(file: ClusterFile) -> dict[str, Value]:
@@ -42,6 +62,13 @@ def written_duration(seconds: float) -> str:
         if seconds >= 2 * size and seconds % size == 0:
             return f"{seconds / size:g}{unit}"
     return f"{seconds:g}s"
+
+
+def _is_list(parts: Sequence[str]) -> bool:
+    """Whether the key so far holds a list, of addresses or of GPUs."""
+    if len(parts) < 2 or parts[0] != "cluster" or parts[1] not in JOBS:
+        return False
+    return parts[2:] in ([], ["addresses"], ["gpus"])
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from launcher.cluster import edit as text_of
 from launcher.cluster.config import load
 from launcher.cluster.context import Task
 from launcher.cluster.edit_tasks import add_tasks, remove_tasks
-from launcher.cluster.keys import known_keys, values
+from launcher.cluster.keys import is_key, known_keys, values, values_at
 from launcher.cluster.overrides import JOBS
 from launcher.commands import completion
 from launcher.commands.edits import edit
@@ -77,14 +77,10 @@ def an_edit(function: Command) -> Command:
 
 def keys_of(key: str) -> list[str]:
     """Return the parts of a dotted key; UsageError where it is none that a file may have."""
-    parts = key.split(".")
-    known = known_keys()
-    open_ended = any(key.startswith(f"{name}.") for name in known if name.rpartition(".")[2] in ("args", "env"))
-    indexed = key.rpartition(".")[2].isdecimal() and key.rpartition(".")[0] in known
-    if not (key in known or open_ended or indexed or (len(parts) == 3 and parts[2].isdecimal() and parts[1] in JOBS)):
-        hint = did_you_mean(key, known) or "; `launcher config show` lists the keys"
+    if not is_key(key):
+        hint = did_you_mean(key, known_keys()) or "; `launcher config show` lists the keys"
         raise UsageError(f"there is no key {key!r}{hint}")
-    return parts
+    return key.split(".")
 
 
 @verb("get", "Print one value.", "cluster.worker.tasks")
@@ -96,17 +92,15 @@ def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
     """Print the value of KEY, its default where the file does not have it."""
     keys_of(key)
     found = values(load(file, overrides))
-    inside = {name.removeprefix(f"{key}."): value.value for name, value in found.items() if name.startswith(f"{key}.")}
-    if key not in found and not inside:
-        raise UsageError(f"{key} has no value and no default in {file}")
-    value: Any = found[key].value if key in found else inside
+    inside = values_at(found, key)
+    if not inside:
+        hint = "" if key in known_keys() else did_you_mean(key, found)
+        raise UsageError(f"{key} has no value and no default in {file}{hint}")
     if as_json:
-        click.echo(json.dumps(value, indent=2))
-    elif inside and key not in found:
-        for name, one in inside.items():
-            click.echo(f"{name}: {written(one)}")
-    else:
-        click.echo(written(value))
+        click.echo(json.dumps(inside.get("", inside), indent=2))
+        return
+    for name, value in inside.items():
+        click.echo(f"{name}: {written(value)}" if name else written(value))
 
 
 def written(value: Any) -> str:
@@ -133,8 +127,13 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
 @an_edit
 def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
     """Take each KEY out of the file, so that its default counts."""
-    parts = [keys_of(key) for key in keys]
-    edit(file, lambda text: reduce(text_of.unset_key, parts, text), dry_run=dry_run)
+    edit(file, lambda text: reduce(_without, keys, text), dry_run=dry_run)
+
+
+def _without(text: str, key: str) -> str:
+    """Take a key out, and above all one that should not be there."""
+    parts = key.split(".")
+    return text_of.unset_key(text, parts if text_of.is_written(text, parts) else keys_of(key))
 
 
 @verb("add", "Add tasks to a job.", "worker --count 2")
@@ -161,17 +160,8 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
     if colon and (count is not None or not index.isdecimal()):
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
     number = int(index) if colon else None
-    before = dict(load(file).spec.cluster.tasks())
-    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1), dry_run=dry_run)
-    _say_who_uses(file, before.keys() - dict(load(file).spec.cluster.tasks()).keys())
-
-
-def _say_who_uses(file: Path, gone: Iterable[Task]) -> None:
-    from launcher.supervise.run_lock import users
-
-    for task in sorted(gone):
-        for run, holder in users(file.parent / load(file).spec.run.output, task):
-            click.echo(f"note: {run.name} uses {task} now ({holder}) and goes on as it was started", err=True)
+    gone = () if number is None else (Task(job, number),)
+    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1), dry_run=dry_run, gone=gone)
 
 
 def _known_job(job: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import click
 from launcher.cluster.config import check, check_job
 from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.placement import place_file, ports_needed
-from launcher.commands.edits import create
+from launcher.commands.edit_files import behind_links, replace, write_new
 from launcher.commands.plan import table
 from launcher.errors import LauncherError, UsageError
 
@@ -94,8 +95,12 @@ def init(
     force: bool,
 ) -> None:
     """Write a first cluster file: asks a few questions, and shows the plan before it writes."""
-    if file.exists() and not force:
+    real = behind_links(file)
+    there = os.path.lexists(real)
+    if there and not force:
         raise UsageError(f"{file} is there already; --force overwrites it, and `launcher config set` changes it")
+    if not real.parent.is_dir():
+        raise UsageError(f"{file} cannot be written: there is no directory {real.parent}; make it first")
     asks = Questions(silent=yes)
     here = take(0)
     mode = asks.choice("Train in which mode: sync or async?", mode, ["sync", "async"])
@@ -107,10 +112,10 @@ def init(
     job = asks.text("Which job (a module of jobs/, a dotted module, or path/to/train.py)?", job, "linear_regression")
     machines = tuple(part.strip() for part in where.split(",") if part.strip())
     answers = Answers(name or _name_of(job), mode, workers, ps, share, machines, job)
-    _write(file, answers.text(), asks, force=force)
+    _write(file, answers.text(), asks, there=there)
 
 
-def _write(file: Path, text: str, asks: Questions, *, force: bool) -> None:
+def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
     asked = check(text, file)
     click.echo()
     for line in _planned_lines(file, text):
@@ -122,7 +127,7 @@ def _write(file: Path, text: str, asks: Questions, *, force: bool) -> None:
     if not asks.agrees(f"\nWrite {file}?"):
         click.echo("nothing was written")
         sys.exit(1)
-    create(file, text, force=force)
+    replace(file, text) if there else write_new(file, text)
     click.echo(f"{file} is written; next: launcher run{'' if file.name == 'cluster.yaml' else f' {file}'}")
 
 

@@ -1,60 +1,39 @@
-"""Writing an edited cluster file: checked before, whole or not at all, and one edit after the other."""
+"""An edit of a cluster file: checked before it is written, with what changes and who uses it now said first."""
 
 from __future__ import annotations
 
 import difflib
-import fcntl
-import os
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
-from launcher.cluster.config import check, read
-from launcher.errors import SpecError, UsageError
-from launcher.rundir import write_whole
+from launcher.cluster.config import ClusterFile, check, check_job, read
+from launcher.cluster.context import Task
+from launcher.cluster.line_ends import keeping_line_ends
+from launcher.cluster.yaml_source import parse
+from launcher.commands.edit_files import alone, replace
+from launcher.errors import Problem, SpecError, UsageError
 
-_PATIENCE = 10.0  # seconds that another edit may take
-_AGAIN = 0.05  # seconds between two looks whether it is over
-_BOM = "\ufeff"
 
-
-def edit(path: Path, change: Callable[[str], str], *, dry_run: bool) -> None:
+def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Iterable[Task] = ()) -> None:
     """Change a file's text, show what changes, and write it unless this is a dry run.
 
-    UsageError where the change cannot be made, or would leave a file that is wrong: then nothing is written.
+    ``gone`` are the tasks that the change takes out, where their numbers do not say it. UsageError where the change
+    cannot be made, or would leave a file that is wrong: then nothing is written.
     """
-    real = path.resolve()  # a symbolic link stays one
-    with _alone(real, path):
-        before = read(path)
-        after = _changed(before, change)
-        try:
-            check(after, path)
-        except SpecError as error:
-            raise UsageError(f"the edit is refused, and {path} stays as it is:\n{error}") from None
+    with alone(path):
+        before = _readable(path)
+        after = keeping_line_ends(before, change)
+        was = _right(before, path)
+        asked = _checked(after, path, was)
         show_diff(before, after, path)
+        if was:
+            _say_who_uses(was, gone or _lost(was, asked))
         if not dry_run and after != before:
-            _write(real, after)
+            replace(path, after)
     if after == before:
         click.echo(f"{path}: nothing to change")
-
-
-def create(path: Path, text: str, *, force: bool) -> None:
-    """Write a new file whole; UsageError where there is one already, unless ``force``, or where it cannot be."""
-    try:
-        write_whole(path, text) if force else _write_new(path, text)
-    except FileExistsError:
-        raise UsageError(f"{path} is there already; nothing was written") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _write_new(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
 
 
 def show_diff(before: str, after: str, path: Path) -> None:
@@ -65,55 +44,56 @@ def show_diff(before: str, after: str, path: Path) -> None:
         click.echo(click.style(line, fg=colour, bold=number < 2))  # the two lines of the head
 
 
-def _changed(text: str, change: Callable[[str], str]) -> str:
-    newline = "\r\n" if "\r\n" in text else "\n"
-    text = text.replace("\r\n", "\n")
-    ends = text.endswith("\n") or not text
-    after = change(text if ends else text + "\n")
-    return (after if ends else after.removesuffix("\n")).replace("\n", newline)
+def _readable(path: Path) -> str:
+    """Return the file's text; SpecError where it is not YAML, with the line that has to be mended first."""
+    text = read(path)
+    _, problems = parse(text, lambda line: f"{path}:{line}")
+    if problems:
+        raise SpecError(problems)
+    return text
 
 
-@contextmanager
-def _alone(real: Path, path: Path) -> Iterator[None]:
-    """Hold the folder of the file, since the file itself is replaced by each edit."""
+def _right(text: str, path: Path) -> ClusterFile | None:
     try:
-        folder = os.open(real.parent, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be edited: {real.parent}: {error.strerror}") from None
-    try:
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise UsageError(f"another edit of {real.parent} has not ended for {_PATIENCE:g} s") from None
-                time.sleep(_AGAIN)
-            else:
-                break
-        yield
-    finally:
-        os.close(folder)
+        return check(text, path)
+    except SpecError:
+        return None
 
 
-def _write(real: Path, text: str) -> None:
-    """Replace the file, with its mode and owner kept; UsageError where that is impossible."""
-    state = real.stat()
-    content = (_BOM if real.read_bytes().startswith(_BOM.encode()) else "") + text
+def _checked(text: str, path: Path, was: ClusterFile | None) -> ClusterFile:
+    """Check the file, and its job with its args: what was wrong with these before is told, what was right stays so."""
     try:
-        handle, beside = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-    except OSError as error:
-        raise UsageError(f"{real} cannot be written: {error.strerror}") from None
+        file = check(text, path)
+    except SpecError as error:
+        raise _refused(path, error) from None
+    problems = _of_job(file)
+    if problems and was and not _of_job(was):
+        raise _refused(path, SpecError(problems))
+    for problem in problems:
+        click.echo(f"note: {problem}", err=True)
+    return file
+
+
+def _refused(path: Path, error: SpecError) -> UsageError:
+    return UsageError(f"the edit is refused, and {path} stays as it is:\n{error}")
+
+
+def _of_job(file: ClusterFile) -> tuple[Problem, ...]:
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), state.st_mode & 0o7777)
-            if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), state.st_uid, state.st_gid)
-        os.replace(beside, real)
-    except OSError as error:
-        with suppress(FileNotFoundError):
-            os.unlink(beside)
-        raise UsageError(f"{real} cannot be written: {error.strerror}; it stays as it was") from None
+        check_job(file)
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def _lost(before: ClusterFile, after: ClusterFile) -> Iterable[Task]:
+    kept = dict(after.spec.cluster.tasks())
+    return [task for task, _ in before.spec.cluster.tasks() if task not in kept]
+
+
+def _say_who_uses(file: ClusterFile, gone: Iterable[Task]) -> None:
+    from launcher.supervise.run_lock import users
+
+    for task in gone:
+        for run, holder in users(file.directory / file.spec.run.output, task):
+            click.echo(f"note: {run.name} uses {task} now ({holder}) and goes on as it was started", err=True)

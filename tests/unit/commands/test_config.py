@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,6 @@ from click.testing import CliRunner, Result
 from launcher.cli import launcher
 from launcher.cluster.config import load
 from launcher.cluster.context import Task
-from launcher.commands import edits
 from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles, write_json
 from launcher.supervise.run_lock import locked
@@ -92,6 +88,22 @@ def test_a_key_that_is_none_gets_the_nearest_one() -> None:
     assert refused("get", "cluster.chief.cpus") == "cluster.chief.cpus has no value and no default in cluster.yaml"
 
 
+def test_get_goes_into_lists() -> None:
+    said("set", "args.layers=[{size: 3}, {size: 4}]", "cluster.evaluator=1")
+    assert said("get", "args.layers.1.size") == "4\n"
+    assert said("get", "args.layers.0") == '{"size": 3}\n'
+    said("set", "cluster.worker=[node-a:1, node-b:1]", "cluster.ps=[node-a:2]", "cluster.evaluator=[node-a:3]")
+    assert said("get", "cluster.worker.addresses.1") == "node-b:1\n"
+    assert refused("get", "args.layer") == (
+        "args.layer has no value and no default in cluster.yaml; did you mean 'args.layers'?"
+    )
+
+
+@pytest.mark.parametrize("key", ["args.", "foo.worker.0", "mode.0", "cluster.worker.env.A.B", "cluster..ps", ""])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    assert refused("get", key).startswith(f"there is no key {key!r}")
+
+
 def test_show_has_every_value_with_its_origin() -> None:
     lines = [line.split() for line in said("show", "--set", "run.restarts=9").splitlines()]
     assert ["mode", "sync", "cluster.yaml:2"] in lines
@@ -154,6 +166,27 @@ def test_unset_gives_a_key_its_default_back() -> None:
     assert text() == FILE
 
 
+def test_a_wrong_key_can_be_unset(place: Path) -> None:
+    (place / "cluster.yaml").write_text(FILE + "mod: sync\n")
+    assert refused("unset", "mdoe") == "there is no key 'mdoe'; did you mean 'mode'?"
+    said("unset", "mod")
+    assert text() == FILE
+
+
+def test_args_that_the_job_does_not_know_are_refused() -> None:
+    said("set", "job=linear_regression", "args.epochs=5")
+    assert "args.epoch: unknown key; did you mean 'epochs'?" in refused("set", "args.epoch=5")
+    assert "there is no job 'linear_regresion'; did you mean 'linear_regression'?" in refused(
+        "set", "job=linear_regresion"
+    )
+
+
+def test_an_edit_of_a_file_whose_job_is_wrong_already_tells_so(place: Path) -> None:
+    (place / "cluster.yaml").write_text(FILE.replace("job: hello", "job: linear_regression\nargs: {epoch: 5}"))
+    assert "note: cluster.yaml:4: args.epoch: unknown key; did you mean 'epochs'?" in said("set", "mode=async")
+    assert "note" not in said("unset", "args.epoch")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -212,17 +245,23 @@ def test_a_ps_that_async_needs_stays() -> None:
 def test_workers_by_number_do_not_become_workers_with_addresses() -> None:
     assert refused("add", "worker", "node-a:1") == (
         "worker is a number of tasks here (3); tasks with addresses need one each: "
-        "config set 'cluster.worker=[HOST-0:PORT, HOST-1:PORT, HOST-2:PORT, node-a:1]'"
+        "config set 'cluster.worker.addresses=[HOST-0:PORT, HOST-1:PORT, HOST-2:PORT, node-a:1]' cluster.worker.tasks=4"
     )
+    assert refused("add", "ps", "node-a:1").endswith("config set 'cluster.ps=[HOST-0:PORT, node-a:1]'")
+    said("set", "cluster.worker.addresses=[a:1, b:1, c:1, node-a:1]", "cluster.worker.tasks=4", "cluster.ps=[a:2]")
+    assert "add worker --count 2" in refused("add", "worker", "2")
 
 
 def test_a_task_that_a_run_uses_now_is_said_to_be(place: Path) -> None:
     files = RunFiles(place / "runs" / "night")
     files.directory.mkdir(parents=True)
-    with locked(files, [Task("worker", 2)], print):
-        result = call("remove", "worker:2")
-        assert result.exit_code == 0
-        assert f"note: night uses worker:2 now (pid {os.getpid()} on " in result.output
+    with locked(files, [Task("worker", 1), Task("worker", 2), Task("ps", 0)], print):
+        note = f"note: night uses {{}} now (pid {os.getpid()} on "
+        assert note.format("worker:1") in said("remove", "worker:1", "--dry-run")
+        assert note.format("worker:2") in said("set", "cluster.worker.tasks=2", "--dry-run")
+        assert note.format("ps:0") in said("unset", "cluster.ps", "--dry-run")
+        assert "note" not in said("remove", "worker:0", "--dry-run")
+        assert note.format("worker:2") in said("remove", "worker", "--count", "1")
     assert "note" not in said("remove", "worker:1")
 
 
@@ -234,6 +273,22 @@ def test_format_tidies_the_layout_and_keeps_values_and_comments(place: Path) -> 
     assert said("format") == "cluster.yaml: nothing to change\n"
 
 
+def test_format_leaves_what_goes_on_over_several_lines_alone(place: Path) -> None:
+    kept = "  worker: [\n      a:1,   \n\n\n         b:1 # last\n  ]"
+    untidy = f"job: hello\nargs:\n    text: |\n         one   \n\n\n         two\ncluster:\n{kept}\n"
+    (place / "cluster.yaml").write_text(untidy)
+    said("format")
+    assert text() == untidy.replace("    text", "  text")
+
+
+def test_what_is_not_yaml_is_told_with_its_line(place: Path) -> None:
+    (place / "cluster.yaml").write_text("job: hello\ncluster: [a\n")
+    for arguments in (["format"], ["set", "mode=sync"], ["unset", "mode"]):
+        assert (
+            refused(*arguments) == "cluster.yaml:2: column 10: a list that begins here with '[' is not closed with ']'"
+        )
+
+
 def test_a_mistyped_verb_gets_the_nearest_one() -> None:
     result = CliRunner().invoke(launcher, ["config", "unste"])
     assert "there is no verb 'unste'; did you mean 'unset'? Verbs: init, get, set" in result.output
@@ -242,63 +297,3 @@ def test_a_mistyped_verb_gets_the_nearest_one() -> None:
 @pytest.mark.parametrize("verb", ["init", "get", "set", "unset", "add", "remove", "show", "diff", "format", "schema"])
 def test_every_verb_has_an_example_in_its_help(verb: str) -> None:
     assert f"Example: launcher config {verb}" in said(verb, "--help")
-
-
-# The file itself
-
-
-def test_mode_link_line_ends_and_byte_order_mark_stay(place: Path) -> None:
-    real = place / "real.yaml"
-    real.write_bytes(b"\xef\xbb\xbf" + FILE.replace("\n", "\r\n").encode())
-    real.chmod(0o640)
-    (place / "cluster.yaml").unlink()
-    (place / "cluster.yaml").symlink_to("real.yaml")
-    said("set", "mode=async")
-    after = FILE.replace("mode: sync      #", "mode: async     #")
-    assert real.read_bytes() == b"\xef\xbb\xbf" + after.replace("\n", "\r\n").encode()
-    assert real.stat().st_mode & 0o777 == 0o640
-    assert (place / "cluster.yaml").is_symlink()
-    assert sorted(path.name for path in place.iterdir()) == ["cluster.yaml", "real.yaml"]
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_the_owner_stays(place: Path) -> None:
-    os.chown(place / "cluster.yaml", 1234, 1234)
-    said("set", "mode=async")
-    state = (place / "cluster.yaml").stat()
-    assert (state.st_uid, state.st_gid) == (1234, 1234)
-
-
-def test_a_file_without_a_last_line_end_keeps_it_so(place: Path) -> None:
-    (place / "cluster.yaml").write_text(FILE.rstrip("\n"))
-    said("set", "run.restarts=1")
-    assert text() == FILE + "run: {restarts: 1}"
-
-
-def test_edits_at_once_lose_nothing(place: Path) -> None:
-    command = [sys.executable, "-m", "launcher", "config", "add", "worker"]
-    processes = [subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL) for _ in range(6)]
-    assert [process.wait(60) for process in processes] == [0] * 6
-    assert "tasks: 9" in text()
-
-
-def test_an_edit_waits_for_another_one_and_not_for_ever(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr(edits, "_PATIENCE", 0.1)
-    with edits._alone(place / "cluster.yaml", Path("cluster.yaml")):
-        assert refused("set", "mode=async") == f"another edit of {place} has not ended for 0.1 s"
-    held = threading.Event()
-
-    def hold() -> None:
-        with edits._alone(place / "cluster.yaml", Path("cluster.yaml")):
-            held.set()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    thread.join()
-    said("set", "mode=async")
-
-
-def test_a_file_that_is_not_there_is_a_sentence() -> None:
-    result = call("set", "mode=async", "--file", "clutser.yaml")
-    assert "there is no such file; did you mean 'cluster.yaml'?" in str(result.exception)
