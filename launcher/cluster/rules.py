@@ -61,7 +61,11 @@ def _counts(path: KeyPath, name: str, job: JobSpec) -> Iterator[Fault]:
     if job.min is not None and name != "worker":
         yield Fault((*path, "min"), "only workers can be left out of a run that goes on; leave min out")
     elif job.min is not None and job.min > job.tasks:
-        yield Fault((*path, "min"), f"is {job.min}, but there are {job.tasks} tasks; min is how few are enough")
+        yield Fault((*path, "min"), f"is {job.min}, but there {_are(job.tasks)}; min is how few are enough")
+
+
+def _are(tasks: int) -> str:
+    return "is 1 task" if tasks == 1 else f"are {tasks} tasks"
 
 
 def _ports(path: KeyPath, job: JobSpec) -> Iterator[Fault]:
