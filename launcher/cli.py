@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -10,6 +11,8 @@ import click
 from launcher import __version__
 from launcher.commands.groups import Group
 from launcher.errors import LauncherError
+
+_COMPLETE = "_LAUNCHER_COMPLETE"  # in the environment while a shell asks click what may follow
 
 VERBS = {
     "run": "Start the cluster, train the job on it, and leave a run directory.",
@@ -56,6 +59,8 @@ def launcher() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in a sentence and an exit code, never in a traceback."""
+    if _COMPLETE in os.environ:
+        import_module("launcher.commands.shells")
     try:
         sys.exit(launcher.main(prog_name="launcher", standalone_mode=False))
     except click.exceptions.Abort:
