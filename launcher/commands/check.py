@@ -205,7 +205,9 @@ def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
     yield from held
     if not held:
         free = ", ".join(str(port) for port in sorted(fixed.values())[:10])
-        yield Finding(True, "ports", f"{free} free" if free else "none is fixed; free ones are chosen at each start")
+        elsewhere = "those of the file are on other machines" if written.keys() - here.keys() else ""
+        none = elsewhere or "none is fixed; free ones are chosen at each start"
+        yield Finding(True, "ports", f"{free} free" if free else none)
 
 
 def output(file: ClusterFile) -> Finding:

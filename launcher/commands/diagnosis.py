@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,16 +18,13 @@ from typing import Any, Literal
 
 import psutil
 
-from launcher.cluster.config import ClusterFile, check_job, load
 from launcher.cluster.inventory import Inventory, take
-from launcher.cluster.placement import place_file, ports_needed
-from launcher.cluster.spec import split_address
-from launcher.commands.check import SUPPORTED, ports
-from launcher.commands.summary import counted
-from launcher.errors import LauncherError, SpecError
+from launcher.commands.check import SUPPORTED
+from launcher.errors import LauncherError
 from launcher.supervise.engine import Engine
 
 _IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
+_NETWORK = 60  # seconds
 _TASK = 0.7  # GiB that a task with TensorFlow takes at the least
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
 _INSTALL = f"pip install 'tensorflow=={SUPPORTED[0]}.{SUPPORTED[1]}.*'"
@@ -44,8 +41,8 @@ class Diagnosis:
     remedy: str = ""
 
 
-def machine(path: Path, overrides: Sequence[str]) -> Iterator[Diagnosis]:
-    """Yield everything, the cheapest first."""
+def machine() -> Iterator[Diagnosis]:
+    """Yield everything about this machine, the cheapest first."""
     inventory = take()
     yield python()
     yield from cpu(inventory)
@@ -56,10 +53,6 @@ def machine(path: Path, overrides: Sequence[str]) -> Iterator[Diagnosis]:
     yield containers()
     yield from proxies()
     yield own_name()
-    if path.exists():
-        yield from cluster(path, overrides)
-    else:
-        yield Diagnosis("ok", "cluster file", f"there is no {path}", "launcher config init writes one")
 
 
 def python() -> Diagnosis:
@@ -130,16 +123,24 @@ def tensorflow(inventory: Inventory) -> Iterator[Diagnosis]:
     if version is None:
         yield Diagnosis("problem", "TensorFlow", "is not installed", _INSTALL)
         return
-    if tuple(map(int, version.split(".")[:2])) != SUPPORTED:
+    if not _is_supported(version):
         yield Diagnosis("problem", "TensorFlow", f"{version}, which was not tried", _INSTALL)
-    keras = _version("keras")
-    yield Diagnosis("ok", "Keras", f"{keras}: {_MODEL_FIT}" if keras else "is not installed; only jobs need it")
+    yield keras(version)
     found = _asked(version)
     if isinstance(found, Diagnosis):
         yield found
         return
     yield Diagnosis("ok", "TensorFlow", f"{version}, imported in {found['seconds']} s")
     yield cuda(inventory, found)
+
+
+def keras(tensorflow_version: str) -> Diagnosis:
+    """Look which Keras there is, and say what is known of it beside that TensorFlow."""
+    version = _version("keras")
+    if version is None:
+        return Diagnosis("ok", "Keras", "is not installed; only jobs need it")
+    tried = _is_supported(tensorflow_version) and version.startswith("3.")
+    return Diagnosis("ok", "Keras", f"{version}{f': {_MODEL_FIT}' if tried else ', which was not tried'}")
 
 
 def cuda(inventory: Inventory, found: dict[str, Any]) -> Diagnosis:
@@ -149,13 +150,18 @@ def cuda(inventory: Inventory, found: dict[str, Any]) -> Diagnosis:
         state: Literal["ok", "problem"] = "problem" if inventory.gpus else "ok"
         return Diagnosis(state, "CUDA", "this TensorFlow is built without", extra if inventory.gpus else "")
     built = f"built for CUDA {found['cuda']}, cuDNN {found['cudnn']}"
-    missing = f"; misses {', '.join(found['missing'])}" if found["missing"] else ""
+    libraries = f"; finds {', '.join(found['found'])}" if found["found"] else ""
+    missing = libraries + (f"; misses {', '.join(found['missing'])}" if found["missing"] else "")
     if not inventory.gpus:
         return Diagnosis("ok", "CUDA", f"{built}{missing}; not needed without a GPU")
     seen = f"{built}; sees {len(found['gpus'])} of {len(inventory.gpus)} GPUs"
     if not found["missing"] and len(found["gpus"]) == len(inventory.gpus):
-        return Diagnosis("ok", "CUDA", seen)
+        return Diagnosis("ok", "CUDA", seen + libraries)
     return Diagnosis("problem", "CUDA", seen + missing, extra)
+
+
+def _is_supported(version: str) -> bool:
+    return version.split(".")[:2] == [str(part) for part in SUPPORTED]
 
 
 def _version(package: str) -> str | None:
@@ -182,8 +188,12 @@ def _asked(version: str) -> dict[str, Any] | Diagnosis:
 def private_network() -> Diagnosis:
     """Try whether the kernel gives a network namespace."""
     code = "from launcher.supervise.network import enter_private_network as e; print(e())"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    why = done.stdout.strip() or done.stderr.strip().rpartition("\n")[2]
+    command = [sys.executable, "-P", "-c", code]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_NETWORK, check=False)
+        why = done.stdout.strip() or done.stderr.strip().rpartition("\n")[2]
+    except subprocess.TimeoutExpired:
+        why = f"was not made within {_NETWORK} s"
     if not why:
         return Diagnosis("ok", "private network", "possible: the tasks' ports are closed to everyone else")
     remedy = "the tasks' ports are open to the host's network: allow user namespaces, or keep a firewall"
@@ -194,11 +204,11 @@ def containers() -> Diagnosis:
     """Look for a container engine and its compose."""
     try:
         engine = Engine.find()
+        compose = f"{' '.join(engine.compose)} {engine.compose_version()}"
     except LauncherError as error:
         what, _, remedy = str(error).partition("; ")
         return Diagnosis("warning" if shutil.which("docker") else "ok", "containers", what, remedy)
-    done = subprocess.run([*engine.compose, "version", "--short"], capture_output=True, text=True, check=False)
-    return Diagnosis("ok", "containers", f"{' '.join(engine.compose)} {done.stdout.strip()}")
+    return Diagnosis("ok", "containers", f"Docker Engine {engine.version}, {compose}")
 
 
 def proxies() -> Iterator[Diagnosis]:
@@ -213,44 +223,14 @@ def proxies() -> Iterator[Diagnosis]:
 
 def own_name() -> Diagnosis:
     """Look whether this machine knows its own name."""
-    if _resolves(socket.gethostname()):
+    if resolves(socket.gethostname()):
         return Diagnosis("ok", "own name", "has an address")
     remedy = "add it to /etc/hosts, beside 127.0.1.1; tasks on several machines find each other by name"
     return Diagnosis("warning", "own name", "has no address", remedy)
 
 
-def cluster(path: Path, overrides: Sequence[str]) -> Iterator[Diagnosis]:
-    """Look at the cluster file, and at what it asks of this machine and of the network."""
-    try:
-        file = load(path, overrides)
-        check_job(file)
-        plan = place_file(file, inventory := take(ports_needed(file.spec)))
-    except SpecError as error:
-        yield from (Diagnosis("problem", "cluster file", str(problem)) for problem in error.problems)
-        return
-    except LauncherError as error:
-        yield Diagnosis("problem", "cluster file", str(error))
-        return
-    yield Diagnosis("ok", "cluster file", f"{path}: {file.spec.mode}, {counted(len(plan.tasks), 'task')}")
-    yield from hosts(file)
-    for finding in ports(plan, inventory):
-        state: Literal["ok", "problem"] = "ok" if finding.ok else "problem"
-        remedy = "" if finding.ok else "end that program, or choose another port"
-        yield Diagnosis(state, finding.about, finding.message, remedy)
-
-
-def hosts(file: ClusterFile) -> Iterator[Diagnosis]:
-    """Look whether every host of the file has an address."""
-    names = {split_address(address)[0] for _, job in file.spec.cluster.items() for address in job.addresses}
-    unknown = sorted(name for name in names if not _resolves(name))
-    if unknown:
-        remedy = "add them to the DNS or to /etc/hosts, on every machine of the cluster"
-        yield Diagnosis("problem", "hosts", f"no address for {', '.join(unknown)}", remedy)
-    elif names:
-        yield Diagnosis("ok", "hosts", f"{counted(len(names), 'name')} of the file, each with an address")
-
-
-def _resolves(name: str) -> bool:
+def resolves(name: str) -> bool:
+    """Whether a host's name has an address."""
     try:
         socket.getaddrinfo(name.strip("[]"), None)
     except (OSError, UnicodeError):

@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from launcher import __version__
-from launcher.commands import diagnosis
+from launcher.commands import diagnosis, diagnosis_file
 from launcher.commands.diagnosis import Diagnosis
 from launcher.commands.options import cluster_file
 
@@ -31,7 +32,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
     found: list[Diagnosis] = []
     if not as_json:
         click.echo(f"launcher {__version__}")
-    for one in diagnosis.machine(file, overrides):
+    for one in chain(diagnosis.machine(), diagnosis_file.cluster(file, overrides)):
         found.append(one)
         if not as_json:
             show(one)

@@ -27,6 +27,7 @@ def main() -> None:
     import tensorflow as tf
 
     seconds = time.monotonic() - began
+    libraries = {f"lib{name}": _opens(f"lib{name}") for name in _LIBRARIES}
     build = tf.sysconfig.get_build_info()
     print(json.dumps({
         "tensorflow": tf.__version__,
@@ -34,7 +35,8 @@ def main() -> None:
         "cuda": str(build.get("cuda_version", "")),
         "cudnn": str(build.get("cudnn_version", "")),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        "missing": [f"lib{name}" for name in _LIBRARIES if not _opens(f"lib{name}")],
+        "found": [name for name, opens in libraries.items() if opens],
+        "missing": [name for name, opens in libraries.items() if not opens],
     }))  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class Engine:
 
     compose: tuple[str, ...]  # ("docker", "compose") or ("docker-compose",)
     rootless: bool  # root inside a container is the user outside
+    version: str = ""
 
     @classmethod
     def find(cls) -> Engine:
@@ -40,7 +41,13 @@ class Engine:
             raise UsageError(_refusal(last_lines(answer.stderr, 1)))
         compose = _find_compose()
         options = _try("docker", "info", "--format", "{{json .SecurityOptions}}")
-        return cls(compose, rootless=options is not None and "rootless" in options.stdout)
+        rootless = options is not None and "rootless" in options.stdout
+        return cls(compose, rootless, answer.stdout.strip())
+
+    def compose_version(self) -> str:
+        """Return the version of its compose, empty where that does not say it."""
+        answer = _try(*self.compose, "version", "--short")
+        return answer.stdout.strip() if answer else ""
 
     def containers(self, project: str) -> dict[Task, Container]:
         """Return the containers of a project by the task that each runs."""

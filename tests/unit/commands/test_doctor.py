@@ -19,13 +19,13 @@ from launcher.cli import launcher
 from launcher.cluster.cores import Core
 from launcher.cluster.gpus import Gpu
 from launcher.cluster.inventory import Inventory
-from launcher.commands import diagnosis
+from launcher.commands import diagnosis, diagnosis_file
 from launcher.commands.diagnosis import Diagnosis
 from launcher.errors import UsageError
 from launcher.supervise.engine import Engine
 
 FILE = "job: hello\ncluster:\n  worker: 2\n"
-FOUND = {"tensorflow": "2.21.0", "seconds": 2.0, "cuda": "12.5.1", "cudnn": "9", "gpus": [], "missing": []}
+FOUND = {"tensorflow": "2.21.0", "seconds": 2.0, "cuda": "12.5.1", "cudnn": "9", "gpus": [], "found": [], "missing": []}
 GPU = Gpu(0, "GPU-0", "H200", 141_000, 141_000)
 
 
@@ -142,9 +142,9 @@ def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:
         ((GPU,), {"gpus": ["/gpu:0"]}, "ok", "built for CUDA 12.5.1, cuDNN 9; sees 1 of 1 GPUs"),
         (
             (GPU,),
-            {"missing": ["libcudnn.so.9"]},
+            {"found": ["libcudart.so.12"], "missing": ["libcudnn.so.9"]},
             "problem",
-            "built for CUDA 12.5.1, cuDNN 9; sees 0 of 1 GPUs; misses libcudnn.so.9",
+            "built for CUDA 12.5.1, cuDNN 9; sees 0 of 1 GPUs; finds libcudart.so.12; misses libcudnn.so.9",
         ),
     ],
 )
@@ -197,8 +197,76 @@ def test_an_engine_that_does_not_answer_is_a_warning_and_none_at_all_is_not(
     assert (line.state, line.message, line.remedy) == (state, "the engine does not answer", "start it")
 
 
+def test_the_engine_and_its_compose_have_a_version_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(("docker", "compose"), rootless=False, version="27.1.1")
+    monkeypatch.setattr(Engine, "find", lambda: engine)
+    monkeypatch.setattr(Engine, "compose_version", lambda _: "2.29.1")
+    assert diagnosis.containers().message == "Docker Engine 27.1.1, docker compose 2.29.1"
+
+
+def test_a_network_that_is_not_made_in_time_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "_NETWORK", 0)
+    line = diagnosis.private_network()
+    assert (line.state, line.message) == ("warning", "was not made within 0 s")
+
+
+@pytest.mark.parametrize(
+    ("tensorflow", "keras", "said"),
+    [
+        ("2.21.0", "3.12.0", f"3.12.0: {diagnosis._MODEL_FIT}"),
+        ("2.21.0", "2.15.0", "2.15.0, which was not tried"),
+        ("2.15.1", "3.12.0", "3.12.0, which was not tried"),
+    ],
+)
+def test_of_keras_is_said_what_was_tried(
+    monkeypatch: pytest.MonkeyPatch, tensorflow: str, keras: str, said: str
+) -> None:
+    monkeypatch.setattr(diagnosis, "_version", {"keras": keras}.get)
+    assert diagnosis.keras(tensorflow).message == said
+
+
+# The cluster file
+
+
+@pytest.mark.parametrize(
+    ("file", "overrides", "message"),
+    [
+        ("args: {password: hunter2}\n", (), "cluster.yaml:4: args.password: is wrong"),
+        ("", ("args.password=hunter2",), "--set: args.password: is wrong"),
+        ("", ("hunter2",), "--set is wrong"),
+        ("", ("cluster.worker.env.KEY={a: hunter2}",), "--set: cluster.worker.env.KEY: is wrong"),
+    ],
+)
+def test_no_value_of_args_env_or_set_is_shown(place: Path, file: str, overrides: Sequence[str], message: str) -> None:
+    (place / "cluster.yaml").write_text(FILE.replace("hello", "linear_regression") + file)
+    (line,) = diagnosis_file.cluster(Path("cluster.yaml"), overrides)
+    assert (line.state, line.message) == ("problem", message)
+    assert line.remedy == "launcher check cluster.yaml shows it, with its value"
+
+
+def test_a_variable_of_the_environment_that_is_wrong_is_not_shown(place: Path) -> None:
+    (place / "cluster.yaml").write_text(FILE.replace("2", "{tasks: 2, env: {KEY: [hunter2]}}"))
+    (line,) = diagnosis_file.cluster(Path("cluster.yaml"), ())
+    assert line.message == "cluster.yaml:3: cluster.worker.env.KEY: is wrong"
+
+
+def test_a_file_that_was_named_and_is_not_there_is_a_problem(place: Path) -> None:
+    (place / "cluster.yaml").write_text(FILE)
+    (line,) = diagnosis_file.cluster(Path("clutser.yaml"), ())
+    assert (line.state, line.message) == (
+        "problem", "clutser.yaml: there is no such file; did you mean 'cluster.yaml'?",
+    )  # fmt: skip
+
+
+def test_ports_on_other_machines_are_not_called_free(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a.invalid:1, node-b.invalid:1]\n")
+    monkeypatch.setattr(diagnosis_file, "resolves", lambda _: True)
+    lines = [line.message for line in diagnosis_file.cluster(Path("cluster.yaml"), ()) if line.about == "ports"]
+    assert lines == ["those of the file are on other machines"]
+
+
 def test_hosts_without_an_address_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a:1, node-b:1, node-c:1]\n")
-    monkeypatch.setattr(diagnosis, "_resolves", lambda name: name == "node-c")
-    lines = [line for line in diagnosis.cluster(Path("cluster.yaml"), ()) if line.about == "hosts"]
+    monkeypatch.setattr(diagnosis_file, "resolves", lambda name: name == "node-c")
+    lines = [line for line in diagnosis_file.cluster(Path("cluster.yaml"), ()) if line.about == "hosts"]
     assert [(line.state, line.message) for line in lines] == [("problem", "no address for node-a, node-b")]

@@ -36,7 +36,7 @@ def refusal() -> str:
 
 @pytest.mark.usefixtures("docker")
 def test_an_engine_that_works_is_found_with_its_compose() -> None:
-    assert Engine.find() == Engine(("docker", "compose"), rootless=False)
+    assert Engine.find() == Engine(("docker", "compose"), rootless=False, version="27.0.1")
 
 
 def test_without_docker_the_sentence_says_what_to_install(docker: FakeDocker) -> None:
