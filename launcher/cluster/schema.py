@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from launcher.cluster.keys import written_duration
-from launcher.cluster.spec import ClusterSpec
+from launcher.cluster.spec import ADDRESS_SCHEMA, ClusterSpec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_ADDRESS = {"type": "string", "examples": ["node-a:2222"]}
+PATH = Path(__file__).with_name("cluster.schema.json")  # as it is committed and installed
 
 
 def json_schema() -> dict[str, Any]:
@@ -20,11 +21,11 @@ def json_schema() -> dict[str, Any]:
         job.pop("default")
         job["anyOf"] = [
             {"type": "integer", "minimum": 0},
-            {"type": "array", "items": _ADDRESS},
+            {"type": "array", "items": ADDRESS_SCHEMA},
             {"$ref": "#/$defs/JobSpec"},
         ]
     properties = definitions["JobSpec"]["properties"]
-    properties["addresses"]["items"] = _ADDRESS
+    properties["addresses"]["items"] = ADDRESS_SCHEMA
     properties["env"]["additionalProperties"] = {"type": ["string", "number"]}
     for definition in (schema, *definitions.values()):
         definition["description"] = " ".join(definition["description"].replace("``", "").split())

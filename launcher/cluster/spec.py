@@ -32,6 +32,11 @@ _STEPS = re.compile(r"(\d+)\s*steps?")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _ADDRESS = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+# As JSON Schema has them, for editors: what is nothing (0s, 0 steps) is refused as well.
+_SOME = r"(?!0+(?:\.0+)?\s*[a-z])"
+_DURATION_SCHEMA = {"type": "string", "pattern": rf"^{_SOME}{_DURATION.pattern}$"}
+_EVERY_SCHEMA = {"type": "string", "pattern": rf"^{_SOME}(?:{_DURATION.pattern}|{_STEPS.pattern})$"}
+ADDRESS_SCHEMA = {"type": "string", "pattern": rf"^{_HOST}(?::\d{{1,5}})?$", "examples": ["node-a:2222"]}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -96,7 +101,7 @@ def check_name(value: str) -> str:
 Duration = Annotated[
     float,
     BeforeValidator(_positive_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$"}),
+    WithJsonSchema(_DURATION_SCHEMA),
 ]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -108,7 +113,11 @@ class _Model(BaseModel):
 class Checkpoint(_Model):
     """When a checkpoint is written, and how many are kept."""
 
-    every: Annotated[str, Field(description="a duration or a number of steps", examples=["30s", "500 steps"])] = "30s"
+    every: Annotated[
+        str,
+        WithJsonSchema(_EVERY_SCHEMA),
+        Field(description="a duration or a number of steps", examples=["30s", "500 steps"]),
+    ] = "30s"
     keep: Annotated[Count, Field(description="how many of the newest are kept", examples=[3])] = 3
 
     @field_validator("every", mode="before")
@@ -175,7 +184,7 @@ class JobSpec(_Model):
     ] = ()
     cpus: Annotated[Count | None, Field(description="cores that each task gets for itself", examples=[4])] = None
     gpus: Annotated[
-        int | tuple[int, ...] | Literal["auto"],
+        Annotated[int, Field(ge=0)] | tuple[Annotated[int, Field(ge=0)], ...] | Literal["auto"],
         BeforeValidator(_check_gpus),
         Field(description="GPUs of each task: a count, a list of ids, or an even share", examples=[1, [0, 1], "auto"]),
     ] = "auto"
@@ -266,7 +275,10 @@ class ClusterSpec(_Model):
     """What was asked: the checked content of a cluster file."""
 
     name: Annotated[
-        str, AfterValidator(check_name), Field(description="begins the runs' names", examples=["linear-regression"])
+        str,
+        AfterValidator(check_name),
+        WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+        Field(description="begins the runs' names", examples=["linear-regression"]),
     ] = "cluster"
     mode: Annotated[
         Mode,

@@ -232,6 +232,7 @@ def format_(file: Path, dry_run: bool) -> None:
 
 
 @verb("schema", "Print the JSON Schema of cluster files.", "> cluster.schema.json")
+@click.option("--file", expose_value=False, help="Taken as by the other verbs; the schema is that of all files.")
 def schema() -> None:
     """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
     from launcher.cluster.schema import json_schema

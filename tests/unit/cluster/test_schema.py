@@ -89,8 +89,19 @@ def test_there_are_examples_in_the_readme() -> None:
         ("job: a\ncluster: {worker: {taks: 2}}", "$.cluster.worker"),
         ("job: a\ncluster: {worker: 2}\nrun: {start_timeout: 60}", "$.run.start_timeout"),
         ("job: a\ncluster: {worker: 2}\nrun: {restarts: -1}", "$.run.restarts"),
+        ("job: a\ncluster: {worker: 2}\nrun: {start_timeout: 0s}", "$.run.start_timeout"),
+        ("job: a\ncluster: {worker: 2}\nrun: {checkpoint: {every: often}}", "$.run.checkpoint.every"),
+        ("job: a\ncluster: {worker: 2}\nrun: {checkpoint: {every: 0 steps}}", "$.run.checkpoint.every"),
+        ("job: a\ncluster: {worker: 2}\nname: a b", "$.name"),
+        ("job: a\ncluster: {worker: [me@node-a]}", "$.cluster.worker"),
+        ("job: a\ncluster: {worker: {gpus: -1}}", "$.cluster.worker"),
         ("cluster: {worker: 2}", "$"),
     ],
 )
 def test_what_the_models_refuse_the_schema_refuses_where_it_stands(text: str, where: str) -> None:
     assert errors(text) == [where]
+
+
+@pytest.mark.parametrize("every", ["0.5s", "10 m", "1 step", "500 steps"])
+def test_an_interval_that_the_models_take_the_schema_takes(every: str) -> None:
+    assert errors(f"job: a\ncluster: {{worker: ['[::1]:2222']}}\nrun: {{checkpoint: {{every: {every}}}}}") == []
