@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from launcher.cluster import schema
 from launcher.cluster.config import check, check_job
+from launcher.cluster.edit_text import in_one_line
 from launcher.cluster.inventory import Inventory, take
+from launcher.cluster.job_source import config_module
 from launcher.cluster.placement import place_file, ports_needed
+from launcher.cluster.spec import check_name, split_address
 from launcher.commands.edit_files import behind_links, replace, write_new
 from launcher.commands.plan import table
+from launcher.commands.questions import Look, Questions, looked_at
 from launcher.errors import LauncherError, UsageError
 
 _PORTS = {"worker": 2222, "ps": 2322}  # the first is TensorFlow's usual one
@@ -38,7 +44,8 @@ class Answers:
         cluster = [f"  worker: {{{self._tasks('worker', self.workers)}{gpus}}}"]
         if self.mode == "async":
             cluster.insert(0, f"  ps:     {{{self._tasks('ps', self.ps)}}}")
-        return _FILE.format(name=self.name, mode=self.mode, job=self.job, cluster="\n".join(cluster))
+        name, job = in_one_line(self.name), in_one_line(self.job)
+        return _FILE.format(name=name, mode=self.mode, job=job, cluster="\n".join(cluster))
 
     def _tasks(self, job: str, tasks: int) -> str:
         if not self.hosts:
@@ -67,6 +74,20 @@ run:
 """
 
 
+def _given(look: Look) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Look at what the command line gives as at what is answered."""
+    return lambda _, __, given: given if given is None else looked_at(given, look)
+
+
+def _machines(written: str) -> tuple[str, ...]:
+    """Return the machines of a list with commas; ValueError where one is none."""
+    machines = tuple(part.strip() for part in written.split(",") if part.strip())
+    for machine in machines:
+        if split_address(machine)[1] is not None:
+            raise ValueError(f"{machine!r} has a port; name machines alone, like node-a,node-b: ports are chosen here")
+    return machines
+
+
 @click.command(
     "init",
     short_help="Write a first cluster file.",
@@ -77,9 +98,9 @@ run:
 @click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
 @click.option("--ps", type=click.IntRange(min=1), help="How many tasks keep the variables, in async mode.")
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs of each worker.")
-@click.option("--hosts", help="The machines, like node-a,node-b; this one, unless given.")
+@click.option("--hosts", callback=_given(_machines), help="The machines, like node-a,node-b; or this one.")
 @click.option("--job", help="The training code: a module of jobs/, any dotted module, or path/to/train.py.")
-@click.option("--name", help="Begins the runs' names.")
+@click.option("--name", callback=_given(check_name), help="Begins the runs' names.")
 @click.option("--yes", is_flag=True, help="Ask nothing: what is not given has its default.")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def init(
@@ -95,24 +116,43 @@ def init(
     force: bool,
 ) -> None:
     """Write a first cluster file: asks a few questions, and shows the plan before it writes."""
+    there = _is_there(file, force=force)
+    asks, here = Questions(silent=yes), take(0)
+    mode = asks.choice("Train in which mode: sync or async?", mode, ["sync", "async"])
+    workers = asks.number("How many workers?", workers, max(2, len(here.gpus)) if here.gpus else 2, least=1)
+    if ps is not None and mode == "sync":
+        raise UsageError("--ps: sync mode starts no ps; leave it out, or choose --mode async")
+    ps = asks.number("How many parameter servers?", ps, 1, least=1) if mode == "async" else 0
+    where = asks.text("On which machines (a comma between; empty: this one)?", hosts, "", _machines)
+    machines = _machines(where)
+    free = len(here.gpus) // -(-workers // max(1, len(machines)))  # as if each machine had as many as this one
+    share = asks.number(f"GPUs for each worker ({_gpus_found(here)})?", gpus, free, least=0)
+    question = "Which job (a module of jobs/, a dotted module, or path/to/train.py)?"
+    job = asks.text(question, job, "linear_regression", lambda job: _known_job(job, file))
+    answers = Answers(name or _name_of(job), mode, workers, ps, share, machines, job)
+    _write(file, _first_line(file) + answers.text(), asks, there=there)
+
+
+def _is_there(file: Path, *, force: bool) -> bool:
+    """Whether there is a file to overwrite; UsageError where it must not be, or where none can be."""
     real = behind_links(file)
     there = os.path.lexists(real)
     if there and not force:
         raise UsageError(f"{file} is there already; --force overwrites it, and `launcher config set` changes it")
     if not real.parent.is_dir():
         raise UsageError(f"{file} cannot be written: there is no directory {real.parent}; make it first")
-    asks = Questions(silent=yes)
-    here = take(0)
-    mode = asks.choice("Train in which mode: sync or async?", mode, ["sync", "async"])
-    workers = asks.number("How many workers?", workers, max(2, len(here.gpus)) if here.gpus else 2, least=1)
-    ps = asks.number("How many parameter servers?", ps, 1, least=1) if mode == "async" else 0
-    known = _gpus_found(here)
-    share = asks.number(f"GPUs for each worker ({known})?", gpus, len(here.gpus) // workers, least=0)
-    where = asks.text("On which machines (a comma between; empty: this one)?", hosts, "")
-    job = asks.text("Which job (a module of jobs/, a dotted module, or path/to/train.py)?", job, "linear_regression")
-    machines = tuple(part.strip() for part in where.split(",") if part.strip())
-    answers = Answers(name or _name_of(job), mode, workers, ps, share, machines, job)
-    _write(file, answers.text(), asks, there=there)
+    return there
+
+
+def _known_job(job: str, file: Path) -> None:
+    """Look for a job; ValueError where there is none, unless it is a script, which may be written later."""
+    if not job.endswith(".py"):
+        config_module(job, file.absolute().parent)
+
+
+def _first_line(file: Path) -> str:
+    """Return the line by which editors find the schema."""
+    return f"# yaml-language-server: $schema={os.path.relpath(schema.PATH, behind_links(file).parent)}\n"
 
 
 def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
@@ -145,42 +185,4 @@ def _gpus_found(inventory: Inventory) -> str:
 
 def _name_of(job: str) -> str:
     stem = Path(job).stem if job.endswith(".py") else job.rpartition(".")[2]
-    return stem.replace("_", "-")
-
-
-def _is_answered() -> bool:
-    return sys.stdin.isatty()
-
-
-class Questions:
-    """Asks on the terminal what the command line left open; silent, it takes the defaults."""
-
-    def __init__(self, *, silent: bool) -> None:
-        if not silent and not _is_answered():
-            raise UsageError("config init asks questions, and nobody is there to answer; --yes takes the defaults")
-        self._silent = silent
-
-    def choice(self, question: str, given: str | None, options: Sequence[str]) -> str:
-        """Return one of the options; the first is the default."""
-        if given is not None or self._silent:
-            return given or options[0]
-        answer: str = click.prompt(question, type=click.Choice(options), default=options[0], show_choices=False)
-        return answer
-
-    def number(self, question: str, given: int | None, default: int, *, least: int) -> int:
-        """Return a number."""
-        if given is not None or self._silent:
-            return default if given is None else given
-        answer: int = click.prompt(question, type=click.IntRange(min=least), default=default)
-        return answer
-
-    def text(self, question: str, given: str | None, default: str) -> str:
-        """Return a line of text."""
-        if given is not None or self._silent:
-            return default if given is None else given
-        answer: str = click.prompt(question, default=default, show_default=bool(default))
-        return answer
-
-    def agrees(self, question: str) -> bool:
-        """Whether the user agrees."""
-        return self._silent or click.confirm(question, default=True)
+    return re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") or "cluster"

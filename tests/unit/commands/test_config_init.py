@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from launcher.cli import launcher
 from launcher.cluster.config import load
-from launcher.commands import config_init
+from launcher.cluster.schema import PATH
+from launcher.commands import questions
 from launcher.errors import LauncherError, UsageError
 
 
@@ -30,7 +31,7 @@ def call(*arguments: str, answers: str = "") -> Result:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody is there to answer."""
-    monkeypatch.setattr(config_init, "_is_answered", lambda: True)
+    monkeypatch.setattr(questions, "_is_answered", lambda: True)
 
 
 def test_without_questions_the_defaults_make_a_right_file_with_comments() -> None:
@@ -62,6 +63,45 @@ def test_answers_make_the_file_and_the_plan_is_shown_before_it_is_written() -> N
     assert result.output.index("ps:1") < result.output.index("Write cluster.yaml?")
     spec = load(Path("cluster.yaml")).spec
     assert (spec.mode, spec.cluster.size, spec.job, spec.name) == ("async", 5, "hello", "hello")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_answer_that_cannot_be_is_asked_again_at_once() -> None:
+    result = call(answers="sync\n2\nnode a,b\nnode-a:22\nnode-a,node-b\n0\nhelo\nhello\ny\n")
+    assert "Error: 'node a' is not an address" in result.output
+    assert "Error: 'node-a:22' has a port; name machines alone, like node-a,node-b" in result.output
+    assert "Error: there is no job 'helo'; did you mean 'hello'?" in result.output
+    spec = load(Path("cluster.yaml")).spec
+    assert spec.cluster.worker is not None
+    assert (spec.job, spec.cluster.worker.addresses) == ("hello", ("node-a:2222", "node-b:2222"))
+
+
+def test_editors_find_the_schema(place: Path) -> None:
+    (place / "deep").mkdir()
+    call("--yes", "--file", "deep/first.yaml")
+    line = (place / "deep/first.yaml").read_text().splitlines()[0]
+    assert (place / "deep" / line.removeprefix("# yaml-language-server: $schema=")).resolve() == PATH
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--ps", "2"), "--ps: sync mode starts no ps; leave it out, or choose --mode async"),
+        (("--hosts", "a b"), "Invalid value for '--hosts': 'a b' is not an address"),
+        (("--name", "a b"), "Invalid value for '--name': 'a b' cannot name a run's directory"),
+    ],
+)
+def test_a_flag_that_cannot_be_is_refused(flags: tuple[str, ...], sentence: str) -> None:
+    result = call("--yes", *flags)
+    assert result.exit_code in (1, 2)
+    assert sentence in f"{result.output}{result.exception}"
+    assert not Path("cluster.yaml").exists()
+
+
+def test_a_job_whose_file_has_an_unusual_name_still_names_the_runs() -> None:
+    call("--yes", "--job", "my job: 1.py")
+    spec = load(Path("cluster.yaml")).spec
+    assert (spec.job, spec.name) == ("my job: 1.py", "my-job-1")
 
 
 @pytest.mark.usefixtures("terminal")
