@@ -93,11 +93,10 @@ def _children(data: Any) -> dict[str, Any]:
 
 
 def _not_written(data: Any, keys: Keys) -> UsageError:
-    key, above = ".".join(keys), ".".join(keys[:-1])
+    key = ".".join(keys)
     if keys[0] != "args" and "env" not in keys:
         return UsageError(f"{key} is not written in the file, so it has its default already")
-    known = [f"{above}.{name}" for name in _children(find(data, keys[:-1]))]
-    return UsageError(f"{key} is not written in the file{did_you_mean(key, known)}")
+    return UsageError(f"{key} is not written in the file{did_you_mean(keys[-1], _children(find(data, keys[:-1])))}")
 
 
 def _with(data: Any, keys: Keys, value: Any, depth: int = 0) -> Any:

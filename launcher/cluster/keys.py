@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
@@ -12,6 +13,8 @@ from launcher.cluster.config import ClusterFile
 from launcher.cluster.edit import find, holds
 from launcher.cluster.overrides import JOBS
 from launcher.cluster.spec import Cluster, ClusterSpec, JobSpec
+
+_SHORT_ITEM = re.compile(r"^(cluster\.\w+)\.(\d+)$")  # of a job whose short form is a list of addresses
 
 
 class Value(NamedTuple):
@@ -37,6 +40,7 @@ def is_key(key: str) -> bool:
 
 def values_at(found: Mapping[str, Value], key: str) -> dict[str, Any]:
     """Return what a dotted key holds: its value under "", or those inside it, under the rest of their keys."""
+    key = _SHORT_ITEM.sub(r"\1.addresses.\2", key)
     inside = {name[len(key) + 1 :]: one.value for name, one in found.items() if f"{name}.".startswith(f"{key}.")}
     for name, one in found.items():
         rest = key.removeprefix(f"{name}.").split(".")

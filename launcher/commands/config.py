@@ -94,7 +94,8 @@ def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
     found = values(load(file, overrides))
     inside = values_at(found, key)
     if not inside:
-        hint = "" if key in known_keys() else did_you_mean(key, found)
+        above, _, name = key.rpartition(".")
+        hint = "" if key in known_keys() else did_you_mean(name, values_at(found, above))
         raise UsageError(f"{key} has no value and no default in {file}{hint}")
     if as_json:
         click.echo(json.dumps(inside.get("", inside), indent=2))

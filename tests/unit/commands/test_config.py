@@ -93,9 +93,9 @@ def test_get_goes_into_lists() -> None:
     assert said("get", "args.layers.1.size") == "4\n"
     assert said("get", "args.layers.0") == '{"size": 3}\n'
     said("set", "cluster.worker=[node-a:1, node-b:1]", "cluster.ps=[node-a:2]", "cluster.evaluator=[node-a:3]")
-    assert said("get", "cluster.worker.addresses.1") == "node-b:1\n"
+    assert said("get", "cluster.worker.addresses.1") == said("get", "cluster.worker.1") == "node-b:1\n"
     assert refused("get", "args.layer") == (
-        "args.layer has no value and no default in cluster.yaml; did you mean 'args.layers'?"
+        "args.layer has no value and no default in cluster.yaml; did you mean 'layers'?"
     )
 
 
