@@ -43,9 +43,10 @@ def put(text: str, keys: Keys, written: str) -> str:
     parent = root_of(text)
     if parent is None or parent.is_empty:
         return f"{text}{_pair(keys, written)}\n"
+    own = parent
     for depth, key in enumerate(keys):
         if parent.kind in _SHORT and is_job(keys, depth):
-            return put(_spelled_out(text, parent), keys, written)
+            return put(_spelled_out(text, own, parent), keys, written)
         found = parent.find(key)
         if found is None:
             return _inserted(text, parent, _pair(keys[depth:], written))
@@ -116,11 +117,14 @@ def _put_behind_key(text: str, own: TextNode, node: TextNode, written: str) -> s
     return text[:start] + new + (comment[0] if comment else "") + text[_end_of_line(text, node.end) :]
 
 
-def _spelled_out(text: str, node: TextNode) -> str:
+def _spelled_out(text: str, own: TextNode, node: TextNode) -> str:
     """Return the text with a job's short form (``2``, a list of addresses) written as a mapping."""
     key = _SHORT[node.kind]
     if node.is_block:
-        return f"{text[: node.start]}{key}:\n{' ' * node.column}{text[node.start :]}"
+        start, end = _start_of_line(text, node.start), _end_of_line(text, node.end)
+        column = max(node.column, own.column + 2)
+        lines = re.sub(r"(?m)^(?=.)", " " * (column - node.column), text[start:end])
+        return f"{text[:start]}{' ' * column}{key}:\n{lines}{text[end:]}"
     return f"{text[: node.start]}{{{key}: {text[node.start : node.end]}}}{text[node.end :]}"
 
 

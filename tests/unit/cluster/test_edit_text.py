@@ -104,6 +104,20 @@ def test_a_new_key_stands_behind_the_deeper_comments_of_the_last() -> None:
     assert after[-3:] == ["    # deeper", "  new: 2", "# the end"]
 
 
+def test_a_list_that_stands_below_its_key_is_moved_where_its_job_becomes_a_mapping() -> None:
+    text = "job: hello\ncluster:\n  worker:\n  # ours\n  - a:1  # the first\n\n  - b:1\n  ps: [a:2]\n"
+    assert set_key(text, keys("cluster.worker.cpus"), "2").splitlines()[2:] == [
+        "  worker:",
+        "  # ours",
+        "    addresses:",
+        "    - a:1  # the first",
+        "",
+        "    - b:1",
+        "    cpus: 2",
+        "  ps: [a:2]",
+    ]
+
+
 def test_a_tab_before_a_comment_stays() -> None:
     text = "job: hello\t# ours\ncluster: {worker: 2}\n"
     assert set_key(text, ["job"], "jobs.hello").splitlines()[0] == "job: jobs.hello\t# ours"
