@@ -65,7 +65,7 @@ def replaced(text: str, node: TextNode, written: str) -> str:
     """Return the text with another value in a node's place; a comment behind it keeps its column where it can."""
     before, old, rest = text[: node.start], text[node.start : node.end], text[node.end :]
     blanks = len(rest) - len(rest.lstrip(" "))
-    if blanks and rest[blanks] == "#" and "\n" not in old + written:
+    if blanks and rest[blanks:].startswith("#") and "\n" not in old + written:
         rest = " " * max(1, blanks + len(old) - len(written)) + rest[blanks:]
     if not written and rest.startswith("\n"):
         before = before.rstrip(" ")
@@ -74,19 +74,13 @@ def replaced(text: str, node: TextNode, written: str) -> str:
 
 def add_item(text: str, keys: Keys, written: str) -> str:
     """Return the text with an item more at the end of the list at the keys, which is made where there is none."""
-    node = root_of(text)
-    for key in keys:
-        found = node.find(key) if node else None
-        node = found[1] if found else None
+    node = _at(text, keys)
     return _inserted(text, node, written) if node and node.kind is list else put(text, keys, f"[{written}]")
 
 
 def cut(text: str, keys: Keys) -> str:
     """Return the text without a key or an item, and without its comma or its lines."""
-    parent = root_of(text)
-    for key in keys[:-1]:
-        found = parent.find(key) if parent else None
-        parent = found[1] if found else None
+    parent = _at(text, keys[:-1])
     found = parent.find(keys[-1]) if parent else None
     if parent is None or found is None:  # it came from << or an alias
         return text
@@ -97,6 +91,14 @@ def cut(text: str, keys: Keys) -> str:
     first, last = _start_of_line(text, own.start), _end_of_line(text, node.end)
     alone = text[first : own.start].strip() == ("-" if parent.kind is list else "")
     return text[:first] + text[last + 1 :] if alone else text
+
+
+def _at(text: str, keys: Keys) -> TextNode | None:
+    node = root_of(text)
+    for key in keys:
+        found = node.find(key) if node else None
+        node = found[1] if found else None
+    return node
 
 
 def _pair(keys: Keys, written: str) -> str:

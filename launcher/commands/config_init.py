@@ -185,4 +185,4 @@ def _gpus_found(inventory: Inventory) -> str:
 
 def _name_of(job: str) -> str:
     stem = Path(job).stem if job.endswith(".py") else job.rpartition(".")[2]
-    return re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.") or "cluster"
+    return re.sub(r"[^A-Za-z0-9.]+", "-", stem).strip("-.")[:63] or "cluster"
