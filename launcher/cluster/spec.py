@@ -75,6 +75,11 @@ def split_address(address: str) -> tuple[str, int | None]:
     return found["host"], port
 
 
+def is_host(name: str) -> bool:
+    """Whether that can be a machine's name, or its address, without a port."""
+    return re.fullmatch(_HOST, name) is not None
+
+
 def _check_address(address: str) -> str:
     split_address(address)
     return address

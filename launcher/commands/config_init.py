@@ -17,7 +17,7 @@ from launcher.cluster.edit_text import in_one_line
 from launcher.cluster.inventory import Inventory, take
 from launcher.cluster.job_source import config_module
 from launcher.cluster.placement import place_file, ports_needed
-from launcher.cluster.spec import check_name, split_address
+from launcher.cluster.spec import check_name, is_host
 from launcher.commands.edit_files import behind_links, replace, write_new
 from launcher.commands.plan import table
 from launcher.commands.questions import Look, Questions, looked_at
@@ -83,8 +83,8 @@ def _machines(written: str) -> tuple[str, ...]:
     """Return the machines of a list with commas; ValueError where one is none."""
     machines = tuple(part.strip() for part in written.split(",") if part.strip())
     for machine in machines:
-        if split_address(machine)[1] is not None:
-            raise ValueError(f"{machine!r} has a port; name machines alone, like node-a,node-b: ports are chosen here")
+        if not is_host(machine):
+            raise ValueError(f"{machine!r} is not the name of a machine; write names alone, like node-a,node-b")
     return machines
 
 
