@@ -30,8 +30,8 @@ def blocks(language: str) -> list[str]:
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 
 
-def run(command: str, directory: Path) -> str:
-    """Run a command as a user who has .venv/bin on PATH; return what it printed."""
+def run(command: str, directory: Path, patience: float = 170) -> str:
+    """Run a command as a user who has .venv/bin on PATH, for so many seconds at most; return what it printed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     # Under `make test` a user's make would take itself for a part of it, and say so.
     outer = ("MAKE", "MFLAGS", "MODE", "FILE", "ARGS")
@@ -43,7 +43,7 @@ def run(command: str, directory: Path) -> str:
         env={**own, "PATH": path, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=patience,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
