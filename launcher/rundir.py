@@ -17,6 +17,12 @@ from typing import Any
 from launcher.errors import UsageError, did_you_mean
 
 LATEST = "latest"
+_CHECKPOINT = "step-"
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the name of the directory of one step's checkpoint; such names sort as their steps do."""
+    return f"{_CHECKPOINT}{step:010d}"
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -108,6 +114,11 @@ class RunFiles:
     def checkpoints(self) -> Path:
         """The directory of the run's checkpoints."""
         return self.directory / "checkpoints"
+
+    def last_checkpoint(self) -> int:
+        """Return the step of the newest checkpoint; 0 where there is none."""
+        numbers = (path.name.removeprefix(_CHECKPOINT) for path in self.checkpoints.glob(f"{_CHECKPOINT}*"))
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     @property
     def model(self) -> Path:

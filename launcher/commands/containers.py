@@ -168,7 +168,7 @@ def _summary(result: RunResult, files: RunFiles) -> list[str]:
     if result.status == "done":
         return [*achieved(result), where]
     if result.cause is None:
-        return [stopped(result, files.directory, "launcher run --compose"), where]
+        return [stopped(result, files, "launcher run --compose"), where]
     return [where, *_first_cause(result.cause, files)]
 
 

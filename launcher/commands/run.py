@@ -134,5 +134,5 @@ def _summary(outcome: Outcome, files: RunFiles, launch: Launch, elsewhere: str) 
     if outcome.cause is None and elsewhere:
         return [f"stopped after {clock(result.wall_s)}; {elsewhere}"]
     if outcome.cause is None:
-        return [stopped(result, files.directory), where]
+        return [stopped(result, files), where]
     return [where, *first_cause(outcome.cause, launch.log(outcome.cause.task), _WAY_OUT if launch.is_private else "")]

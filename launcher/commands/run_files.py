@@ -35,7 +35,7 @@ def goes_on(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
     Ends this launcher where the run has come to its end; ``again``: a run that has failed may be tried again.
     UsageError where the run's checkpoints cannot serve what is asked now.
     """
-    began = files.cluster_file.exists() and any(files.checkpoints.glob("step-*"))
+    began = files.cluster_file.exists() and files.last_checkpoint() > 0
     changed = list(changes(load(files.cluster_file).spec, asked)) if began else []
     if not changed:
         leave_if_over(files, again=again)

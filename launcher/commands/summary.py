@@ -10,6 +10,7 @@ from pathlib import Path
 from launcher.cluster.plan import Plan
 from launcher.commands.outlet import Outlet
 from launcher.commands.screen import clock
+from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
 from launcher.supervise.logs import NoiseFilter
 from launcher.supervise.result import RunResult
@@ -53,10 +54,11 @@ def _figure(value: object) -> str:
     return ""
 
 
-def stopped(result: RunResult, directory: Path, command: str = "launcher run") -> str:
+def stopped(result: RunResult, files: RunFiles, command: str = "launcher run") -> str:
     """Return how far a run came that was stopped, and the command that goes on with it."""
-    again = f"{command} --resume {shown(directory)}"
-    return f"stopped at step {result.steps} after {clock(result.wall_s)}; to go on: {again}"
+    saved, again = files.last_checkpoint(), f"{command} --resume {shown(files.directory)}"
+    kept = "" if saved == result.steps else f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
+    return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to go on: {again}"
 
 
 def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from launcher.errors import LauncherError
-from launcher.rundir import write_json
+from launcher.rundir import checkpoint_name, write_json
 
 _STATE = "state.json"
 _CHUNK = 1 << 20  # bytes
@@ -112,7 +112,7 @@ class CheckpointFiles:
             shutil.rmtree(beside, ignore_errors=True)
 
     def _put(self, beside: Path, step: int, identity: str) -> None:
-        place = self._directory / _name(step)
+        place = self._directory / checkpoint_name(step)
         while True:
             try:
                 os.rename(beside, place)
@@ -156,7 +156,7 @@ def damage(checkpoint: Path) -> str:
     try:
         content = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         files: Mapping[str, Any] = content.get("files", {})
-        if checkpoint.name != _name(int(content["step"])):
+        if checkpoint.name != checkpoint_name(int(content["step"])):
             return f"{_STATE} tells of another step"
         for name, (size, digest) in files.items():
             found = (checkpoint / name).stat().st_size
@@ -184,10 +184,6 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _name(step: int) -> str:
-    return f"step-{step:010d}"
 
 
 def _digest(path: Path) -> str:

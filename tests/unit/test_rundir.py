@@ -13,7 +13,7 @@ import pytest
 
 from launcher import rundir
 from launcher.errors import UsageError
-from launcher.rundir import RunFiles, append_json, write_json, write_whole
+from launcher.rundir import RunFiles, append_json, checkpoint_name, write_json, write_whole
 
 
 class Frozen(datetime):
@@ -294,3 +294,11 @@ def test_where_there_is_no_run_a_sentence_says_so(tmp_path: Path, run: str) -> N
     for output in (tmp_path, tmp_path / "not-there"):
         with pytest.raises(UsageError, match=r"there is no run .*: .* holds no run$"):
             RunFiles.find(output, run)
+
+
+def test_the_last_checkpoint_is_that_of_the_highest_step_whatever_else_lies_there(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    assert files.last_checkpoint() == 0
+    for name in (checkpoint_name(900), checkpoint_name(1700), "damaged-step-0000002000", "step-x", ".step-2100.abc"):
+        (files.checkpoints / name).mkdir(parents=True)
+    assert files.last_checkpoint() == 1700

@@ -12,6 +12,7 @@ import yaml
 
 from launcher.commands.summary import print_last
 from launcher.errors import LauncherError
+from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
 from launcher.supervise.result import Outcome
 from tests.unit.commands.launches import HOSTS, WORKER, FakeLaunch, call, directory_in, ended, refused
@@ -144,13 +145,19 @@ def test_a_job_without_steps_has_no_speed_and_no_figures(launch: type[FakeLaunch
     assert call().output.splitlines()[-2] == "done: 0 steps in 0:07"
 
 
-@pytest.mark.parametrize("code", [130, 143])
-def test_a_stopped_run_says_how_to_go_on(launch: type[FakeLaunch], code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "saved", "kept"),
+    [(130, 340, ""), (143, 300, "; the last checkpoint is of step 300"), (143, 0, "; no checkpoint")],
+)
+def test_a_stopped_run_says_what_it_has_saved_and_how_to_go_on(
+    launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch, code: int, saved: int, kept: str
+) -> None:
+    monkeypatch.setattr(RunFiles, "last_checkpoint", lambda _: saved)
     launch.outcome = ended("stopped", code, steps=340, wall_s=75.0)
     result = call()
     assert result.exit_code == code
     again = f"launcher run --resume runs/{launch.files.name}"
-    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15; to go on: {again}"
+    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15{kept}; to go on: {again}"
 
 
 def test_the_first_cause_comes_last_with_the_users_lines_and_the_log(launch: type[FakeLaunch]) -> None:
