@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from launcher.cluster.context import Role, Task
 from launcher.supervise.events import Say
+from launcher.supervise.restarts import HEALTHY
 
 LEAVE_GRACE = 15.0  # seconds for containers to leave by themselves once the leader's has ended
 PAUSE_GRACE = 15.0  # seconds that a container may be paused; for the other tasks it is lost a little later
@@ -68,12 +69,12 @@ class Watch:
     def __init__(
         self, roles: Mapping[Task, Role], leader: Task, restarts: int, start_timeout: float, fewest: int = 0
     ) -> None:
-        """``restarts`` is how many containers may be started again in the whole run.
+        """``restarts`` is how many containers may be started again, until for ten minutes none was.
 
         ``fewest`` is cluster.worker.min; 0: every worker is needed.
         """
         self._roles, self._leader, self._fewest = roles, leader, fewest
-        self._allowed, self._used = restarts, 0
+        self._allowed, self._used, self._restarted_at = restarts, 0, 0.0
         self._patience = start_timeout + LOSS_GRACE
         self._ended: set[Task] = set()  # for good
         self._paused_at: dict[Task, float] = {}
@@ -91,6 +92,8 @@ class Watch:
 
     def look(self, containers: Mapping[Task, Container], now: float) -> Sequence[Action]:
         """Take in what the engine says now, and return what follows from it."""
+        if now - self._restarted_at >= HEALTHY:
+            self._used = 0
         for task in sorted(self._roles, key=lambda task: self._is_consequence(containers.get(task))):
             if task not in self._ended and not self.over:
                 self._look_at(task, containers.get(task), now)
@@ -127,7 +130,7 @@ class Watch:
 
     def _is_lost(self, task: Task, error: str, now: float, *, kill: bool = False) -> None:
         if self._used < self._allowed:
-            self._used += 1
+            self._used, self._restarted_at = self._used + 1, now
             self._paused_at.pop(task, None)
             self._actions.append(StartAgain(task, kill))
             self._say(f"{task}: {error}; started again ({self._used} of {self._allowed})")

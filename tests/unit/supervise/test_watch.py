@@ -6,6 +6,7 @@ import pytest
 
 from launcher.cluster.context import Role, Task
 from launcher.supervise.events import Say
+from launcher.supervise.restarts import HEALTHY
 from launcher.supervise.watch import LEAVE_GRACE, LOSS_GRACE, PAUSE_GRACE, Container, StartAgain, Watch
 
 CHIEF, FIRST, SECOND, PS = Task("chief", 0), Task("worker", 0), Task("worker", 1), Task("ps", 0)
@@ -131,6 +132,15 @@ def test_so_does_the_leaders() -> None:
     assert cluster.started == [FIRST]
     cluster.end(FIRST, 0)
     assert not cluster.watch.cause
+
+
+def test_ten_minutes_without_a_restart_make_the_budget_whole_again() -> None:
+    cluster = sync(restarts=1)
+    for number in range(3):
+        cluster.end(SECOND, 137, now=number * HEALTHY)
+    assert cluster.started == [SECOND] * 3
+    cluster.end(SECOND, 137, now=3 * HEALTHY - 1)
+    assert cluster.started == [SECOND] * 3
 
 
 def test_the_budget_is_that_of_the_whole_run() -> None:
