@@ -60,16 +60,17 @@ def _conclude(verdicts: Sequence[Verdict]) -> None:
 
 
 def _table(verdicts: Sequence[Verdict]) -> Table:
-    groups: dict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
-        groups[verdict.scenario.fault, verdict.scenario.mode, verdict.scenario.target].append(verdict)
+        groups[verdict.scenario.fault, verdict.scenario.mode].append(verdict)
     titles = ("what happens", "mode", "to whom", "runs", "passed", "exit codes", "seconds, median", "most")
     table = Table(*titles, box=box.MARKDOWN)
     for key, group in sorted(groups.items()):
         seconds = sorted(verdict.seconds for verdict in group)
         ends = ", ".join(map(str, sorted({verdict.code for verdict in group if verdict.code is not None})))
         passed = sum(verdict.passed for verdict in group)
-        cells = (len(group), passed, ends, f"{seconds[len(seconds) // 2]:.0f}", f"{seconds[-1]:.0f}")
+        whom = ", ".join(sorted({verdict.scenario.target.partition(":")[0] for verdict in group}))
+        cells = (whom, len(group), passed, ends, f"{seconds[len(seconds) // 2]:.0f}", f"{seconds[-1]:.0f}")
         table.add_row(*key, *map(str, cells))
     return table
 

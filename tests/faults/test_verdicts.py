@@ -132,6 +132,7 @@ def test_the_table_is_one_for_a_markdown_file(
     titles = ["what happens", "mode", "to whom", "runs", "passed", "exit codes", "seconds, median", "most"]
     assert rows[0] == titles
     assert rows[2] == ["closed stdout", "async", LAUNCHER, "6", "6", "0", "5", "5"]
+    assert rows[-1][:3] == ["term", "sync", "evaluator, launcher, worker"]
     assert said[-2:] == [
         "the tasks of a launcher that was killed lived on for 0.25 s at most",
         "200 of 200 passed in 0 min, seed 7",
