@@ -23,7 +23,7 @@ test: setup
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	$(python) .venv/bin/lint-imports --no-logo
-	$(python) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(python) -m pytest $(ARGS)
 
 ## make faults  hit running clusters at random moments and print what came of it; takes an hour, and root
 ##                N=200 SEED=7     how many hits, and which ones

@@ -40,24 +40,20 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(Workplace(tmp_path_factory.mktemp("undisturbed")).run(**SYNC).metrics)
 
 
-@pytest.mark.parametrize(
-    ("number", "cause"),
-    [(signal.SIGKILL, "worker:2: killed by SIGKILL"), (signal.SIGSTOP, "worker:2 stopped answering")],
-)
 def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
-    workplace: Workplace, undisturbed: dict[str, Any], number: signal.Signals, cause: str
+    workplace: Workplace, undisturbed: dict[str, Any]
 ) -> None:
     worker = {"tasks": 3, "min": 2}
     workplace.write(**SYNC | {"cluster": {"worker": worker}, "run": RUN | {"restarts": 0}})
     launcher = workplace.start("run")
     seen = read_until(launcher, IN_THE_MIDDLE)
-    task_process(launcher, "worker:2").send_signal(number)
+    task_process(launcher, "worker:2").suspend()  # which TensorFlow finds out; who is killed is told by its connection
     ran = workplace.finish(launcher, seen)
     assert ran.metrics == pytest.approx(undisturbed, abs=1e-6)
     assert "going on without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
     assert (ran.result["left_out"], ran.result["world_size"], ran.result["steps"]) == (["worker:2"], 2, STEPS)
     (recovered,) = records(ran.files, "recovered")
-    assert recovered["cause"] == cause
+    assert recovered["cause"] == "worker:2 stopped answering"
     assert recovered["details"]["lost_steps"] >= 0
     assert survivors(workplace.directory) == []
 
