@@ -15,15 +15,7 @@ from launcher.cluster.context import Task
 from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles, write_json
 from launcher.supervise.run_lock import locked
-
-FILE = """\
-# ours
-mode: sync      # or async
-job: hello
-cluster:
-  worker: {tasks: 3}    # train
-  ps: 1
-"""
+from tests.unit.commands.edited import FILE
 
 
 @pytest.fixture(autouse=True)

@@ -14,15 +14,7 @@ from click.testing import CliRunner, Result
 from launcher.cli import launcher
 from launcher.commands import edit_files
 from launcher.errors import UsageError
-
-FILE = """\
-# ours
-mode: sync      # or async
-job: hello
-cluster:
-  worker: {tasks: 3}    # train
-  ps: 1
-"""
+from tests.unit.commands.edited import FILE
 
 
 @pytest.fixture(autouse=True)
