@@ -1,4 +1,4 @@
-"""bash and zsh as a user has them: what is typed on a terminal, completed with the tab key, and run."""
+"""Shells as a user has them: what is typed, completed with the tab key and run; fish tells what it offers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -51,11 +52,15 @@ class Terminal:
         os.close(self._terminal)
 
 
-@pytest.fixture(params=list(SHELLS))
-def terminal(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    command, first = SHELLS[request.param]
-    if not shutil.which(command[0]):
-        pytest.skip(f"there is no {command[0]} here")
+def needed(shell: str) -> None:
+    """Skip where a shell is not there, except on CI, which installs it."""
+    if not shutil.which(shell):
+        assert not os.environ.get("CI")
+        pytest.skip(f"there is no {shell} here")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cluster.yaml").write_text("job: hello\ncluster: {worker: 2}\n")
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/launcher"
@@ -65,6 +70,12 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.setenv("TERM", "dumb")
+
+
+@pytest.fixture(params=list(SHELLS))
+def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    command, first = SHELLS[request.param]
+    needed(request.param)
     shell = Terminal(command)
     shell.type(f'{first}eval "$(_LAUNCHER_COMPLETE={request.param}_source launcher)"; echo rea""dy\n', "ready")
     yield shell
@@ -81,3 +92,14 @@ def test_what_is_typed_is_completed_behind_breaks_too(terminal: Terminal) -> Non
         "config get cluster.worker.ta\t": "<config><get><cluster.worker.tasks>",
     }.items():
         assert terminal.type(f"launcher {typed}\n", "<got>.*<end>") == f"<got>{got}<end>"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("config set mode=a", ["mode=async"]), ("run --task worker:", ["worker:0", "worker:1"]), ("pl", ["plan"])],
+)
+def test_fish_offers_what_fits(typed: str, offered: list[str]) -> None:
+    needed("fish")
+    script = f"_LAUNCHER_COMPLETE=fish_source launcher | source; complete --do-complete='launcher {typed}'"
+    said = subprocess.run(["fish", "--no-config", "--command", script], capture_output=True, text=True, check=True)
+    assert [line.partition("\t")[0] for line in said.stdout.splitlines()] == offered
