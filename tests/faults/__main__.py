@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.faults.runner import Verdict, judge, truth
 from tests.faults.scenario import scenarios
 
-WIDTH = 120  # of the table, wherever it is printed: a row that is broken in two is none
+WIDTH = 140  # of the table, wherever it is printed: a row that is broken in two is none
 
 
 def main() -> None:

@@ -131,6 +131,7 @@ def test_the_table_is_one_for_a_markdown_file(
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said if line.startswith("|")]
     titles = ["what happens", "mode", "to whom", "runs", "passed", "exit codes", "seconds, median", "most"]
     assert rows[0] == titles
+    assert all(row[0] for row in rows), "a row is broken in two"
     assert rows[2] == ["closed stdout", "async", LAUNCHER, "6", "6", "0", "5", "5"]
     assert rows[-1][:3] == ["term", "sync", "evaluator, launcher, worker"]
     assert said[-2:] == [
