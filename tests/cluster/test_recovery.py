@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,36 @@ def test_sigterm_while_the_job_is_being_built_ends_after_the_first_call_with_its
     steps = stopped.result["steps"]
     assert 0 < steps < STEPS
     assert (stopped.files / "checkpoints" / f"step-{steps:010d}").is_dir()
+
+
+@pytest.fixture
+def read_only(workplace: Workplace) -> Iterator[Callable[[], None]]:
+    """Return a function that makes the output read-only, as a disk that fails becomes."""
+    if os.geteuid():
+        pytest.skip("only root can mount")
+    runs = workplace.directory / "runs"
+
+    def change() -> None:
+        subprocess.run(["mount", "--bind", runs, runs], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", runs], check=True)
+
+    yield change
+    subprocess.run(["umount", "--lazy", runs], check=False)
+
+
+def test_an_output_that_becomes_read_only_ends_the_run_with_the_cause_and_keeps_its_checkpoints(
+    workplace: Workplace, read_only: Callable[[], None]
+) -> None:
+    workplace.write(**SYNC)
+    launcher = workplace.start("run")
+    seen = read_until(launcher, IN_THE_MIDDLE)
+    read_only()
+    ran = workplace.finish(launcher, seen)
+    assert ran.code == 1, ran.output
+    assert "cannot write to the run directory" in ran.last
+    assert "Read-only file system" in ran.last
+    assert list((ran.files / "checkpoints").glob("step-*"))
+    assert survivors(workplace.directory) == []
 
 
 def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(workplace: Workplace) -> None:
