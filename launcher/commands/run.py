@@ -90,8 +90,7 @@ def command(
     if compose:
         from launcher.commands.containers import run_in_containers
 
-        if task or host or directory:
-            raise UsageError("--compose runs the whole cluster; leave --task, --host and --directory out")
+        _refuse_parts(task or host or directory)
         sys.exit(run_in_containers(file, overrides, resume, name, as_json=as_json))
     files, asked = resumed(resume, file, overrides) if resume else (None, load(file, overrides))
     if directory:
@@ -114,12 +113,14 @@ def command(
             with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
                 launch = Launch(plan, here, files, screen, network=network, ports=ports, began=began, locks=locks)
                 outcome = launch.run(headline(plan, counted(len(here), "task")))
-    print_last(
-        [json.dumps(outcome.result.to_dict(), indent=2)]
-        if as_json
-        else _summary(outcome, files, launch, _elsewhere(plan, here))
-    )
+    told = _summary(outcome, files, launch, _elsewhere(plan, here))
+    print_last([json.dumps(outcome.result.to_dict(), indent=2)] if as_json else told)
     sys.exit(outcome.exit_code)
+
+
+def _refuse_parts(part: object) -> None:
+    if part:
+        raise UsageError("--compose runs the whole cluster; leave --task, --host and --directory out")
 
 
 def _elsewhere(plan: Plan, here: Sequence[TaskPlan]) -> str:
