@@ -9,11 +9,11 @@ from typing import Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from launcher.cluster.config import ClusterFile, load
-from launcher.cluster.context import Mode
-from launcher.cluster.keys import known_keys, values
-from launcher.cluster.overrides import JOBS
+from launcher.contract.task import Mode
 from launcher.errors import LauncherError
+from launcher.spec.file import ClusterFile, load
+from launcher.spec.keys import known_keys, values
+from launcher.spec.overrides import JOBS
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.

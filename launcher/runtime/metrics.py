@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.cluster.context import TaskContext
+from launcher.contract.context import TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_whole
 

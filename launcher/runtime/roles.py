@@ -13,19 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launcher.cluster.context import TaskContext
+from launcher.contract.context import TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint import Checkpoints
+from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job, load_job
-from launcher.runtime.messages import ALIVE_EVERY
 from launcher.runtime.metrics import Reporter, plain
-from launcher.runtime.proof import prove_devices, prove_placement
-from launcher.runtime.rendezvous import Meeting, meet
-from launcher.runtime.server import start_server
-from launcher.runtime.strategy import build_strategy
-from launcher.runtime.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
+from launcher.runtime.rendezvous.meeting import Meeting, meet
+from launcher.runtime.rendezvous.messages import ALIVE_EVERY
+from launcher.runtime.training.proof import prove_devices, prove_placement
+from launcher.runtime.training.server import start_server
+from launcher.runtime.training.strategy import build_strategy
+from launcher.runtime.training.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
 
 _LOOK_EVERY = 0.5  # seconds between an evaluator's looks for a new checkpoint
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.supervise.events import Cause
 
 _IN_A_ROW = 3  # failures of one task, with no other's between them, after which it is taken for lost

@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from launcher.cluster.context import Role, Task
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.events import Action, Kill, Record, Say, Start, TaskState
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from launcher.cluster.context import Role, Task
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.comeback import Comeback
 from launcher.supervise.elastic import Elastic
-from launcher.supervise.ending import SAVE_GRACE, Ending
 from launcher.supervise.events import (
     Action,
     Cause,
@@ -28,11 +28,12 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.pace import Pace
+from launcher.supervise.hangs import Stall
 from launcher.supervise.progress import Progress
 from launcher.supervise.restarts import Restarts
 from launcher.supervise.roster import Roster
-from launcher.supervise.stall import Stall
+from launcher.supervise.stopping import SAVE_GRACE, Ending
+from launcher.supervise.stragglers import Pace
 
 LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader is done
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score

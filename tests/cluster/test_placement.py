@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.cluster.context import ENVIRONMENT_KEY
-from launcher.cluster.inventory import take
+from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.host.inventory import take
 from launcher.rundir import RunFiles
 from tests.cluster.conftest import ROOT, Ran, Workplace
 from tests.unit.runtime.conftest import task_context

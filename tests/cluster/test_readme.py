@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from launcher.cli import VERBS
-from launcher.cluster.config import load
-from launcher.cluster.placement import place_file
-from launcher.commands.device_map import device_map
 from launcher.errors import SpecError
-from tests.unit.cluster.test_placement_machines import machine
+from launcher.plan.placement import place_file
+from launcher.spec.file import load
+from launcher.terminal.device_map import device_map
+from tests.unit.plan.test_placement_machines import machine
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from launcher.cluster.context import Task, TaskContext
+from launcher.contract.context import TaskContext
+from launcher.contract.task import Task
 
 if TYPE_CHECKING:
-    from tests.unit.runtime.meeting import Answering, Place
+    from tests.unit.runtime.rendezvous.meeting import Answering, Place
 
 LEADER = Task("worker", 0)
 
@@ -55,8 +56,8 @@ def serve_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A place to meet at where everybody says every hundredth of a second what is to be said every few seconds."""
-    from launcher.runtime import leader, member, messages, reception
-    from tests.unit.runtime.meeting import Place
+    from launcher.runtime.rendezvous import leader, member, messages, reception
+    from tests.unit.runtime.rendezvous.meeting import Place
 
     serve_quickly(monkeypatch)
     place, listen = Place(tmp_path), reception.listen
@@ -84,7 +85,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 @pytest.fixture
 def answering(place: Place) -> Iterator[Answering]:
     """What answers in the leader's place."""
-    from tests.unit.runtime.meeting import PATIENCE, Answering
+    from tests.unit.runtime.rendezvous.meeting import PATIENCE, Answering
 
     with socket.create_server(("127.0.0.1", place.port)) as server:
         server.settimeout(PATIENCE)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.cluster.context import Role, Task
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Action, Event, Exited, Kill, Record, Say, Start, Told
 from launcher.supervise.restarts import Restarts

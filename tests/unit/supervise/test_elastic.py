@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 

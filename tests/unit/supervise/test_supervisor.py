@@ -6,8 +6,7 @@ import signal
 
 import pytest
 
-from launcher.cluster.context import Role
-from launcher.supervise.ending import SAVE_GRACE, STOP_GRACE
+from launcher.contract.roles import Role
 from launcher.supervise.events import (
     Cause,
     Exited,
@@ -21,14 +20,9 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.stall import FOLLOWER_GRACE, LOOK_GRACE
-from launcher.supervise.supervisor import (
-    CAUSE_GRACE,
-    EVALUATE_GRACE,
-    FORMING_GRACE,
-    LEAVE_GRACE,
-    Supervisor,
-)
+from launcher.supervise.hangs import FOLLOWER_GRACE, LOOK_GRACE
+from launcher.supervise.stopping import SAVE_GRACE, STOP_GRACE
+from launcher.supervise.supervisor import CAUSE_GRACE, EVALUATE_GRACE, FORMING_GRACE, LEAVE_GRACE, Supervisor
 from tests.unit.supervise.histories import (
     ASYNC,
     CHIEF,

@@ -6,8 +6,8 @@ import signal
 
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Exited, RunState, Seen, Signalled, TaskState, Tick, Told
+from launcher.supervise.hangs import LOOK_GRACE
 from launcher.supervise.restarts import HEALTHY
-from launcher.supervise.stall import LOOK_GRACE
 from tests.unit.supervise.histories import (
     CHIEF,
     EVALUATED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Exited, Kill, RunState, TaskState, Tick, Told
 from launcher.supervise.supervisor import LEAVE_GRACE

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from launcher.cluster.context import Role, Task
-from launcher.supervise.ending import STOP_GRACE
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.events import Exited, Record, RunState, Seen, Start, TaskState, Tick, Told
-from launcher.supervise.stall import LOOK_GRACE
+from launcher.supervise.hangs import LOOK_GRACE
+from launcher.supervise.stopping import STOP_GRACE
 from launcher.supervise.supervisor import CAUSE_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,

@@ -1,0 +1,136 @@
+"""Plan: what goes where, computed once; every consumer (a table, processes, compose.yaml) takes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from launcher.contract.context import TaskContext
+from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
+from launcher.plan.requests import computes_gradients
+from launcher.spec.model import ClusterSpec
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task that will start: its role, its address and its devices. No cores: it is not pinned."""
+
+    task: Task
+    role: Role
+    address: str  # host:port; empty where nobody calls the task: an evaluator, or the only one that trains
+    cores: tuple[int, ...] = ()
+    gpus: tuple[int, ...] = ()
+    gpu_memory: int | None = None
+    virtual_devices: int | None = None
+    environment: Mapping[str, str] | None = None  # what TensorFlow reads, without TF_CONFIG
+
+    @property
+    def host(self) -> str:
+        """The machine that the task runs on, as its address names it."""
+        return self.address.rpartition(":")[0]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it computes gradients."""
+        return computes_gradients(self.task, self.role)
+
+    @property
+    def devices(self) -> int:
+        """How many logical devices the task computes on."""
+        return (len(self.gpus) or 1) * (self.virtual_devices or 1)
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A task that was asked for and will not start, with the reason."""
+
+    task: Task
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes where. ``directory`` is where relative paths of the cluster file start."""
+
+    spec: ClusterSpec
+    directory: str
+    strategy: str  # the class name in tf.distribute
+    communication: str  # RING or NCCL between replicas; gRPC to a ps; none
+    reason: str  # why this strategy and this communication
+    tasks: tuple[TaskPlan, ...]
+    idle: tuple[Idle, ...]
+    cluster: Mapping[str, tuple[str, ...]]  # TensorFlow's cluster: job → addresses; empty for one process
+    leader: Task
+    rendezvous: str  # host:port that the leader holds; empty where there is nobody to meet
+
+    @property
+    def world_size(self) -> int:
+        """How many replicas train: every device of every training task (async: of every worker)."""
+        return sum(plan.devices for plan in self.tasks if plan.trains)
+
+    @property
+    def fewest_workers(self) -> int:
+        """How few workers are enough to go on with; 0: all are needed."""
+        worker = self.spec.cluster.worker
+        return worker.min or 0 if worker and worker.min != worker.tasks else 0
+
+    def find(self, task: Task) -> TaskPlan | None:
+        """Return the plan of that task, or None where it does not start."""
+        return self._by_task.get(task)
+
+    @cached_property
+    def _by_task(self) -> dict[Task, TaskPlan]:
+        return {plan.task: plan for plan in self.tasks}
+
+    def context(self, plan: TaskPlan) -> TaskContext:
+        """Return what this task is told; the run fills in its directory, attempt, token and report_fd."""
+        alone = plan.role == "evaluate"
+        return TaskContext(
+            task=plan.task,
+            role=plan.role,
+            mode=self.spec.mode,
+            strategy="OneDeviceStrategy" if alone else self.strategy,
+            communication=self.communication,
+            cluster={} if alone else self.cluster,
+            leader=self.leader,
+            rendezvous="" if alone else self.rendezvous,
+            job=self.spec.job,
+            args=self.spec.args,
+            directory=self.directory,
+            cores=plan.cores,
+            gpus=plan.gpus,
+            gpu_memory=plan.gpu_memory,
+            virtual_devices=plan.virtual_devices,
+            start_timeout=self.spec.run.start_timeout,
+            checkpoint=self.spec.run.checkpoint.policy,
+            fewest_workers=self.fewest_workers,
+        )
+
+    def environment(self, plan: TaskPlan, context: TaskContext | None = None) -> dict[str, str]:
+        """Return every variable that the launcher sets for this task, TF_CONFIG and LAUNCHER_TASK included."""
+        context = context or self.context(plan)
+        variables = dict(plan.environment or {})
+        if context.cluster:
+            variables["TF_CONFIG"] = context.tf_config
+        return variables | {ENVIRONMENT_KEY: context.to_json()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plan.json and ``plan --json`` show it."""
+        return {
+            "name": self.spec.name,
+            "mode": self.spec.mode,
+            "job": self.spec.job,
+            "strategy": self.strategy,
+            "communication": self.communication,
+            "reason": self.reason,
+            "world_size": self.world_size,
+            "directory": self.directory,
+            "leader": str(self.leader),
+            "rendezvous": self.rendezvous,
+            "tasks": [vars(plan) | {"task": str(plan.task)} for plan in self.tasks],
+            "idle": [{"task": str(idle.task), "reason": idle.reason} for idle in self.idle],
+        }
