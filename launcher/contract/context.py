@@ -95,6 +95,7 @@ class TaskContext:
     def from_json(cls, text: str) -> TaskContext:
         """Read what ``to_json`` wrote; raises ValueError or TypeError for anything else."""
         values: dict[str, Any] = json.loads(text)
+        values["role"] = Role(values["role"])
         values["task"], values["leader"] = Task.parse(values["task"]), Task.parse(values["leader"])
         values["cluster"] = {job: tuple(addresses) for job, addresses in values["cluster"].items()}
         values["cores"], values["gpus"] = tuple(values["cores"]), tuple(values["gpus"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Mode = Literal["sync", "async"]
+JOBS = ("chief", "worker", "ps", "evaluator")  # of a cluster, in the order of their tasks
 
 
 class Task(NamedTuple):

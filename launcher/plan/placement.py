@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from launcher.contract.roles import Role
+from launcher.contract.roles import ROLES, Role
 from launcher.contract.task import Task
 from launcher.errors import SpecError
 from launcher.host.inventory import Inventory
@@ -21,13 +21,9 @@ from launcher.spec.rules import ONE_CPU_DEVICE, PARTS_NEED_MEMORY, machine
 __all__ = ["hosts", "place", "place_file", "ports_needed", "renewed"]
 
 NO_PS = "sync mode starts no ps: MultiWorkerMirroredStrategy keeps every variable on every worker"
-_ROLES: dict[str, dict[str, Role]] = {
-    "sync": {"chief": "train", "worker": "train", "evaluator": "evaluate"},
-    "async": {"chief": "coordinate", "worker": "serve", "ps": "serve", "evaluator": "evaluate"},
-}
 _ONE_TO_ONE = {
-    "train": "TensorFlow joins the devices of all training tasks one to one",
-    "serve": "ParameterServerStrategy runs one and the same step on every worker",
+    Role.TRAIN: "TensorFlow joins the devices of all training tasks one to one",
+    Role.COMPUTE: "ParameterServerStrategy runs one and the same step on every worker",
 }
 
 
@@ -46,8 +42,8 @@ def place(spec: ClusterSpec, inventory: Inventory, directory: str = "", here: Ta
     trusted to have what is asked of them. None: all are like this one.
     """
     members, idle = _members(spec)
-    training = [member for member in members if member.role == "train"]
-    leader = next(member.task for member in members if member.task.job in ("chief", "worker"))
+    training = [member for member in members if member.role is Role.TRAIN]
+    leader = next(member.task for member in members if member.role.ends_run)
     meet = spec.mode == "async" or len(training) > 1
     addresses = assign(spec, [member.task for member in members], leader, inventory.ports, meet=meet)
     where = _host(addresses.of.get(here, "")) if isinstance(here, Task) else here
@@ -80,10 +76,10 @@ def hosts(plan: Plan) -> tuple[str, ...]:
 
 def _members(spec: ClusterSpec) -> tuple[list[Member], tuple[Idle, ...]]:
     """Return the tasks that start, leader first, and those that do not."""
-    roles = _ROLES[spec.mode]
+    roles = ROLES[spec.mode]
     members = [Member(task, job, roles[task.job]) for task, job in spec.cluster.tasks() if task.job in roles]
     if spec.mode == "async" and not any(member.task.job == "chief" for member in members):
-        members.insert(0, Member(Task("chief", 0), JobSpec(), "coordinate"))
+        members.insert(0, Member(Task("chief", 0), JobSpec(), Role.COORDINATE))
     return members, tuple(Idle(task, NO_PS) for task, _ in spec.cluster.tasks() if task.job not in roles)
 
 
@@ -126,7 +122,7 @@ def _same(member: Member, first: Member, key: str, word: str, mine: int, others:
 
 
 def _cluster(members: Sequence[Member], addresses: dict[Task, str]) -> dict[str, tuple[str, ...]]:
-    joined = (member.task for member in members if member.role != "evaluate")
+    joined = (member.task for member in members if member.role.joins_cluster)
     return {name: tuple(addresses[task] for task in tasks) for name, tasks in groupby(joined, lambda task: task.job)}
 
 
@@ -147,7 +143,7 @@ def _fixed_environment(spec: ClusterSpec, cluster: dict[str, tuple[str, ...]], r
 def _task_plan(member: Member, addresses: dict[Task, str], share: Share, fixed: dict[str, str]) -> TaskPlan:
     environment = dict(fixed)
     # As many as cores, TensorFlow's own choice: a second thread on one core cost two fifths of the steps.
-    if member.role in ("train", "evaluate"):
+    if member.role in (Role.TRAIN, Role.EVALUATE):
         environment["TF_NUM_INTEROP_THREADS"] = str(share.threads)
     environment["TF_NUM_INTRAOP_THREADS"] = environment["OMP_NUM_THREADS"] = str(share.threads)
     environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, share.gpus)) or "-1"

@@ -9,9 +9,8 @@ from typing import Any
 
 from launcher.contract.context import TaskContext
 from launcher.contract.environment import ENVIRONMENT_KEY
-from launcher.contract.roles import Role
+from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
-from launcher.plan.requests import computes_gradients
 from launcher.spec.model import ClusterSpec
 
 
@@ -36,7 +35,7 @@ class TaskPlan:
     @property
     def trains(self) -> bool:
         """Whether it computes gradients."""
-        return computes_gradients(self.task, self.role)
+        return self.role.computes_gradients
 
     @property
     def devices(self) -> int:
@@ -78,6 +77,11 @@ class Plan:
         worker = self.spec.cluster.worker
         return worker.min or 0 if worker and worker.min != worker.tasks else 0
 
+    @property
+    def quorum(self) -> Quorum:
+        """Who may be missing for good."""
+        return Quorum.of([task.task for task in self.tasks], self.fewest_workers, self.leader)
+
     def find(self, task: Task) -> TaskPlan | None:
         """Return the plan of that task, or None where it does not start."""
         return self._by_task.get(task)
@@ -88,7 +92,7 @@ class Plan:
 
     def context(self, plan: TaskPlan) -> TaskContext:
         """Return what this task is told; the run fills in its directory, attempt, token and report_fd."""
-        alone = plan.role == "evaluate"
+        alone = not plan.role.joins_cluster
         return TaskContext(
             task=plan.task,
             role=plan.role,

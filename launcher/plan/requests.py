@@ -13,11 +13,6 @@ from launcher.errors import Problem, SpecError
 from launcher.spec.model import JobSpec
 
 
-def computes_gradients(task: Task, role: Role) -> bool:
-    """Whether a task of that role trains: in sync mode by itself, in async mode for the chief."""
-    return role == "train" or (role == "serve" and task.job == "worker")
-
-
 @dataclass(frozen=True)
 class Member:
     """A task that will start: what was asked for it, and what it will do."""
@@ -29,7 +24,7 @@ class Member:
     @property
     def trains(self) -> bool:
         """Whether it computes gradients."""
-        return computes_gradients(self.task, self.role)
+        return self.role.computes_gradients
 
 
 def by_job(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from launcher.contract.context import TaskContext
+from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
@@ -38,13 +39,13 @@ def play(context: TaskContext, deadline: float) -> bool:
     reporter = Reporter(context)
     reporter.tell("started", **prove_placement(context))
     match context.role:
-        case "train":
+        case Role.TRAIN:
             return _train(context, reporter, deadline, SyncTrainer)
-        case "coordinate":
+        case Role.COORDINATE:
             return _train(context, reporter, deadline, AsyncTrainer)
-        case "serve":
+        case Role.COMPUTE | Role.SERVE:
             return _serve(context, reporter, deadline)
-        case "evaluate":
+        case Role.EVALUATE:
             return _evaluate(context, reporter)
 
 

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from launcher.contract.args import read_args
 from launcher.contract.faults import Fault, KeyPath, dotted, faults, type_name
+from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError
 from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
-from launcher.spec.overrides import JOBS, apply, expand_jobs
+from launcher.spec.overrides import apply, expand_jobs
 from launcher.spec.rules import UNKNOWN, broken_rules
 from launcher.spec.yaml_nodes import Node, parse
 

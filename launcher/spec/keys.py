@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from launcher.contract.task import JOBS
 from launcher.spec.edit.values import find, holds
 from launcher.spec.file import ClusterFile
 from launcher.spec.model import Cluster, ClusterSpec, JobSpec
-from launcher.spec.overrides import JOBS
 
 _SHORT_ITEM = re.compile(r"^(cluster\.\w+)\.(\d+)$")  # of a job whose short form is a list of addresses
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launcher.contract.faults import type_name
+from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError
 from launcher.spec.yaml_nodes import Node, parse
-
-JOBS = ("chief", "worker", "ps", "evaluator")
 
 
 def apply(root: Node, override: str) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.contract.faults import Fault, KeyPath, dotted
+from launcher.contract.roles import ROLES
 from launcher.spec.model import LOOPBACK, ClusterSpec, JobSpec, split_address
 
 _OURS = {
@@ -35,7 +36,8 @@ def machine(host: str) -> str:
 
 def training_jobs(spec: ClusterSpec) -> list[tuple[str, JobSpec]]:
     """Return the jobs whose tasks compute gradients: chief and worker, in async worker alone."""
-    names = ("chief", "worker") if spec.mode == "sync" else ("worker",)
+    roles = ROLES[spec.mode]
+    names = [name for name, role in roles.items() if role.computes_gradients]
     return [(name, job) for name, job in spec.cluster.items() if name in names and job.tasks]
 
 

@@ -42,4 +42,4 @@ class Ending:
     def _asked(self, roster: Roster) -> list[Task]:
         """Whom to ask for the end: where the leader is to save, not the servers it needs for that and sends away."""
         saves = self._saves_with in roster.living(roster.gang)
-        return [task for task in self._all(roster) if roster.roles[task] != "serve" or not saves]
+        return [task for task in self._all(roster) if not (roster.roles[task].serves and saves)]

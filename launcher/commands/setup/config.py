@@ -14,13 +14,12 @@ from launcher.commands import completion
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
 from launcher.commands.setup.edits import edit
-from launcher.contract.task import Task
+from launcher.contract.task import JOBS, Task
 from launcher.errors import UsageError, did_you_mean
 from launcher.spec.edit import values as text_of
 from launcher.spec.edit.tasks import add_tasks, remove_tasks
 from launcher.spec.file import load
 from launcher.spec.keys import is_key, known_keys, values, values_at
-from launcher.spec.overrides import JOBS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -89,7 +89,7 @@ def table(plan: Plan) -> Iterator[str]:
     """Yield a line for each task, in columns as wide as they must be: no cell is ever cut or broken."""
     rows = [("task", "address", "role", "devices", "strategy")]
     for task in plan.tasks:
-        strategy = "-" if task.role == "evaluate" else plan.strategy
+        strategy = plan.strategy if task.role.joins_cluster else "-"
         rows.append((str(task.task), task.address or "-", task.role, devices(task), strategy))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):

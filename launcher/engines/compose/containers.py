@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.contract.args import job_module
+from launcher.contract.roles import Role
 from launcher.errors import Problem, SpecError
 from launcher.host.inventory import Inventory
 from launcher.plan.gpus import shared_gpus
@@ -84,7 +85,7 @@ def _job(plan: Plan, first: TaskPlan) -> JobSpec:
     tasks = [task for task in plan.tasks if task.task.job == name]
     addresses = tuple(f"{task.task.slug}:{asked.port or PORT}" for task in tasks)
     update: dict[str, Any] = {"tasks": len(tasks), "addresses": addresses, "port": None}
-    if first.role == "train" or (first.role == "serve" and name == "worker"):
+    if first.role.computes_gradients:
         update["gpus"] = len(first.gpus)  # inside, they are numbered from 0
     if asked.cpus is None:
         # A container that is not pinned sees more cores than are meant for its task alone.
@@ -93,7 +94,7 @@ def _job(plan: Plan, first: TaskPlan) -> JobSpec:
 
 
 def _threads(plan: Plan, job: str) -> Sequence[str]:
-    trains = any(task.role in ("train", "evaluate") for task in plan.tasks if task.task.job == job)
+    trains = any(task.role in (Role.TRAIN, Role.EVALUATE) for task in plan.tasks if task.task.job == job)
     return (*_THREADS, "TF_NUM_INTEROP_THREADS") if trains else _THREADS
 
 

@@ -72,7 +72,7 @@ class ComposeRun:
         self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
         self._logs = ContainerLogs(engine, (task.task for task in plan.tasks), self._selector, self._line)
         roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
-        self._watch = Watch(roles, plan.leader, run.restarts, run.start_timeout, plan.fewest_workers)
+        self._watch = Watch(roles, plan.quorum, run.restarts, run.start_timeout)
 
     def run(self, image: Image, headline: str = "") -> Ending:
         """Say the headline, build the image, run the cluster to its end, and clean up, whatever happens.

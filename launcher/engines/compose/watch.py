@@ -10,7 +10,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.contract.roles import Role
+from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
 from launcher.supervise.events import Say
 from launcher.supervise.restarts import HEALTHY
@@ -67,14 +67,9 @@ class Loss:
 class Watch:
     """The containers of one run, and what to do next."""
 
-    def __init__(
-        self, roles: Mapping[Task, Role], leader: Task, restarts: int, start_timeout: float, fewest: int = 0
-    ) -> None:
-        """``restarts`` is how many containers may be started again, until for ten minutes none was.
-
-        ``fewest`` is cluster.worker.min; 0: every worker is needed.
-        """
-        self._roles, self._leader, self._fewest = roles, leader, fewest
+    def __init__(self, roles: Mapping[Task, Role], quorum: Quorum, restarts: int, start_timeout: float) -> None:
+        """``restarts`` is how many containers may be started again, until for ten minutes none was."""
+        self._roles, self._quorum, self._leader = roles, quorum, quorum.leader
         self._allowed, self._used, self._restarted_at = restarts, 0, 0.0
         self._patience = start_timeout + LOSS_GRACE
         self._ended: set[Task] = set()  # for good
@@ -157,11 +152,8 @@ class Watch:
 
     def _dispensable(self, task: Task) -> bool:
         """Whether the others go on without this task: an asynchronous worker, an evaluator, one beyond the fewest."""
-        role = self._roles[task]
-        if role == "evaluate" or (role == "serve" and task.job == "worker"):
-            return True
-        left = [worker for worker in self._roles if worker.job == "worker" and worker not in self._ended]
-        return task.job == "worker" and task != self._leader and 0 < self._fewest <= len(left)
+        lost = {worker for worker in self._quorum.workers if worker in self._ended}
+        return self._roles[task].may_be_missing or self._quorum.holds_without({*lost, task})
 
     def _fail(self, loss: Loss) -> None:
         self.over, self.exit_code, self.cause = True, loss.exit_code, (loss.task, loss.error)

@@ -95,7 +95,6 @@ class Launch:
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
         first_attempt = files.next_attempt(task.slug for task in self._tasks)
-        workers = [Task("worker", i) for i in range(len(plan.cluster.get("worker", ())))]
         self._supervisor = Supervisor(
             roles,
             plan.leader,
@@ -103,7 +102,7 @@ class Launch:
             run.stall_timeout,
             Restarts(run.restarts),
             first_attempt,
-            Elastic(workers, plan.fewest_workers, plan.leader),
+            Elastic(plan.quorum),
         )
         self._errors: dict[Task, Mapping[str, Any]] = {}  # told by tasks that could not write them down
         self._looks = Looks(files)

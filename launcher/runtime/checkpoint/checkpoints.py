@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory, gettempdir
 import tensorflow as tf
 
 from launcher.contract.context import CheckpointPolicy, TaskContext
+from launcher.contract.roles import Role
 from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
@@ -29,7 +30,7 @@ class Checkpoints:
         self._policy: CheckpointPolicy = context.checkpoint
         self._writes = context.is_leader
         # Under ParameterServerStrategy each ps would write its own variables, on its own machine.
-        device = "/job:chief" if context.role == "coordinate" else None
+        device = "/job:chief" if context.role is Role.COORDINATE else None
         self._options = tf.train.CheckpointOptions(experimental_io_device=device)
         self._checkpoint = tf.train.Checkpoint(job=job)
         self._saved_at = time.monotonic()

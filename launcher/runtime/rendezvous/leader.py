@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from launcher.contract.context import TaskContext
+from launcher.contract.roles import ROLES, Quorum
 from launcher.contract.task import Task
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
@@ -48,9 +49,10 @@ class Leader:
         self._name, self._context = str(context.task), context
         self.left_out = context.left_out
         self._members = {str(task) for task in context.members} - {self._name}
-        self._serving = self._members if context.mode == "async" else set()
+        roles = {str(task): ROLES[context.mode][task.job] for task in context.members if task != context.task}
+        self._serving = {name for name, role in roles.items() if role.serves}
         # Whose end is the end of this attempt: an asynchronous worker comes back to a cluster that goes on.
-        self._vital = {name for name in self._members if context.mode == "sync" or name.startswith("ps:")}
+        self._vital = {name for name, role in roles.items() if not role.restarts_alone}
         self._token = context.token
         self._checkpoint = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints).newest_sound(
             partial(print, flush=True)
@@ -146,9 +148,9 @@ class Leader:
 
     def _can_spare(self, names: Collection[str]) -> bool:
         """Whether these are all workers, and those that remain are enough to go on with."""
-        workers = {name for name in {*self._members, self._name} if name.startswith("worker:")}
-        fewest = self._context.fewest_workers
-        return bool(fewest) and workers.issuperset(names) and len(workers) - len(names) >= fewest
+        everyone = [Task.parse(name) for name in {*self._members, self._name}]
+        quorum = Quorum.of(everyone, self._context.fewest_workers, self._context.leader)
+        return quorum.holds_without([Task.parse(name) for name in names])
 
     def _leave_out(self, names: Collection[str]) -> None:
         with self._changed:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from launcher.contract.task import JOBS
 from launcher.spec.edit.nodes import TextNode, root_of
-from launcher.spec.overrides import JOBS
 from launcher.spec.yaml_nodes import resolve
 
 Keys = Sequence[str]

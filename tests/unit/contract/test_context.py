@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from launcher.contract.context import CheckpointPolicy, TaskContext
+from launcher.contract.roles import Role
 from launcher.contract.task import Task
 
 CONTEXT = TaskContext(
     task=Task("worker", 1),
-    role="train",
+    role=Role.TRAIN,
     mode="sync",
     strategy="MultiWorkerMirroredStrategy",
     communication="RING",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.contract.roles import Role
+from launcher.contract.roles import ROLES, Role
 from launcher.contract.task import Task
 from launcher.errors import SpecError
 from launcher.host.inventory import Core, Gpu, Inventory
@@ -17,7 +17,7 @@ from launcher.plan.cores import CoreShare, deal_cores
 from launcher.plan.requests import Member
 from launcher.spec.model import JobSpec
 
-ROLES: Mapping[str, Role] = {"chief": "train", "worker": "train", "ps": "serve", "evaluator": "evaluate"}
+PLAYED: Mapping[str, Role] = {**ROLES["sync"], "ps": Role.SERVE}
 Gpus = Mapping[str, Sequence[int]]
 
 
@@ -33,7 +33,7 @@ def host(cores: Sequence[int], gpus: Sequence[int] = ()) -> Inventory:
 def members(jobs: Mapping[str, tuple[int, int | None]]) -> list[Member]:
     """Ask for so many tasks of each job, and so many cores for each of them."""
     return [
-        Member(Task(name, index), JobSpec(tasks=tasks, cpus=cpus), ROLES[name])
+        Member(Task(name, index), JobSpec(tasks=tasks, cpus=cpus), PLAYED[name])
         for name, (tasks, cpus) in jobs.items()
         for index in range(tasks)
     ]
@@ -168,8 +168,8 @@ nodes = st.lists(st.integers(0, 2), min_size=1, max_size=16)
 @st.composite
 def asks(draw: st.DrawFn) -> tuple[Inventory, dict[str, Any], dict[str, list[int]]]:
     there = host(draw(nodes), draw(st.lists(st.integers(0, 2), max_size=8)))
-    jobs: dict[str, Any] = {name: (draw(st.integers(1, 3)), draw(asked)) for name in ROLES}
-    trains = [str(member.task) for member in members(jobs) if member.role == "train"]
+    jobs: dict[str, Any] = {name: (draw(st.integers(1, 3)), draw(asked)) for name in PLAYED}
+    trains = [str(member.task) for member in members(jobs) if member.role is Role.TRAIN]
     owners = st.sampled_from(trains)
     found: dict[str, list[int]] = {}
     for gpu in there.gpus:

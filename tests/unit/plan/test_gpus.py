@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.errors import SpecError
 from launcher.host.inventory import Core, Gpu, Inventory
@@ -25,7 +26,7 @@ def host(*ids: int, total: int = 16_000, note: str = "") -> Inventory:
 
 def members(jobs: Jobs) -> list[Member]:
     return [
-        Member(Task(name, index), JobSpec.model_validate({"tasks": tasks, **asked}), "train")
+        Member(Task(name, index), JobSpec.model_validate({"tasks": tasks, **asked}), Role.TRAIN)
         for name, (tasks, asked) in jobs.items()
         for index in range(tasks)
     ]

@@ -61,7 +61,7 @@ def test_sync_trains_on_chief_and_workers_and_says_why_ps_idles() -> None:
 def test_async_adds_a_chief_that_coordinates() -> None:
     found = plan(mode="async", worker=2, ps=1)
     assert {str(there.task): there.role for there in found.tasks} == {
-        "chief:0": "coordinate", "worker:0": "serve", "worker:1": "serve", "ps:0": "serve",
+        "chief:0": "coordinate", "worker:0": "compute", "worker:1": "compute", "ps:0": "serve",
     }  # fmt: skip
     assert found.leader == Task("chief", 0)
     assert {job: len(addresses) for job, addresses in found.cluster.items()} == {"chief": 1, "worker": 2, "ps": 1}

@@ -129,7 +129,7 @@ def test_another_machine_is_trusted_to_have_what_auto_leaves(listed: object) -> 
 # large_enough
 
 
-def members(*jobs: tuple[str, int, dict[str, Any]], role: Role = "train") -> list[Member]:
+def members(*jobs: tuple[str, int, dict[str, Any]], role: Role = Role.TRAIN) -> list[Member]:
     return [
         Member(Task(name, index), JobSpec.model_validate({"tasks": count} | asked), role)
         for name, count, asked in jobs
@@ -167,8 +167,8 @@ def test_there_are_the_gpus_that_are_asked_for(jobs: list[tuple[str, int, dict[s
 
 
 def test_who_does_not_compute_gradients_asks_for_no_gpu() -> None:
-    assert large_enough(members(("ps", 2, {}), role="serve"), host(gpus=4)).gpus == ()
-    assert large_enough(members(("evaluator", 1, {}), role="evaluate"), host(gpus=4)).gpus == ()
+    assert large_enough(members(("ps", 2, {}), role=Role.SERVE), host(gpus=4)).gpus == ()
+    assert large_enough(members(("evaluator", 1, {}), role=Role.EVALUATE), host(gpus=4)).gpus == ()
 
 
 def test_what_is_asked_of_another_machine_is_dealt_out_there_whatever_this_one_has() -> None:

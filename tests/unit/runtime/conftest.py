@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from launcher.contract.context import TaskContext
+from launcher.contract.roles import Role
 from launcher.contract.task import Task
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def task_context(task: str = "worker:0", directory: Path = Path("/"), **changes:
     """The context of a task that trains alone on one device, with these changes."""
     context = TaskContext(
         task=Task.parse(task),
-        role="train",
+        role=Role.TRAIN,
         mode="sync",
         strategy="OneDeviceStrategy",
         communication="AUTO",

@@ -16,9 +16,9 @@ from launcher.supervise.supervisor import Supervisor
 
 CHIEF, PS, EVALUATOR = Task("chief", 0), Task("ps", 0), Task("evaluator", 0)
 FIRST, SECOND = Task("worker", 0), Task("worker", 1)
-SYNC: Mapping[Task, Role] = {FIRST: "train", SECOND: "train"}
-ASYNC: Mapping[Task, Role] = {CHIEF: "coordinate", FIRST: "serve", PS: "serve"}
-EVALUATED: Mapping[Task, Role] = {**SYNC, EVALUATOR: "evaluate"}
+SYNC: Mapping[Task, Role] = {FIRST: Role.TRAIN, SECOND: Role.TRAIN}
+ASYNC: Mapping[Task, Role] = {CHIEF: Role.COORDINATE, FIRST: Role.COMPUTE, PS: Role.SERVE}
+EVALUATED: Mapping[Task, Role] = {**SYNC, EVALUATOR: Role.EVALUATE}
 
 Moments = list[tuple[float, Event]]
 

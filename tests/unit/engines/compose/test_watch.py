@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.contract.roles import Role
+from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
 from launcher.engines.compose.watch import LEAVE_GRACE, LOSS_GRACE, PAUSE_GRACE, Container, StartAgain, Watch
 from launcher.supervise.events import Say
@@ -12,8 +12,8 @@ from launcher.supervise.restarts import HEALTHY
 
 CHIEF, FIRST, SECOND, PS = Task("chief", 0), Task("worker", 0), Task("worker", 1), Task("ps", 0)
 EVALUATOR = Task("evaluator", 0)
-SYNC: dict[Task, Role] = {FIRST: "train", SECOND: "train", EVALUATOR: "evaluate"}
-ASYNC: dict[Task, Role] = {CHIEF: "coordinate", FIRST: "serve", SECOND: "serve", PS: "serve"}
+SYNC: dict[Task, Role] = {FIRST: Role.TRAIN, SECOND: Role.TRAIN, EVALUATOR: Role.EVALUATE}
+ASYNC: dict[Task, Role] = {CHIEF: Role.COORDINATE, FIRST: Role.COMPUTE, SECOND: Role.COMPUTE, PS: Role.SERVE}
 START_TIMEOUT = 60.0
 BOUND = START_TIMEOUT + LOSS_GRACE
 
@@ -22,7 +22,7 @@ class Cluster:
     """A watch, and an engine that says what a test wants."""
 
     def __init__(self, roles: dict[Task, Role], leader: Task, restarts: int = 3, fewest: int = 0) -> None:
-        self.watch = Watch(roles, leader, restarts, START_TIMEOUT, fewest)
+        self.watch = Watch(roles, Quorum.of(roles, fewest, leader), restarts, START_TIMEOUT)
         self.containers = {task: Container(task.slug, "running") for task in roles}
         self.said: list[str] = []
         self.started: list[Task] = []
@@ -261,7 +261,7 @@ def test_an_evaluator_that_stays_dead_fails_nobody() -> None:
 
 def test_a_worker_beyond_the_fewest_may_stay_dead_and_the_next_one_not() -> None:
     third = Task("worker", 2)
-    cluster = Cluster({FIRST: "train", SECOND: "train", third: "train"}, FIRST, restarts=1, fewest=2)
+    cluster = Cluster({FIRST: Role.TRAIN, SECOND: Role.TRAIN, third: Role.TRAIN}, FIRST, restarts=1, fewest=2)
     cluster.end(SECOND, 137)
     assert cluster.started == [SECOND]
     cluster.end(SECOND, 137, now=1.0)
@@ -275,6 +275,6 @@ def test_a_worker_beyond_the_fewest_may_stay_dead_and_the_next_one_not() -> None
 
 
 def test_the_leader_is_never_beyond_the_fewest() -> None:
-    cluster = Cluster({FIRST: "train", SECOND: "train"}, FIRST, restarts=0, fewest=1)
+    cluster = Cluster({FIRST: Role.TRAIN, SECOND: Role.TRAIN}, FIRST, restarts=0, fewest=1)
     cluster.end(FIRST, 137)
     assert cluster.outcome == (True, 1, "worker:0: its container was killed (exit code 137)")

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from launcher.contract.context import CheckpointPolicy
+from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.errors import LauncherError, UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
@@ -216,10 +217,10 @@ def test_the_leader_removes_what_was_half_written(tmp_path: Path, task: str, lef
 
 
 @pytest.mark.parametrize(
-    ("role", "leader", "device"), [("coordinate", "chief", "/job:chief"), ("train", "worker", None)]
+    ("role", "leader", "device"), [(Role.COORDINATE, "chief", "/job:chief"), (Role.TRAIN, "worker", None)]
 )
 def test_a_coordinator_alone_writes_what_lies_on_its_ps(
-    tmp_path: Path, role: str, leader: str, device: str | None
+    tmp_path: Path, role: Role, leader: str, device: str | None
 ) -> None:
     there = checkpoints(tmp_path, task=f"{leader}:0", role=role, leader=Task(leader, 0))
     assert there._options.experimental_io_device == device

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.runtime.training.proof import prove_devices, prove_placement
 from tests.unit.runtime.conftest import task_context
@@ -127,13 +128,13 @@ def test_the_order_in_which_the_plan_names_cores_is_of_no_matter(has: Any) -> No
 
 def test_an_evaluator_counts_the_devices_that_carry_no_jobs_name(logical: Any) -> None:
     logical("/device:CPU:0")
-    assert prove_devices(task_context("evaluator:0", role="evaluate")) == ["/device:CPU:0"]
+    assert prove_devices(task_context("evaluator:0", role=Role.EVALUATE)) == ["/device:CPU:0"]
 
 
 def test_a_coordinator_does_not_count_the_devices_of_its_workers(logical: Any) -> None:
     names = [f"/job:{job}/replica:0/task:0/device:{kind}" for job in ("chief", "ps") for kind in ("CPU:0", "GPU:0")]
     logical(*names)
-    assert prove_devices(task_context("chief:0", role="coordinate", cluster={"chief": ("a:1",)})) == names
+    assert prove_devices(task_context("chief:0", role=Role.COORDINATE, cluster={"chief": ("a:1",)})) == names
 
 
 CLUSTER = "/job:worker/replica:0/task:{}/device:{}"
