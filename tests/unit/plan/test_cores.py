@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.contract.roles import ROLES, Role
@@ -16,6 +16,7 @@ from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.cores import CoreShare, deal_cores
 from launcher.plan.requests import Member
 from launcher.spec.model import JobSpec
+from tests.examples import examples
 
 PLAYED: Mapping[str, Role] = {**ROLES["sync"], "ps": Role.SERVE}
 Gpus = Mapping[str, Sequence[int]]
@@ -177,7 +178,7 @@ def asks(draw: st.DrawFn) -> tuple[Inventory, dict[str, Any], dict[str, list[int
     return there, jobs, found
 
 
-@settings(derandomize=True, max_examples=400, deadline=None, database=None)
+@examples(400)
 @given(asks())
 def test_no_core_is_pinned_twice_and_who_has_gpus_is_near_them_while_there_is_room(
     case: tuple[Inventory, dict[str, Any], dict[str, list[int]]],
