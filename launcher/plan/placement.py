@@ -17,6 +17,7 @@ from launcher.plan.requests import Member, refuse
 from launcher.spec.file import ClusterFile
 from launcher.spec.model import LOOPBACK, ClusterSpec, JobSpec, split_address
 from launcher.spec.rules import ONE_CPU_DEVICE, PARTS_NEED_MEMORY, machine
+from launcher.text import counted
 
 __all__ = ["hosts", "place", "place_file", "ports_needed", "renewed"]
 
@@ -117,7 +118,7 @@ def _same_devices(training: Sequence[Member], shares: dict[Task, Share], *, alon
 def _same(member: Member, first: Member, key: str, word: str, mine: int, others: int) -> None:
     if mine != others:
         why = _ONE_TO_ONE[first.role]
-        have = f"{member.task} would have {_count(mine, word)} and {first.task} {others}"
+        have = f"{member.task} would have {counted(mine, word)} and {first.task} {others}"
         refuse(member.task.job, key, f"{have}; {why}, so each needs the same number")
 
 
@@ -166,7 +167,7 @@ def _strategy(tasks: Sequence[TaskPlan], training: Sequence[Member], shares: dic
     """Return strategy, communication and why, as README.md's table of modes has it."""
     if not training:
         workers, ps = (sum(plan.task.job == job for plan in tasks) for job in ("worker", "ps"))
-        reason = f"{_count(workers, 'worker')} updating variables on {ps} ps over gRPC, without waiting for each other"
+        reason = f"{counted(workers, 'worker')} updating variables on {ps} ps over gRPC, without waiting for each other"
         return "ParameterServerStrategy", "gRPC", reason
     if len(training) > 1:
         communication, why = _communication(training, shares)
@@ -192,7 +193,3 @@ def _communication(training: Sequence[Member], shares: dict[Task, Share]) -> tup
     if any((member.job.virtual_devices or 1) > 1 for member in training):
         return "RING", "NCCL does not join parts of a GPU"
     return "NCCL", "each has GPUs of its own" if len(training) > 1 else "each is a whole GPU"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -29,11 +29,6 @@ def headline(plan: Plan, tasks: str) -> str:
     return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return ``1 task`` or ``2 tasks``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def achieved(result: RunResult) -> list[str]:
     """Return what a run that is done has reached: steps, time, speed, and its last figures."""
     speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""

@@ -166,8 +166,7 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
 
 def _known_job(job: str) -> None:
     if job not in JOBS:
-        hint = did_you_mean(job, JOBS) or f"; jobs: {', '.join(JOBS)}"
-        raise UsageError(f"there is no job {job!r}{hint}")
+        raise UsageError(f"there is no job {job!r}{did_you_mean(job, JOBS, 'jobs')}")
 
 
 @verb("show", "Show every value and where it comes from.", "--set mode=async")

@@ -209,7 +209,7 @@ def test_a_missing_file_names_the_nearest_one(write: Write) -> None:
 
 def test_a_directory_says_what_it_holds(write: Write) -> None:
     write(GOOD)
-    assert problem(Path()) == ".: is a directory; . holds cluster.yaml"
+    assert problem(Path()) == ".: is a directory; YAML files in .: cluster.yaml"
 
 
 def test_a_file_that_may_not_be_read_says_why(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
