@@ -20,7 +20,8 @@ from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
 from launcher.spec.overrides import apply, expand_jobs
 from launcher.spec.rules import UNKNOWN, broken_rules
-from launcher.spec.yaml_nodes import Node, parse
+from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml_parser import parse
 
 MAX_BYTES = 1 << 20
 _KEYS = "name, mode, job, args, cluster, run"

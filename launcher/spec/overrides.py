@@ -7,7 +7,8 @@ from dataclasses import replace
 from launcher.contract.faults import type_name
 from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError
-from launcher.spec.yaml_nodes import Node, parse
+from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml_parser import parse
 
 
 def apply(root: Node, override: str) -> Node:

@@ -13,7 +13,7 @@ import click
 from launcher.commands import completion
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
-from launcher.commands.setup.edits import edit
+from launcher.commands.setup.config_edit import edit
 from launcher.contract.task import JOBS, Task
 from launcher.errors import UsageError, did_you_mean
 from launcher.spec.edit import values as text_of

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from launcher.contract.task import JOBS
-from launcher.spec.edit.nodes import TextNode, root_of
-from launcher.spec.yaml_nodes import resolve
+from launcher.spec.yaml_nodes import TextNode
+from launcher.spec.yaml_parser import resolve, root_of
 
 Keys = Sequence[str]
 _SHORT: dict[type, str] = {str: "tasks", list: "addresses"}  # the key that a job's short form stands for

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from launcher.errors import SpecError, UsageError, did_you_mean
-from launcher.spec.edit.nodes import root_of
 from launcher.spec.edit.splice import Keys, add_item, cut, in_one_line, is_job, put, replaced
-from launcher.spec.yaml_nodes import parse
+from launcher.spec.yaml_parser import parse, root_of
 
 
 def set_key(text: str, keys: Keys, written: str) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.edit_files import alone, replace
+from launcher.commands.setup.config_files import alone, replace
 from launcher.contract.task import Task
 from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec.edit.line_ends import keeping_line_ends
 from launcher.spec.file import ClusterFile, check, check_job, read
-from launcher.spec.yaml_nodes import parse
+from launcher.spec.yaml_parser import parse
 
 
 def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Iterable[Task] = ()) -> None:
