@@ -42,6 +42,11 @@ class ClusterFile:
         """Return where a dotted key stands: ``cluster.yaml:7``, or ``--set …``."""
         return self._root.locate(tuple(int(part) if part.isdecimal() else part for part in key.split(".")))
 
+    def expanded(self) -> dict[str, Any]:
+        """Return the plain data with every job of the cluster as a mapping."""
+        data: dict[str, Any] = self._root.plain()
+        return data
+
     def blame(self, error: SpecError) -> SpecError:
         """Return the error with the line of each of its keys that has none yet."""
         return SpecError(

@@ -65,3 +65,10 @@ class Node:
                 break
             node = child
         return node.where
+
+
+def to_node(value: Any) -> Node:
+    """Return plain data as nodes that stand nowhere."""
+    if isinstance(value, dict):
+        return Node({key: to_node(child) for key, child in value.items()}, "")
+    return Node([to_node(item) for item in value] if isinstance(value, list) else value, "")

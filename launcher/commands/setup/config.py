@@ -16,8 +16,8 @@ from launcher.commands.options import overrides_option
 from launcher.commands.setup.config_edit import edit
 from launcher.contract.task import JOBS, Task
 from launcher.errors import UsageError, did_you_mean
-from launcher.spec.edit import values as text_of
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
+from launcher.spec.edit import key_edits
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.file import load
 from launcher.spec.keys import is_key, known_keys, values, values_at
 
@@ -119,7 +119,7 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
         if not equals or not key.strip():
             raise UsageError(f"write KEY=VALUE, like cluster.worker.tasks=3, not {assignment!r}")
         pairs.append((keys_of(key.strip()), value))
-    edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
+    edit(file, lambda text: reduce(lambda done, pair: key_edits.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
 @verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
@@ -133,7 +133,7 @@ def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
 def _without(text: str, key: str) -> str:
     """Take a key out, and above all one that should not be there."""
     parts = key.split(".")
-    return text_of.unset_key(text, parts if text_of.is_written(text, parts) else keys_of(key))
+    return key_edits.unset_key(text, parts if key_edits.is_written(text, parts) else keys_of(key))
 
 
 @verb("add", "Add tasks to a job.", "worker --count 2")

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError, UsageError
+from launcher.spec.edit.key_edits import is_written, set_key, unset_key, value
 from launcher.spec.edit.layout import tidy
 from launcher.spec.edit.line_ends import keeping_line_ends
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
-from launcher.spec.edit.values import is_written, set_key, unset_key, value
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.file import check
 from launcher.spec.yaml_parser import root_of
 from tests.examples import examples

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError, UsageError
+from launcher.spec.edit.key_edits import append, set_key, unset_key, value
 from launcher.spec.edit.line_ends import keeping_line_ends
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
-from launcher.spec.edit.values import append, set_key, unset_key, value
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 
 BRACKETS = """\
 job: hello
