@@ -15,6 +15,7 @@ from rich.text import Text
 
 from launcher.contract.task import Task
 from launcher.terminal.output import BufferedOutput
+from launcher.text import printable
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
@@ -66,6 +67,7 @@ class TerminalScreen:
 
     def note(self, text: str) -> None:
         """Show a line of the launcher's own."""
+        text = printable(text)
         if self._live:
             self._console.print(Text(text, style="dim"))
         else:

@@ -20,6 +20,7 @@ from launcher.spec.edit import key_edits
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.file import load
 from launcher.spec.keys import is_key, known_keys, values, values_at
+from launcher.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -179,10 +180,11 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     if as_json:
         click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
         return
-    wide, long = (max(map(len, cells)) for cells in (found, [written(value.value) for value in found.values()]))
+    shown = {key: printable(written(value.value)) for key, value in found.items()}
+    wide, long = (max(map(len, cells)) for cells in (found, shown.values()))
     for key, value in found.items():
-        origin = click.style(value.origin, dim=value.origin == "default")
-        click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
+        origin = click.style(printable(value.origin), dim=value.origin == "default")
+        click.echo(f"{key:<{wide}}  {shown[key]:<{min(long, 40)}}  {origin}")
 
 
 @verb("diff", "Compare with another file, a run, or --set.", "--run latest")
@@ -212,7 +214,7 @@ def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Pa
     for key in changed:
         for mark, colour, side in (("-", "red", before), ("+", "green", after)):
             if key in side:
-                click.echo(click.style(f"{mark} {key}: {written(side[key].value)}", fg=colour))
+                click.echo(click.style(printable(f"{mark} {key}: {written(side[key].value)}"), fg=colour))
     if not changed:
         click.echo("no difference")
 
