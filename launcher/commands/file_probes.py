@@ -71,15 +71,15 @@ def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
     here = {name: split_address(address) for name, address in written.items() if _is_here(split_address(address)[0])}
     fixed = {name: port for name, (_, port) in here.items() if port and port not in inventory.ports}
     held = [
-        Finding("problem", f"port {port}", f"{name} needs it; {why}", "end that program, or choose another port")
+        Finding("problem", f"port {port}", f"{name} needs it; {why}", "stop that program, or choose another port")
         for name, port in fixed.items()
         if (why := who_holds(port))
     ]
     yield from held
     if not held:
         free = ", ".join(str(port) for port in sorted(fixed.values())[:10])
-        elsewhere = "those of the file are on other machines" if written.keys() - here.keys() else ""
-        none = elsewhere or "none is fixed; free ones are chosen at each start"
+        elsewhere = "the file's ports are on other machines" if written.keys() - here.keys() else ""
+        none = elsewhere or "none is fixed; free ports are chosen at each start"
         yield Finding("ok", "ports", f"{free} free" if free else none)
 
 

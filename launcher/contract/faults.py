@@ -48,8 +48,8 @@ _LIMITS = {
     "less_than": ("must be less than {lt}", "lt"),
     "less_than_equal": ("must be at most {le}", "le"),
     "multiple_of": ("must be a multiple of {multiple_of}", "multiple_of"),
-    "too_short": ("must hold at least {min_length}", "min_length"),
-    "too_long": ("must hold at most {max_length}", "max_length"),
+    "too_short": ("must have at least {min_length} items", "min_length"),
+    "too_long": ("must have at most {max_length} items", "max_length"),
     "string_too_long": ("must have at most {max_length} characters", "max_length"),
     "string_pattern_mismatch": ("must match {pattern}", "pattern"),
 }

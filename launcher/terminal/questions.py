@@ -30,7 +30,7 @@ class Questions:
 
     def __init__(self, *, silent: bool) -> None:
         if not silent and not _is_answered():
-            raise UsageError("config init asks questions, and nobody is there to answer; --yes takes the defaults")
+            raise UsageError("config init asks questions, and its input is not a terminal; --yes takes the defaults")
         self._silent = silent
 
     def choice(self, question: str, given: str | None, options: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ def _checked(text: str, path: Path, was: ClusterFile | None) -> ClusterFile:
 
 
 def _refused(path: Path, error: SpecError) -> UsageError:
-    return UsageError(f"the edit is refused, and {path} stays as it is:\n{error}")
+    return UsageError(f"the edit is refused; {path} is unchanged:\n{error}")
 
 
 def _of_job(file: ClusterFile) -> tuple[Problem, ...]:
@@ -97,4 +97,4 @@ def _say_who_uses(file: ClusterFile, gone: Iterable[Task]) -> None:
 
     for task in gone:
         for run, holder in users(file.directory / file.spec.run.output, task):
-            click.echo(f"note: {run.name} uses {task} now ({holder}) and goes on as it was started", err=True)
+            click.echo(f"note: {run.name} is running {task} ({holder}) and continues as it was started", err=True)

@@ -34,7 +34,7 @@ def alone(path: Path) -> Iterator[None]:
         until = time.monotonic() + _PATIENCE
         while not _is_locked(folder):
             if time.monotonic() > until:
-                raise UsageError(f"another edit of {parent} has not ended for {_PATIENCE:g} s")
+                raise UsageError(f"another edit in {parent} has not finished within {_PATIENCE:g} s; try again")
             time.sleep(_AGAIN)
         yield
     finally:
@@ -52,7 +52,7 @@ def replace(path: Path, text: str) -> None:
                 os.fchown(file, state.st_uid, state.st_gid)
             os.replace(name, real)
     except OSError as error:
-        raise UsageError(f"{real} cannot be written: {error.strerror}; it stays as it was") from None
+        raise UsageError(f"{real} cannot be written: {error.strerror}; it is unchanged") from None
 
 
 def write_new(path: Path, text: str) -> None:
@@ -65,7 +65,7 @@ def write_new(path: Path, text: str) -> None:
             os.fchmod(file, 0o666 & ~mask)
             os.link(name, real)  # where a rename would replace what somebody has written a moment ago
     except FileExistsError:
-        raise UsageError(f"{path} is there already; nothing was written") from None
+        raise UsageError(f"{path} exists already; nothing was written") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 

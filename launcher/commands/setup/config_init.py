@@ -56,7 +56,7 @@ class Answers:
 
 
 _FILE = """\
-# What TensorFlow cluster trains what. `launcher plan` shows what it means on this machine, `launcher run` trains.
+# Which TensorFlow cluster trains which job. `launcher plan` shows where its tasks would run, `launcher run` trains.
 name: {name}
 mode: {mode:<23} # sync: MultiWorkerMirroredStrategy · async: ParameterServerStrategy
 job: {job:<24} # a module of jobs/, any dotted module, or a script: path/to/train.py
@@ -66,7 +66,7 @@ cluster:                      # TensorFlow's cluster spec; a task is a process
 {cluster}
 
 run:
-  output: runs                # where the runs' directories are made
+  output: runs                # where run directories are created
   checkpoint: {{every: 30s, keep: 3}}     # also: every: 500 steps
   restarts: 3                 # restarts allowed before the run fails
   start_timeout: 60s          # the cluster must have formed by then
@@ -96,13 +96,13 @@ def _machines(written: str) -> tuple[str, ...]:
 @click.option("--file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), help="The file to write.")
 @click.option("--mode", type=click.Choice(["sync", "async"]), help="How it trains.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
-@click.option("--ps", type=click.IntRange(min=1), help="How many tasks keep the variables, in async mode.")
+@click.option("--ps", type=click.IntRange(min=1), help="How many parameter servers, in async mode.")
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs of each worker.")
 @click.option("--hosts", callback=_given(_machines), help="The machines, like node-a,node-b; or this one.")
 @click.option("--job", help="The training code: a module of jobs/, any dotted module, or path/to/train.py.")
-@click.option("--name", callback=_given(check_name), help="Begins the runs' names.")
-@click.option("--yes", is_flag=True, help="Ask nothing: what is not given has its default.")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--name", callback=_given(check_name), help="The first part of the runs' names.")
+@click.option("--yes", is_flag=True, help="Ask nothing: an option that is not given has its default.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 def init(
     file: Path,
     mode: str | None,
@@ -123,7 +123,7 @@ def init(
     if ps is not None and mode == "sync":
         raise UsageError("--ps: sync mode starts no ps; leave it out, or choose --mode async")
     ps = asks.number("How many parameter servers?", ps, 1, least=1) if mode == "async" else 0
-    where = asks.text("On which machines (a comma between; empty: this one)?", hosts, "", _machines)
+    where = asks.text("On which machines (separated by commas; empty: this one)?", hosts, "", _machines)
     machines = _machines(where)
     free = len(here.gpus) // -(-workers // max(1, len(machines)))  # as if each machine had as many as this one
     share = asks.number(f"GPUs for each worker ({_gpus_found(here)})?", gpus, free, least=0)
@@ -138,7 +138,7 @@ def _is_there(file: Path, *, force: bool) -> bool:
     real = behind_links(file)
     there = os.path.lexists(real)
     if there and not force:
-        raise UsageError(f"{file} is there already; --force overwrites it, and `launcher config set` changes it")
+        raise UsageError(f"{file} exists already; --force overwrites it, and `launcher config set` changes it")
     if not real.parent.is_dir():
         raise UsageError(f"{file} cannot be written: there is no directory {real.parent}; make it first")
     return there
@@ -176,7 +176,7 @@ def _planned_lines(file: Path, text: str) -> Sequence[str]:
     try:
         return list(table(place_file(asked, take(ports_needed(asked.spec)))))
     except LauncherError as error:
-        return [f"note: on this machine it cannot run as it is: {error}"]
+        return [f"note: it cannot run on this machine: {error}"]
 
 
 def _gpus_found(inventory: Inventory) -> str:

@@ -30,7 +30,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @cluster_file
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
 def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
-    """Look at this machine, and at FILE where there is one: what works, what does not, and what to do about it.
+    """Examine this machine, and FILE if it exists: what works, what does not, and what to do about it.
 
     Ready to paste into an issue: no secrets, no addresses but those of FILE. Exit codes: 0 nothing is wrong; 1 there is
     a problem.

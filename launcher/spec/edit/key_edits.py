@@ -85,8 +85,8 @@ def _parsed(text: str, where: Callable[[int], str]) -> Node | None:
 def _not_written(data: Any, keys: Keys) -> UsageError:
     key = ".".join(keys)
     if keys[0] != "args" and "env" not in keys:
-        return UsageError(f"{key} is not written in the file, so it has its default already")
-    return UsageError(f"{key} is not written in the file{did_you_mean(keys[-1], children(find(data, keys[:-1])))}")
+        return UsageError(f"{key} is not set in the file, so it has its default already")
+    return UsageError(f"{key} is not set in the file{did_you_mean(keys[-1], children(find(data, keys[:-1])))}")
 
 
 def _with(text: str, keys: Keys, value: Any) -> Any:

@@ -15,11 +15,13 @@ def add_tasks(text: str, file: Path, job: str, addresses: Sequence[str], count: 
     """Return the text with a task more at each address, or with so many more; ``file`` is for its problems."""
     there = _job(check(text, file), job)
     if number := next((word for word in addresses if word.isdecimal()), None):
-        raise UsageError(f"{number!r} is no address; for {number} tasks more: config add {job} --count {number}")
+        raise UsageError(f"{number!r} is not an address; to add {number} tasks: config add {job} --count {number}")
     if addresses:
         return _with_addresses(text, job, there, addresses)
     if there and there.addresses:
-        raise UsageError(f"the tasks of {job} have addresses; name those of the new ones: config add {job} node-c:2222")
+        raise UsageError(
+            f"the tasks of {job} have addresses; give those of the new tasks: config add {job} node-c:2222"
+        )
     return _with_tasks(text, job, (there.tasks if there else 0) + count)
 
 

@@ -128,7 +128,7 @@ def test_set_writes_all_or_nothing_and_shows_the_difference() -> None:
     assert "-mode: sync      # or async\n+mode: async     # or async" in output
     assert text() == FILE.replace("mode: sync      #", "mode: async     #") + "run: {restarts: 5}\n"
     assert refused("set", "run.restarts=6", "mode=fast") == (
-        "the edit is refused, and cluster.yaml stays as it is:\n"
+        "the edit is refused; cluster.yaml is unchanged:\n"
         "cluster.yaml:2: mode: must be 'sync' or 'async', not 'fast' (text)"
     )
     assert refused("set", "mode") == "write KEY=VALUE, like cluster.worker.tasks=3, not 'mode'"
@@ -206,9 +206,9 @@ def test_tasks_with_addresses_come_and_go_by_address(place: Path) -> None:
     said("remove", "worker:1")
     said("remove", "worker", "--count", "1")
     assert "  worker: [node-a:1, node-c:1]" in text()
-    assert "node-a:1 is cluster.worker.addresses.0 already" in refused("add", "worker", "node-a:1")
+    assert "node-a:1 is already the address of cluster.worker.addresses.0" in refused("add", "worker", "node-a:1")
     assert refused("add", "worker") == (
-        "the tasks of worker have addresses; name those of the new ones: config add worker node-c:2222"
+        "the tasks of worker have addresses; give those of the new tasks: config add worker node-c:2222"
     )
 
 
@@ -222,7 +222,7 @@ def test_tasks_with_addresses_come_and_go_by_address(place: Path) -> None:
         (("remove", "wroker:1"), "there is no job 'wroker'; did you mean 'worker'?"),
         (("remove", "worker:one"), "name a task, like worker:0, or a job with --count, not 'worker:one'"),
         (("add", "worker", "node-a:1", "--count", "2"), "give addresses or --count, not both: each address is a task"),
-        (("add", "evaluator", "--count", "2"), "the edit is refused, and cluster.yaml stays as it is:"),
+        (("add", "evaluator", "--count", "2"), "the edit is refused; cluster.yaml is unchanged:"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_plainly(arguments: tuple[str, ...], sentence: str) -> None:

@@ -89,7 +89,7 @@ def test_edits_at_once_lose_nothing(place: Path) -> None:
 def test_an_edit_waits_for_another_one_and_not_for_ever(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(config_files, "_PATIENCE", 0.1)
     with config_files.alone(Path("cluster.yaml")):
-        assert refused("set", "mode=async") == f"another edit of {place} has not ended for 0.1 s"
+        assert refused("set", "mode=async") == f"another edit in {place} has not finished within 0.1 s; try again"
     held = threading.Event()
 
     def hold() -> None:
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_there_is_a_sentence() -> None:
 def test_links_in_a_circle_are_a_sentence(place: Path) -> None:
     (place / "circle.yaml").symlink_to("circle.yaml")
     assert "circle.yaml" in refused("set", "mode=async", "--file", "circle.yaml")
-    assert "circle.yaml is there already" in refused("init", "--yes", "--file", "circle.yaml")
+    assert "circle.yaml exists already" in refused("init", "--yes", "--file", "circle.yaml")
     assert "circle.yaml cannot be written" in refused("init", "--yes", "--force", "--file", "circle.yaml")
 
 
@@ -148,7 +148,7 @@ def test_a_directory_that_is_not_there_is_told_before_anything_is_asked(place: P
 
 
 def test_what_somebody_has_written_a_moment_ago_stays() -> None:
-    with pytest.raises(UsageError, match=r"^cluster\.yaml is there already; nothing was written$"):
+    with pytest.raises(UsageError, match=r"^cluster\.yaml exists already; nothing was written$"):
         config_files.write_new(Path("cluster.yaml"), "mine")
     assert text() == FILE
     assert names() == ["cluster.yaml"]

@@ -116,7 +116,7 @@ def test_a_file_that_is_there_stays_unless_forced() -> None:
     Path("cluster.yaml").write_text("mine")
     result = call("--yes")
     assert isinstance(result.exception, UsageError)
-    assert "is there already; --force overwrites it" in str(result.exception)
+    assert "exists already; --force overwrites it" in str(result.exception)
     assert Path("cluster.yaml").read_text() == "mine"
     assert call("--yes", "--force").exit_code == 0
     assert load(Path("cluster.yaml")).spec.cluster.size == 2
@@ -125,7 +125,7 @@ def test_a_file_that_is_there_stays_unless_forced() -> None:
 def test_where_nobody_can_answer_nothing_is_asked() -> None:
     assert not sys.stdin.isatty()
     result = call()
-    assert "nobody is there to answer; --yes takes the defaults" in str(result.exception)
+    assert "its input is not a terminal; --yes takes the defaults" in str(result.exception)
 
 
 def test_a_job_that_is_not_there_yet_is_a_note() -> None:

@@ -156,7 +156,7 @@ def test_in_braces_a_key_goes_with_its_comma() -> None:
 
 
 def test_a_key_that_is_not_there_cannot_be_unset() -> None:
-    with pytest.raises(UsageError, match=r"^run\.restarts is not written in the file, so it has its default already$"):
+    with pytest.raises(UsageError, match=r"^run\.restarts is not set in the file, so it has its default already$"):
         unset_key(FILE, keys("run.restarts"))
 
 

@@ -210,7 +210,7 @@ def test_a_key_that_is_empty_can_be_unset() -> None:
 
 def test_a_mistyped_key_of_the_args_gets_the_nearest_one() -> None:
     text = PLAIN.replace("a: 1", "epochs: 1, rate: 2")
-    with pytest.raises(UsageError, match=r"^args\.epoch is not written in the file; did you mean 'epochs'\?$"):
+    with pytest.raises(UsageError, match=r"^args\.epoch is not set in the file; did you mean 'epochs'\?$"):
         unset_key(text, keys("args.epoch"))
 
 
