@@ -248,7 +248,7 @@ def test_a_task_that_a_run_uses_now_is_said_to_be(place: Path) -> None:
     files = RunFiles(place / "runs" / "night")
     files.directory.mkdir(parents=True)
     with locked(files, [Task("worker", 1), Task("worker", 2), Task("ps", 0)], print):
-        note = f"note: night uses {{}} now (pid {os.getpid()} on "
+        note = f"note: night is running {{}} (pid {os.getpid()} on "
         assert note.format("worker:1") in said("remove", "worker:1", "--dry-run")
         assert note.format("worker:2") in said("set", "cluster.worker.tasks=2", "--dry-run")
         assert note.format("ps:0") in said("unset", "cluster.ps", "--dry-run")
