@@ -45,7 +45,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of a run; UsageError where it is damaged."""
+    """Read a file of a run; UsageError if it is damaged."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -54,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one line to a JSON-lines file, whole or not at all; OSError where it cannot be written.
+    """Add one line to a JSON-lines file, whole or not at all; OSError if it cannot be written.
 
     A single write, so lines of several processes never mix.
     """
@@ -82,7 +82,7 @@ class RunFiles:
 
     @property
     def cluster_file(self) -> Path:
-        """The cluster file as it was asked for, after --set."""
+        """The cluster file of the run, after --set."""
         return self.directory / "cluster.yaml"
 
     @property
@@ -116,7 +116,7 @@ class RunFiles:
         return self.directory / "checkpoints"
 
     def last_checkpoint(self) -> int:
-        """Return the step of the newest checkpoint; 0 where there is none."""
+        """Return the step of the newest checkpoint; 0 if there is none."""
         numbers = (path.name.removeprefix(_CHECKPOINT) for path in self.checkpoints.glob(f"{_CHECKPOINT}*"))
         return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
@@ -134,7 +134,7 @@ class RunFiles:
         return self.directory / "logs" / f"attempt-{attempt}" / f"{slug}.log"
 
     def error(self, attempt: int, slug: str) -> Path:
-        """What one task failed of in one attempt."""
+        """The error of one task in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
 
     def lock(self, slug: str) -> Path:
@@ -152,7 +152,7 @@ class RunFiles:
         return next(number for number in count(1) if not any(self.log(number, slug).exists() for slug in slugs))
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return result.json, or None where the run has not ended."""
+        """Return result.json, or None if the run has not ended."""
         if not self.result.exists():
             return None
         return read_json(self.result)
@@ -171,7 +171,7 @@ class RunFiles:
 
     @classmethod
     def join(cls, output: Path, name: str) -> RunFiles:
-        """Take ``<output>/<name>``, made where it is not there yet: launchers that share it come at the same moment."""
+        """Take ``<output>/<name>``, made if it does not exist: launchers that share it may start at the same moment."""
         directory = output / name
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ class RunFiles:
 
     @classmethod
     def find(cls, output: Path, run: str) -> RunFiles:
-        """Return the run of that name under ``output``, or at that path; UsageError where there is none."""
+        """Return the run of that name under ``output``, or at that path; UsageError if there is none."""
         for directory in (output / run, Path(run)):
             if _is_run(directory):
                 return cls(directory.resolve())

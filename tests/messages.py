@@ -56,7 +56,7 @@ def _is_command(node: Definition) -> bool:
 
 def _written(node: ast.JoinedStr | ast.Constant) -> str:
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else ""
+        return str(node.value) if isinstance(node.value, str) else ""
     return "".join(_part(value) for value in node.values)
 
 
@@ -74,9 +74,9 @@ def _name(node: ast.expr) -> str:
             return name
         case ast.Call(func=function):
             return _name(function)
-        case ast.Constant(value=value):
-            return str(value)
-        case ast.IfExp(body=ast.Constant(value=yes), orelse=ast.Constant(value=no)):
+        case ast.Constant(value=str(value)):
+            return value
+        case ast.IfExp(body=ast.Constant(value=str(yes)), orelse=ast.Constant(value=str(no))):
             return f"{yes}|{no}"
     return "…"
 

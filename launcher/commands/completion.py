@@ -1,4 +1,4 @@
-"""What a shell offers while one types: dotted keys, tasks and runs. Never a word about a file that is wrong."""
+"""What a shell offers while the user types: dotted keys, tasks and runs. An invalid file is never an error here."""
 
 from __future__ import annotations
 

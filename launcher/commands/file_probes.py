@@ -1,4 +1,4 @@
-"""What ``check`` and ``doctor`` look at for a cluster file: the file, its job, and what it asks of this machine."""
+"""The probes of a cluster file for ``check`` and ``doctor``: the file, its job, and what it needs of this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Show = Callable[[Problem], Finding]  # how a problem of the file is shown: with 
 
 
 def examine(path: Path, overrides: Sequence[str], show: Show = shown) -> Iterator[Finding]:
-    """Look at everything, as far as it can be looked at; what depends on a wrong file is left out."""
+    """Check everything that can be checked; what depends on an invalid file is left out."""
     try:
         file = load(path, overrides)
     except SpecError as error:

@@ -1,4 +1,4 @@
-"""What ``check`` and ``doctor`` look at on this machine, one function for each part of it."""
+"""The probes of this machine for ``check`` and ``doctor``, one function for each part of it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def cpu(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _cpu_flags() -> set[str] | None:
-    """Return what the CPU can do; None where that is not known or means something else (ARM)."""
+    """Return what the CPU can do; None if that is not known or means something else (ARM)."""
     try:
         found = re.search(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

@@ -95,7 +95,7 @@ def _check_gpus(value: object) -> object:
 
 
 def check_name(value: str) -> str:
-    """Return the name; ValueError where it cannot be that of a run's directory."""
+    """Return the name; ValueError if it cannot be that of a run's directory."""
     if not _NAME.fullmatch(value):
         raise ValueError(
             f"{value[:80]!r} cannot name a run's directory; use letters, digits, '.', '_' and '-', "
@@ -142,14 +142,14 @@ class Checkpoint(_Model):
 
     @property
     def policy(self) -> CheckpointPolicy:
-        """The same, as a task is told it."""
+        """The same, as the task's context has it."""
         if steps := _STEPS.fullmatch(self.every):
             return CheckpointPolicy(every_seconds=None, every_steps=int(steps[1]), keep=self.keep)
         return CheckpointPolicy(every_seconds=parse_duration(self.every), every_steps=None, keep=self.keep)
 
 
 class RunSpec(_Model):
-    """How the job is run: where to, how safely, how patiently."""
+    """How the job is run: output, checkpoints, restarts, timeouts, network."""
 
     output: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""What a cluster file may not ask for although each of its values is well-formed."""
+"""The rules of a cluster file that go beyond the form of each value."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ONE_CPU_DEVICE = "without GPUs, several training tasks compute on one CPU device
 PARTS_NEED_MEMORY = (
     "virtual devices of a GPU need gpu_memory, the MiB of each; or write gpus: 0 to split the CPU instead"
 )
-# Where an address is not well-formed, one of this machine stands in, so that the others can be looked at.
+# Replaces an address that is not well-formed, so that the others can still be checked.
 UNKNOWN = "unknown.invalid"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether that name means another machine on every machine."""
+    """Whether that name means a different machine on every machine."""
     return host.lower() == "localhost" or host.startswith("127.") or host == "[::1]"
 
 
 def machine(host: str) -> str:
-    """Return one name for each machine, whatever its letters' case."""
+    """Return one name for each machine, in lower case."""
     return LOOPBACK if is_loopback(host) else host.lower()
 
 

@@ -36,7 +36,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _KEEPS = re.compile(r"[|>]\d?\+")  # the head of a block scalar whose last empty lines count
 _PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))}
 
-# What the parser says, and what a person understands; the first that is found in the parser's words is taken.
+# Parts of the parser's messages, and the sentence for each; the first part that is found in a message counts.
 _SENTENCES = {
     "mapping values are not allowed": "a ':' is not allowed here; put a value that contains ': ' in quotes, "
     "or fix the indentation",
@@ -54,7 +54,7 @@ _SENTENCES = {
 
 
 def parse(text: str, where: Callable[[int], str]) -> tuple[Node | None, list[Problem]]:
-    """Read one YAML document; ``where`` names a line. None: it is empty. SpecError where it cannot be read on."""
+    """Read one YAML document; ``where`` names a line. None: it is empty. SpecError if the rest cannot be read."""
     if found := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise SpecError([Problem(where(line), "", f"contains the control character U+{ord(found[0]):04X}; delete it")])
@@ -88,7 +88,7 @@ def resolve(text: str) -> Any:
 def _syntax(error: yaml.MarkedYAMLError, text: str, where: Callable[[int], str]) -> Problem:
     words = error.problem or "it cannot be read"
     sentence = next((sentence for part, sentence in _SENTENCES.items() if part in words), f"this is not YAML: {words}")
-    # What is not closed is best mended where it was opened.
+    # The place to fix what is not closed is where it was opened.
     opened = "begins here" in sentence and error.context_mark is not None
     mark = error.context_mark if opened else error.problem_mark
     if mark is None:
@@ -139,7 +139,7 @@ class _Builder:
         return None if root is None or (root.value is None and documents == 1) else root
 
     def _refuse(self, event: Any, path: KeyPath, message: str) -> NoReturn:
-        """Stop reading: what follows would only repeat this problem, or be too large to look at."""
+        """Stop reading: what follows would only repeat this problem, or be too large."""
         raise SpecError([*self.problems, self._problem(event, path, message)])
 
     def _problem(self, event: Any, path: KeyPath, message: str) -> Problem:

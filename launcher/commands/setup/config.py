@@ -76,7 +76,7 @@ def an_edit(function: Command) -> Command:
 
 
 def keys_of(key: str) -> list[str]:
-    """Return the parts of a dotted key; UsageError where it is none that a file may have."""
+    """Return the parts of a dotted key; UsageError if no file may have it."""
     if not is_key(key):
         hint = did_you_mean(key, known_keys()) or "; `launcher config show` lists the keys"
         raise UsageError(f"there is no key {key!r}{hint}")
@@ -132,7 +132,7 @@ def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
 
 
 def _without(text: str, key: str) -> str:
-    """Take a key out, and above all one that should not be there."""
+    """Remove a key, even one that should not be there."""
     parts = key.split(".")
     return key_edits.unset_key(text, parts if key_edits.is_written(text, parts) else keys_of(key))
 

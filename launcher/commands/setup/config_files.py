@@ -1,4 +1,4 @@
-"""Cluster files written: whole or not at all, through links, and one edit after the other."""
+"""Writing cluster files: whole or not at all, through links, and one edit at a time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 
 from launcher.errors import UsageError
 
-_PATIENCE = 10.0  # seconds that another edit may take
-_AGAIN = 0.05  # seconds between two looks whether it is over
+_PATIENCE = 10.0  # seconds to wait for another edit
+_AGAIN = 0.05  # seconds between two attempts to lock
 _BOM = "\ufeff"
 
 
-def behind_links(path: Path) -> Path:
-    """Return the file that a path leads to; where links lead in a circle, one of them."""
+def resolve_links(path: Path) -> Path:
+    """Return the file that a path leads to; one of the links if they form a circle."""
     return Path(os.path.realpath(path))
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the folder of the file, since the file itself is replaced by each edit."""
-    parent = behind_links(path).parent
+def exclusive(path: Path) -> Iterator[None]:
+    """Lock the folder of the file, since the file itself is replaced by each edit."""
+    parent = resolve_links(path).parent
     try:
         folder = os.open(parent, os.O_RDONLY)
     except OSError as error:
@@ -42,11 +42,11 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file's text, with its mode, owner and byte order mark kept; UsageError where that is impossible."""
-    real = behind_links(path)
+    """Replace a file's text, with its mode, owner and byte order mark kept; UsageError if that is impossible."""
+    real = resolve_links(path)
     try:
         state, mark = real.stat(), _BOM if real.read_bytes().startswith(_BOM.encode()) else ""
-        with _beside(real, mark + text) as (file, name):
+        with _temporary(real, mark + text) as (file, name):
             os.fchmod(file, state.st_mode & 0o7777)
             if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(file, state.st_uid, state.st_gid)
@@ -56,14 +56,14 @@ def replace(path: Path, text: str) -> None:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet; UsageError where it is, or where it cannot be."""
-    real = behind_links(path)
+    """Write a file that is not there yet; UsageError if it exists, or cannot be written."""
+    real = resolve_links(path)
     mask = os.umask(0)
     os.umask(mask)
     try:
-        with _beside(real, text) as (file, name):
+        with _temporary(real, text) as (file, name):
             os.fchmod(file, 0o666 & ~mask)
-            os.link(name, real)  # where a rename would replace what somebody has written a moment ago
+            os.link(name, real)  # unlike a rename it never replaces a file that another process has just written
     except FileExistsError:
         raise UsageError(f"{path} exists already; nothing was written") from None
     except OSError as error:
@@ -79,7 +79,7 @@ def _is_locked(folder: int) -> bool:
 
 
 @contextmanager
-def _beside(real: Path, text: str) -> Iterator[tuple[int, str]]:
+def _temporary(real: Path, text: str) -> Iterator[tuple[int, str]]:
     """Write a text beside its place; yields the open file and its name, which is gone afterwards."""
     handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
     try:

@@ -1,4 +1,4 @@
-"""``launcher config init``: a first cluster file, from a few questions, with the plan that comes of it."""
+"""``launcher config init``: a first cluster file, from a few questions, with the plan that results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.config_files import behind_links, replace, write_new
+from launcher.commands.setup.config_files import replace, resolve_links, write_new
 from launcher.commands.train.plan import table
 from launcher.errors import LauncherError, UsageError
 from launcher.host.inventory import Inventory, take
@@ -21,14 +21,14 @@ from launcher.spec.edit.splice import in_one_line
 from launcher.spec.file import check, check_job
 from launcher.spec.job_source import config_module
 from launcher.spec.model import check_name, is_host
-from launcher.terminal.questions import Look, Questions, looked_at
+from launcher.terminal.questions import Check, Questions, checked_answer
 
 _PORTS = {"worker": 2222, "ps": 2322}  # the first is TensorFlow's usual one
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a first file is made of."""
+    """The content of a first file."""
 
     name: str
     mode: str
@@ -74,13 +74,13 @@ run:
 """
 
 
-def _given(look: Look) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Look at what the command line gives as at what is answered."""
-    return lambda _, __, given: given if given is None else looked_at(given, look)
+def _given(check: Check) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Check a value of the command line as an answer is checked."""
+    return lambda _, __, given: given if given is None else checked_answer(given, check)
 
 
 def _machines(written: str) -> tuple[str, ...]:
-    """Return the machines of a list with commas; ValueError where one is none."""
+    """Return the machines of a list with commas; ValueError if one is not a machine's name."""
     machines = tuple(part.strip() for part in written.split(",") if part.strip())
     for machine in machines:
         if not is_host(machine):
@@ -134,8 +134,8 @@ def init(
 
 
 def _is_there(file: Path, *, force: bool) -> bool:
-    """Whether there is a file to overwrite; UsageError where it must not be, or where none can be."""
-    real = behind_links(file)
+    """Whether there is a file to overwrite; UsageError if it must not be overwritten, or cannot be written."""
+    real = resolve_links(file)
     there = os.path.lexists(real)
     if there and not force:
         raise UsageError(f"{file} exists already; --force overwrites it, and `launcher config set` changes it")
@@ -145,14 +145,14 @@ def _is_there(file: Path, *, force: bool) -> bool:
 
 
 def _known_job(job: str, file: Path) -> None:
-    """Look for a job; ValueError where there is none, unless it is a script, which may be written later."""
+    """Check that the job exists; ValueError if not, unless it is a script, which may be written later."""
     if not job.endswith(".py"):
         config_module(job, file.absolute().parent)
 
 
 def _first_line(file: Path) -> str:
     """Return the line by which editors find the schema."""
-    return f"# yaml-language-server: $schema={os.path.relpath(schema.PATH, behind_links(file).parent)}\n"
+    return f"# yaml-language-server: $schema={os.path.relpath(schema.PATH, resolve_links(file).parent)}\n"
 
 
 def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:

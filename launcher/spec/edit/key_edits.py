@@ -1,7 +1,7 @@
 """Edits of a cluster file's text: one value replaced, one key added or removed, every other byte as it was.
 
 Not a round trip through a YAML library: ruamel.yaml closes up the columns of ``ps:     {tasks: 1}``, and hangs a
-comment on the key before it, so that it moves or goes with that key. Here the parser only says where a value stands;
+comment on the key before it, so that it moves or goes with that key. Here the parser only gives the place of a value;
 the text between is cut and pasted, and what comes out is read again and compared with what was meant.
 """
 
@@ -22,14 +22,14 @@ from launcher.spec.yaml_parser import parse, root_of
 def set_key(text: str, keys: Keys, written: str) -> str:
     """Return the text with the value of a dotted key set, which may not be there yet; the value is YAML."""
     data, meant = _plain(text), _plain_value(written, keys)
-    # What was typed may not stand everywhere: a comment or | inside {}, say.
+    # What was typed is not valid everywhere: a comment or | inside {}, for example.
     spellings = (written.strip(), in_one_line(meant))
     attempts = (put(apart, keys, spelled) for spelled in spellings for apart in _aliases_apart(text, keys, data))
     return _first_right(attempts, _with(text, keys, meant), keys)
 
 
 def unset_key(text: str, keys: Keys) -> str:
-    """Return the text without a dotted key, nor the mappings that it leaves empty; UsageError where it is not there."""
+    """Return the text without a dotted key, nor the mappings that it leaves empty; UsageError if it is not there."""
     data = _plain(text)
     if not holds(data, keys):
         raise _not_written(data, keys)
@@ -50,7 +50,7 @@ def append(text: str, keys: Keys, values: Sequence[str]) -> str:
 
 
 def value(text: str, keys: Keys) -> Any:
-    """Return the plain value of a dotted key as the text has it; None where it has none."""
+    """Return the plain value of a dotted key as the text has it; None if it has none."""
     return find(_plain(text), keys)
 
 
@@ -98,7 +98,7 @@ def _with(text: str, keys: Keys, value: Any) -> Any:
 
 
 def _aliases_apart(text: str, keys: Keys, data: Any) -> Iterator[str]:
-    """Yield the text as it is, then with what an alias on the way to the keys stands for: merged, or in its place."""
+    """Yield the text as it is, then with an alias on the way to the keys replaced: by a merge, or by its value."""
     yield text
     node = root_of(text)
     for depth, key in enumerate(keys, 1):
@@ -114,7 +114,7 @@ def _aliases_apart(text: str, keys: Keys, data: Any) -> Iterator[str]:
 
 
 def _first_right(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
-    """Return the first text that says what was meant; where none does, it cannot be edited so."""
+    """Return the first text whose data is what was meant; UsageError if there is none."""
     for text in attempts:
         if _says(text, meant):
             return text
@@ -126,7 +126,7 @@ def _first_right(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
 
 def _says(text: str, meant: Any) -> bool:
     try:
-        # As JSON, where 1 is not true, and nan is nan.
+        # As JSON: 1 is not true there, and nan is nan.
         return json.dumps(_plain(text), sort_keys=True) == json.dumps(meant, sort_keys=True)
     except SpecError:
         return False

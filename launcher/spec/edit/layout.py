@@ -38,7 +38,7 @@ def _starts(node: TextNode, depth: int) -> Iterator[tuple[int, int]]:
 
 
 def _continued(text: str, node: TextNode) -> Iterator[int]:
-    """Yield each line in which a value goes on, or comes behind its key, that is not a block of keys or items."""
+    """Yield each line in which a value continues, or follows its key, that is not a block of keys or items."""
     for own, value in node.items:
         if value.is_block and value.items:
             yield from _continued(text, value)
@@ -47,7 +47,7 @@ def _continued(text: str, node: TextNode) -> Iterator[int]:
 
 
 def _column(number: int, lines: list[str], wanted: dict[int, int]) -> int:
-    """Return the column of a line: a comment's is that of what follows, unless it stands deeper, at a block's end."""
+    """Return the column of a line: a comment's is that of what follows, unless it is deeper, at a block's end."""
     if number in wanted:
         return wanted[number]
     indent = len(lines[number]) - len(lines[number].lstrip())

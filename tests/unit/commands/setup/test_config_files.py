@@ -88,12 +88,12 @@ def test_edits_at_once_lose_nothing(place: Path) -> None:
 
 def test_an_edit_waits_for_another_one_and_not_for_ever(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(config_files, "_PATIENCE", 0.1)
-    with config_files.alone(Path("cluster.yaml")):
+    with config_files.exclusive(Path("cluster.yaml")):
         assert refused("set", "mode=async") == f"another edit in {place} has not finished within 0.1 s; try again"
     held = threading.Event()
 
     def hold() -> None:
-        with config_files.alone(Path("cluster.yaml")):
+        with config_files.exclusive(Path("cluster.yaml")):
             held.set()
 
     thread = threading.Thread(target=hold)
