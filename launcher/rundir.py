@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -25,18 +26,28 @@ def checkpoint_name(step: int) -> str:
     return f"{_CHECKPOINT}{step:010d}"
 
 
+@contextmanager
+def written_beside(path: Path, text: str, *, to_disk: bool = False) -> Iterator[str]:
+    """Write a text to a new private file beside its place; yields its name, which may be renamed, and cleans up."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            if to_disk:  # before the rename, so that not even a power cut leaves an empty file
+                file.flush()
+                os.fsync(file.fileno())
+        yield name
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write the text beside its place and rename it into it: no reader ever sees half a file."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes files private; a run's files are as readable as any other file the user makes.
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with written_beside(path, text) as name:
+        # A run's files are as readable as any other file the user makes.
+        os.chmod(name, 0o644)
+        os.replace(name, path)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -67,6 +78,11 @@ def append_json(path: Path, value: Mapping[str, Any]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
+
+
+def run_names(output: Path) -> list[str]:
+    """Return the names of all runs in a directory, with ``latest`` if there is a newest one."""
+    return sorted(path.parent.name for path in output.glob("*/plan.json"))
 
 
 @dataclass(frozen=True)
@@ -186,7 +202,7 @@ class RunFiles:
         for directory in (output / run, Path(run)):
             if _is_run(directory):
                 return cls(directory.resolve())
-        known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
+        known = [name for name in run_names(output) if name != LATEST]
         raise UsageError(
             f"there is no run {run!r}{did_you_mean(run, known) or listing('', known[:-6:-1], f'runs in {output}')}"
         )

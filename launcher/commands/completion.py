@@ -11,7 +11,8 @@ from click.shell_completion import CompletionItem
 
 from launcher.contract.task import JOBS, Mode
 from launcher.errors import LauncherError
-from launcher.spec.file import ClusterFile, load
+from launcher.rundir import run_names
+from launcher.spec.file import DEFAULT_FILE, ClusterFile, load
 from launcher.spec.keys import known_keys, values
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -31,7 +32,7 @@ def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
 
 def _file(ctx: click.Context) -> ClusterFile:
     given: Any = ctx.params.get("file")
-    return load(Path(given or "cluster.yaml"))
+    return load(Path(given or DEFAULT_FILE))
 
 
 def _keys(ctx: click.Context) -> Iterable[str]:
@@ -56,7 +57,7 @@ def _runs(ctx: click.Context) -> Iterable[str]:
         output = Path(_file(ctx).spec.run.output)
     except (LauncherError, OSError):
         output = Path("runs")
-    return sorted(path.parent.name for path in output.glob("*/plan.json"))
+    return run_names(output)
 
 
 keys, assignments, tasks, runs = map(_completer, (_keys, _assignments, _tasks, _runs))

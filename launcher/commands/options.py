@@ -15,14 +15,14 @@ from launcher.contract.task import Task
 from launcher.errors import UsageError, did_you_mean
 from launcher.plan.placement import hosts
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.spec.file import ClusterFile
+from launcher.spec.file import DEFAULT_FILE, ClusterFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def cluster_file(function: Command) -> Command:
     """Add the path of the cluster file (``file``) and ``--set KEY=VALUE`` (``overrides``)."""
-    argument = click.argument("file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), required=False)
+    argument = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, required=False)
     return argument(overrides_option(function))
 
 

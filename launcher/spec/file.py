@@ -23,6 +23,7 @@ from launcher.spec.rules import UNKNOWN, broken_rules
 from launcher.spec.yaml_nodes import Node
 from launcher.spec.yaml_parser import parse
 
+DEFAULT_FILE = Path("cluster.yaml")
 MAX_BYTES = 1 << 20
 _KEYS = "name, mode, job, args, cluster, run"
 # Values for keys that are missing or wrong, so that the rest of the file can still be checked.

@@ -18,7 +18,7 @@ from launcher.contract.task import JOBS, Task
 from launcher.errors import UsageError, did_you_mean
 from launcher.spec.edit import key_edits
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
-from launcher.spec.file import load
+from launcher.spec.file import DEFAULT_FILE, load
 from launcher.spec.keys import is_key, known_keys, values, values_at
 from launcher.text import printable
 
@@ -62,9 +62,8 @@ def verb(name: str, short: str, example: str) -> Callable[[Callable[..., Any]], 
 
 def the_file(function: Command) -> Command:
     """Add ``--file PATH`` (``file``)."""
-    default = Path("cluster.yaml")
     return click.option(
-        "--file", type=click.Path(path_type=Path), default=default, help="The cluster file (cluster.yaml)."
+        "--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help=f"The cluster file ({DEFAULT_FILE})."
     )(function)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.errors import UsageError
+from launcher.rundir import written_beside
 
 _PATIENCE = 10.0  # seconds to wait for another edit
 _AGAIN = 0.05  # seconds between two attempts to lock
@@ -46,10 +46,10 @@ def replace(path: Path, text: str) -> None:
     real = resolve_links(path)
     try:
         state, mark = real.stat(), _BOM if real.read_bytes().startswith(_BOM.encode()) else ""
-        with _temporary(real, mark + text) as (file, name):
-            os.fchmod(file, state.st_mode & 0o7777)
+        with written_beside(real, mark + text, to_disk=True) as name:
+            os.chmod(name, state.st_mode & 0o7777)
             if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(file, state.st_uid, state.st_gid)
+                os.chown(name, state.st_uid, state.st_gid)
             os.replace(name, real)
     except OSError as error:
         raise UsageError(f"{real} cannot be written: {error.strerror}; it is unchanged") from None
@@ -61,8 +61,8 @@ def write_new(path: Path, text: str) -> None:
     mask = os.umask(0)
     os.umask(mask)
     try:
-        with _temporary(real, text) as (file, name):
-            os.fchmod(file, 0o666 & ~mask)
+        with written_beside(real, text, to_disk=True) as name:
+            os.chmod(name, 0o666 & ~mask)
             os.link(name, real)  # unlike a rename it never replaces a file that another process has just written
     except FileExistsError:
         raise UsageError(f"{path} exists already; nothing was written") from None
@@ -76,18 +76,3 @@ def _is_locked(folder: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextmanager
-def _temporary(real: Path, text: str) -> Iterator[tuple[int, str]]:
-    """Write a text beside its place; yields the open file and its name, which is gone afterwards."""
-    handle, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            yield file.fileno(), name
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)

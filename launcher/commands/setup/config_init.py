@@ -18,7 +18,7 @@ from launcher.host.inventory import Inventory, take
 from launcher.plan.placement import place_file, ports_needed
 from launcher.spec import schema
 from launcher.spec.edit.splice import in_one_line
-from launcher.spec.file import check, check_job
+from launcher.spec.file import DEFAULT_FILE, check, check_job
 from launcher.spec.job_source import config_module
 from launcher.spec.model import check_name, is_host
 from launcher.terminal.questions import Check, Questions, checked_answer
@@ -93,7 +93,7 @@ def _machines(written: str) -> tuple[str, ...]:
     short_help="Write a first cluster file.",
     epilog="Example: launcher config init --yes --mode sync --workers 2 --job linear_regression",
 )
-@click.option("--file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), help="The file to write.")
+@click.option("--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help="The file to write.")
 @click.option("--mode", type=click.Choice(["sync", "async"]), help="How it trains.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
 @click.option("--ps", type=click.IntRange(min=1), help="How many parameter servers, in async mode.")
@@ -168,7 +168,7 @@ def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
         click.echo("nothing was written")
         sys.exit(1)
     replace(file, text) if there else write_new(file, text)
-    click.echo(f"{file} is written; next: launcher run{'' if file.name == 'cluster.yaml' else f' {file}'}")
+    click.echo(f"{file} is written; next: launcher run{'' if file.name == DEFAULT_FILE.name else f' {file}'}")
 
 
 def _planned_lines(file: Path, text: str) -> Sequence[str]:

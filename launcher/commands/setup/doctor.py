@@ -18,10 +18,9 @@ from launcher.commands import file_probes, machine_probes
 from launcher.commands.findings import Finding, masked
 from launcher.commands.options import cluster_file
 from launcher.errors import SpecError
-from launcher.spec.file import load
+from launcher.spec.file import DEFAULT_FILE, load
 from launcher.text import printable
 
-DEFAULT = Path("cluster.yaml")
 _WIDE = 15  # of what is looked at
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -51,7 +50,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
 
 def cluster(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
     """Look at the cluster file, and at what it asks of this machine and of the network; no secret is shown."""
-    if path == DEFAULT and not path.exists():
+    if path == DEFAULT_FILE and not path.exists():
         yield Finding("ok", "cluster file", f"there is no {path}", "launcher config init writes one")
         return
     yield from file_probes.examine(

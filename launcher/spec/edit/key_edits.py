@@ -25,18 +25,18 @@ def set_key(text: str, keys: Keys, written: str) -> str:
     # What was typed is not valid everywhere: a comment or | inside {}, for example.
     spellings = (written.strip(), in_one_line(meant))
     attempts = (put(apart, keys, spelled) for spelled in spellings for apart in _aliases_apart(text, keys, data))
-    return _first_right(attempts, _with(text, keys, meant), keys)
+    return _first_valid(attempts, _with(text, keys, meant), keys)
 
 
 def unset_key(text: str, keys: Keys) -> str:
     """Return the text without a dotted key, nor the mappings that it leaves empty; UsageError if it is not there."""
     data = _plain(text)
     if not holds(data, keys):
-        raise _not_written(data, keys)
+        raise _not_set(data, keys)
     while len(keys) > 1 and len(find(data, keys[:-1])) == 1:
         keys = keys[:-1]
     attempts = (cut(apart, keys) for apart in _aliases_apart(text, keys, data))
-    return _first_right(attempts, without(data, keys), keys)
+    return _first_valid(attempts, without(data, keys), keys)
 
 
 def append(text: str, keys: Keys, values: Sequence[str]) -> str:
@@ -45,7 +45,7 @@ def append(text: str, keys: Keys, values: Sequence[str]) -> str:
         data = _plain(text)
         meant = _with(text, keys, [*(find(data, keys) or []), value])
         attempts = (add_item(apart, keys, in_one_line(value)) for apart in _aliases_apart(text, keys, data))
-        text = _first_right(attempts, meant, keys)
+        text = _first_valid(attempts, meant, keys)
     return text
 
 
@@ -82,7 +82,7 @@ def _parsed(text: str, where: Callable[[int], str]) -> Node | None:
     return root
 
 
-def _not_written(data: Any, keys: Keys) -> UsageError:
+def _not_set(data: Any, keys: Keys) -> UsageError:
     key = ".".join(keys)
     if keys[0] != "args" and "env" not in keys:
         return UsageError(f"{key} is not set in the file, so it has its default already")
@@ -113,10 +113,10 @@ def _aliases_apart(text: str, keys: Keys, data: Any) -> Iterator[str]:
             return
 
 
-def _first_right(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
+def _first_valid(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
     """Return the first text whose data is what was meant; UsageError if there is none."""
     for text in attempts:
-        if _says(text, meant):
+        if _means(text, meant):
             return text
     raise UsageError(
         f"{'.'.join(keys)} cannot be changed by itself: it shares its text with other keys (an anchor, an alias or "
@@ -124,7 +124,7 @@ def _first_right(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
     )
 
 
-def _says(text: str, meant: Any) -> bool:
+def _means(text: str, meant: Any) -> bool:
     try:
         # As JSON: 1 is not true there, and nan is nan.
         return json.dumps(_plain(text), sort_keys=True) == json.dumps(meant, sort_keys=True)
