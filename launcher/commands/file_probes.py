@@ -34,7 +34,7 @@ def examine(path: Path, overrides: Sequence[str], show: Show = shown) -> Iterato
     yield Finding("ok", str(path), f"{file.spec.mode}, {counted(file.spec.cluster.size, 'task')}")
     yield from job(file, show)
     yield from host(file, show)
-    yield output(file)
+    yield output(file, show)
 
 
 def job(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
@@ -48,7 +48,7 @@ def job(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
 
 
 def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
-    """Look whether this machine has the cores, the GPUs and the ports that the file asks for."""
+    """Check whether this machine has the cores, the GPUs and the ports that the file asks for."""
     inventory = take(ports_needed(file.spec))
     try:
         plan = place_file(file, inventory)
@@ -65,7 +65,7 @@ def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
 
 
 def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
-    """Look whether each port that the file fixes on this machine is free, and name the process that holds it."""
+    """Check whether each port that the file fixes on this machine is free, and name the process that holds it."""
     written = {f"the rendezvous of {plan.leader}": plan.rendezvous} if plan.rendezvous else {}
     written = {str(task.task): task.address for task in plan.tasks if task.address} | written
     here = {name: split_address(address) for name, address in written.items() if _is_here(split_address(address)[0])}
@@ -83,20 +83,19 @@ def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
         yield Finding("ok", "ports", f"{free} free" if free else none)
 
 
-def output(file: ClusterFile) -> Finding:
-    """Look whether run.output can be written to, or be made."""
+def output(file: ClusterFile, show: Show = shown) -> Finding:
+    """Check whether run.output can be written to, or be made."""
     directory = file.directory / file.spec.run.output
     there = next(path for path in (directory, *directory.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
-            return Finding("ok", "output", f"{directory} can be written to")
+            return Finding("ok", "output", f"{file.spec.run.output} can be written to")
     except OSError as error:
-        message = f"run.output: {there} cannot be written to: {error.strerror}"
-        return Finding("problem", file.locate("run.output"), message)
+        return show(Problem(file.locate("run.output"), "run.output", f"{there} cannot be written to: {error.strerror}"))
 
 
 def hosts(file: ClusterFile) -> Iterator[Finding]:
-    """Look whether every host of the file has an address."""
+    """Check whether every host of the file has an address."""
     names = {split_address(address)[0] for _, job in file.spec.cluster.items() for address in job.addresses}
     unknown = sorted(name for name in names if not resolves(name))
     if unknown:

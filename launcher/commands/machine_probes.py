@@ -50,7 +50,7 @@ def machine() -> Iterator[Finding]:
 
 
 def python() -> Finding:
-    """Look at the interpreter."""
+    """Check the interpreter."""
     version = platform.python_version()
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding("ok", "Python", f"{version} on {platform.system()} {platform.machine()}")
@@ -58,7 +58,7 @@ def python() -> Finding:
 
 
 def cpu(inventory: Inventory) -> Iterator[Finding]:
-    """Look at the cores, and at the instructions that TensorFlow's wheels need or would like."""
+    """Check the cores, and the instructions that TensorFlow's wheels need or would like."""
     count = len(inventory.cores)
     note = f"; {inventory.core_note}" if inventory.core_note else ""
     yield Finding(
@@ -85,7 +85,7 @@ def _cpu_flags() -> set[str] | None:
 
 
 def memory() -> Finding:
-    """Look at the memory that is left."""
+    """Check the memory that is left."""
     free, total = (value / 2**30 for value in (psutil.virtual_memory().available, psutil.virtual_memory().total))
     said = f"{free:.1f} of {total:.1f} GiB free, room for about {int(free / _TASK)} tasks"
     if free > 3 * _TASK:
@@ -94,7 +94,7 @@ def memory() -> Finding:
 
 
 def gpus(inventory: Inventory) -> Finding:
-    """Look at the GPUs and their driver."""
+    """Check the GPUs and their driver."""
     if not inventory.gpus:
         state: State = "ok" if inventory.gpu_note == "no NVIDIA driver" else "warning"
         remedy = "" if state == "ok" else "run nvidia-smi; if that fails as well, reinstall the driver"
@@ -114,7 +114,7 @@ def _driver() -> str:
 
 
 def tensorflow() -> tuple[list[Finding], dict[str, Any]]:
-    """Look whether TensorFlow is there in a version that is supported, and works; also return what it answers."""
+    """Check that TensorFlow is installed in a supported version, and works; also return its answer."""
     version = _tensorflow_version()
     if version is None:
         return [Finding("problem", "TensorFlow", "is not installed", _INSTALL)], {}
@@ -130,7 +130,7 @@ def tensorflow() -> tuple[list[Finding], dict[str, Any]]:
 
 
 def keras() -> Finding:
-    """Look which Keras there is, and say what is known of it beside the TensorFlow that there is."""
+    """Report which Keras is installed, and what is known of it with the installed TensorFlow."""
     version = _version("keras")
     if version is None:
         return Finding("ok", "Keras", "is not installed; only jobs need it")
@@ -223,7 +223,7 @@ def proxies() -> Iterator[Finding]:
 
 
 def own_name() -> Finding:
-    """Look whether this machine knows its own name."""
+    """Check whether this machine knows its own name."""
     if resolves(socket.gethostname()):
         return Finding("ok", "hostname", "has an address")
     remedy = "add it to /etc/hosts, beside 127.0.1.1; tasks on several machines find each other by name"

@@ -1,4 +1,4 @@
-"""``launcher doctor``: why does it not work? One page on this machine, each line with its remedy."""
+"""``launcher doctor``: what does not work, and why? One page on this machine, each line with its remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from launcher.errors import SpecError
 from launcher.spec.file import DEFAULT_FILE, load
 from launcher.text import printable
 
-_WIDE = 15  # of what is looked at
+_WIDE = 15  # characters of what is checked
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -49,7 +49,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
 
 
 def cluster(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
-    """Look at the cluster file, and at what it asks of this machine and of the network; no secret is shown."""
+    """Check the cluster file, and what it needs of this machine and of the network; no secret is shown."""
     if path == DEFAULT_FILE and not path.exists():
         yield Finding("ok", "cluster file", f"there is no {path}", "launcher config init writes one")
         return

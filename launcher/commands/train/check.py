@@ -63,12 +63,12 @@ def _all(file: Path, overrides: Sequence[str], *, live: bool) -> Iterator[Findin
 
 
 def _tensorflow() -> Iterator[Finding]:
-    """Look at TensorFlow last, since it takes seconds."""
+    """Check TensorFlow last, since it takes seconds."""
     yield from machine_probes.tensorflow()[0]
 
 
 def run_hello(file: ClusterFile) -> Iterator[Finding]:
-    """Start the cluster with the job hello, and look what each of its tasks computed."""
+    """Start the cluster with the job hello, and report what each of its tasks computed."""
     screen = HelloScreen()
     with tempfile.TemporaryDirectory() as output:
         asked = replace(file, spec=file.spec.model_copy(update={"job": "hello", "args": {}}))
@@ -97,7 +97,7 @@ class HelloScreen:
             self.answers.setdefault(found["task"], []).append(found["answer"])
 
     def note(self, text: str) -> None:
-        """Show nothing: the findings say it all."""
+        """Show nothing: the findings tell everything."""
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Show nothing: hello is over before anyone looks."""
+        """Show nothing: hello is over at once."""
