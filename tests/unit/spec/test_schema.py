@@ -98,7 +98,7 @@ def test_there_are_examples_in_the_readme() -> None:
         ("cluster: {worker: 2}", "$"),
     ],
 )
-def test_what_the_models_refuse_the_schema_refuses_where_it_stands(text: str, where: str) -> None:
+def test_what_the_models_refuse_the_schema_refuses_at_the_same_place(text: str, where: str) -> None:
     assert errors(text) == [where]
 
 

@@ -244,7 +244,7 @@ def test_workers_by_number_do_not_become_workers_with_addresses() -> None:
     assert "add worker --count 2" in refused("add", "worker", "2")
 
 
-def test_a_task_that_a_run_uses_now_is_said_to_be(place: Path) -> None:
+def test_a_task_that_a_run_uses_is_named(place: Path) -> None:
     files = RunFiles(place / "runs" / "night")
     files.directory.mkdir(parents=True)
     with locked(files, [Task("worker", 1), Task("worker", 2), Task("ps", 0)], print):
@@ -265,7 +265,7 @@ def test_format_tidies_the_layout_and_keeps_values_and_comments(place: Path) -> 
     assert said("format") == "cluster.yaml: nothing to change\n"
 
 
-def test_format_leaves_what_goes_on_over_several_lines_alone(place: Path) -> None:
+def test_format_leaves_values_of_several_lines_alone(place: Path) -> None:
     kept = "  worker: [\n      a:1,   \n\n\n         b:1 # last\n  ]"
     untidy = f"job: hello\nargs:\n    text: |\n         one   \n\n\n         two\ncluster:\n{kept}\n"
     (place / "cluster.yaml").write_text(untidy)
@@ -273,7 +273,7 @@ def test_format_leaves_what_goes_on_over_several_lines_alone(place: Path) -> Non
     assert text() == untidy.replace("    text", "  text")
 
 
-def test_what_is_not_yaml_is_told_with_its_line(place: Path) -> None:
+def test_what_is_not_yaml_is_reported_with_its_line(place: Path) -> None:
     (place / "cluster.yaml").write_text("job: hello\ncluster: [a\n")
     for arguments in (["format"], ["set", "mode=sync"], ["unset", "mode"]):
         assert (

@@ -141,7 +141,7 @@ def test_a_new_file_is_as_readable_as_others(place: Path) -> None:
     assert (place / "new.yaml").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_directory_that_is_not_there_is_told_before_anything_is_asked(place: Path) -> None:
+def test_a_missing_directory_is_reported_before_any_question(place: Path) -> None:
     assert refused("init", "--file", "no/cluster.yaml") == (
         f"no/cluster.yaml cannot be written: there is no directory {place / 'no'}; make it first"
     )

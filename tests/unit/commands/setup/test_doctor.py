@@ -162,7 +162,7 @@ def test_what_tensorflow_sees_is_compared_with_what_there_is(
     ("versions", "state", "said"),
     [({}, "problem", "is not installed"), ({"tensorflow": "2.15.1"}, "problem", "2.15.1, which is not tested")],
 )
-def test_another_tensorflow_is_a_problem_with_the_command_that_mends_it(
+def test_another_tensorflow_is_a_problem_with_the_command_that_fixes_it(
     monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], state: str, said: str
 ) -> None:
     monkeypatch.setattr(machine_probes, "_version", versions.get)
