@@ -19,14 +19,10 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that are not run with the others, and why.
 ELSEWHERE = {
-    "launcher run --on compose": "needs a Docker Engine; tests with an engine run it",
-    "launcher run --host node-a": "needs a machine of that name; tests/cluster/test_hosts.py runs two",
-    "launcher run --host node-b": "as above",
-    "launcher run --task worker:0": "waits for the other machine",
-    "launcher plan four-gpus.yaml": "needs four GPUs; placed on an invented machine instead",
-    "launcher run four-gpus.yaml": "as above",
-    "launcher plan eight-gpus.yaml": "needs eight GPUs; placed on an invented machine instead",
-    "launcher plan one-gpu.yaml": "needs a GPU; placed on an invented machine instead",
+    "launcher run --on compose": "needs a Docker Engine; its own tests run it",
+    "launcher run several.yaml --host node-a": "needs a machine of that name; tests of hosts run two",
+    "launcher run several.yaml --host node-b": "as above",
+    "launcher plan eight-gpus.yaml": "needs eight GPUs; asked on an invented machine instead",
 }
 
 

@@ -21,6 +21,7 @@ from launcher.commands.screen import TerminalScreen
 RECORDED = Path(__file__).with_name("recorded_run.txt")
 _UNTIL = 45.0  # seconds after the start, when the picture is taken
 _WIDTH = 82  # columns: its longest line, and a margin
+_ENVIRONMENT = {"TERM": "xterm-256color", "COLUMNS": str(_WIDTH), "LINES": "40"}
 _STEPS, _STEPS_PER_EPOCH = 17_000, 17
 _EPOCH = re.compile(r"Epoch: (\d+) cost= (\S+)")
 _REDRAWN = "\x1b[2K"  # behind it stands what a line of a terminal shows at last
@@ -37,20 +38,20 @@ class _Terminal(io.StringIO):
 
 def picture() -> str:
     """Return the terminal in the middle of the recorded run, as SVG."""
-    console = Console(record=True, width=_WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True)
-    console.print(Text.from_ansi("\n".join(_lines())))
+    with patch.dict(os.environ, _ENVIRONMENT, clear=True):  # without the reader's own NO_COLOR
+        console = Console(record=True, width=_WIDTH, file=io.StringIO())
+        console.print(Text.from_ansi("\n".join(_lines())))
     return _FONTS.sub("", console.export_svg(title="launcher run", unique_id="terminal"))
 
 
 def _lines() -> list[str]:
     """Return what a terminal shows then, line by line, the live line last."""
-    terminal, environment = _Terminal(), {"TERM": "xterm-256color", "COLUMNS": str(_WIDTH), "LINES": "40"}
-    with patch.dict(os.environ, environment, clear=True), patch("time.monotonic", return_value=0.0) as clock:
-        with TerminalScreen([Task("worker", 0), Task("worker", 1)], terminal) as screen:
-            for seconds, line in _recorded():
-                clock.return_value = seconds
-                _show(screen, line)
-            shown = terminal.getvalue()
+    terminal, tasks = _Terminal(), [Task("worker", index) for index in range(2)]
+    with patch("time.monotonic", return_value=0.0) as clock, TerminalScreen(tasks, terminal) as screen:
+        for seconds, line in _recorded():
+            clock.return_value = seconds
+            _show(screen, line)
+        shown = terminal.getvalue()
     return [line.rpartition(_REDRAWN)[2] for line in shown.split("\n")]
 
 
