@@ -22,6 +22,7 @@ VERBS = {
     "config": "Read and edit the cluster file, its comments kept.",
     "doctor": "Look at this machine: why does it not work?",
 }
+_TRAIN = ("run", "plan", "check")  # the verbs of commands/train; the others are in commands/setup
 
 
 class Verbs(Group):
@@ -35,7 +36,8 @@ class Verbs(Group):
         """Import the verb's module and return its command."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = import_module(f"launcher.commands.{cmd_name}").command
+        room = "train" if cmd_name in _TRAIN else "setup"
+        command: click.Command = import_module(f"launcher.commands.{room}.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,11 +9,10 @@ from typing import Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from launcher.cluster.config import ClusterFile, load
-from launcher.cluster.context import Mode
-from launcher.cluster.keys import known_keys, values
-from launcher.cluster.overrides import JOBS
+from launcher.contract.task import JOBS, Mode
 from launcher.errors import LauncherError
+from launcher.spec.file import ClusterFile, load
+from launcher.spec.keys import known_keys, values
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.

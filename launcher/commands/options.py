@@ -9,13 +9,13 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from launcher.cluster.config import ClusterFile
-from launcher.cluster.context import Task
-from launcher.cluster.placement import hosts
-from launcher.cluster.plan import Plan, TaskPlan
-from launcher.cluster.variables import SET_KEY
 from launcher.commands import completion
+from launcher.contract.environment import SET_KEY
+from launcher.contract.task import Task
 from launcher.errors import UsageError, did_you_mean
+from launcher.plan.placement import hosts
+from launcher.plan.plan import Plan, TaskPlan
+from launcher.spec.file import ClusterFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from launcher.cluster.context import TaskContext
+from launcher.contract.context import TaskContext
 from launcher.errors import LauncherError, is_library
 from launcher.rundir import RunFiles, write_json
 from launcher.runtime.metrics import Reporter

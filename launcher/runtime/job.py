@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from launcher.cluster.args import job_module, read_args
-from launcher.cluster.context import TaskContext
+from launcher.contract.args import job_module, read_args
+from launcher.contract.context import TaskContext
 from launcher.errors import UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.waiting import Waiting
+from launcher.runtime.training.waiting import Waiting
 
 __all__ = ["History", "Job", "Metrics", "RunFiles", "Shard", "load_job"]
 

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import NoReturn
 
-from launcher.cluster.context import TaskContext
+from launcher.contract.context import TaskContext
 from launcher.runtime.failure import leave, record
 
 _PR_SET_PDEATHSIG = 1

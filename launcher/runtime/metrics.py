@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.cluster.context import TaskContext
+from launcher.contract.context import TaskContext
+from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_whole
 
@@ -37,7 +38,7 @@ class Reporter:
     def __init__(self, context: TaskContext) -> None:
         self._fd = context.report_fd
         self._files = RunFiles(Path(context.run_directory))
-        self._speaks = context.is_leader or context.role == "evaluate"
+        self._speaks = context.is_leader or context.role is Role.EVALUATE
         self._task = str(context.task)
         self._started = time.monotonic()
         self.history: list[dict[str, Any]] = []

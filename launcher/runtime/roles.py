@@ -13,19 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from launcher.cluster.context import TaskContext
+from launcher.contract.context import TaskContext
+from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint import Checkpoints
+from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job, load_job
-from launcher.runtime.messages import ALIVE_EVERY
 from launcher.runtime.metrics import Reporter, plain
-from launcher.runtime.proof import prove_devices, prove_placement
-from launcher.runtime.rendezvous import Meeting, meet
-from launcher.runtime.server import start_server
-from launcher.runtime.strategy import build_strategy
-from launcher.runtime.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
+from launcher.runtime.rendezvous.meeting import Meeting, meet
+from launcher.runtime.rendezvous.messages import ALIVE_EVERY
+from launcher.runtime.training.proof import prove_devices, prove_placement
+from launcher.runtime.training.server import start_server
+from launcher.runtime.training.strategy import build_strategy
+from launcher.runtime.training.trainer import AsyncTrainer, Stop, SyncTrainer, Trainer
 
 _LOOK_EVERY = 0.5  # seconds between an evaluator's looks for a new checkpoint
 
@@ -38,13 +39,13 @@ def play(context: TaskContext, deadline: float) -> bool:
     reporter = Reporter(context)
     reporter.tell("started", **prove_placement(context))
     match context.role:
-        case "train":
+        case Role.TRAIN:
             return _train(context, reporter, deadline, SyncTrainer)
-        case "coordinate":
+        case Role.COORDINATE:
             return _train(context, reporter, deadline, AsyncTrainer)
-        case "serve":
+        case Role.COMPUTE | Role.SERVE:
             return _serve(context, reporter, deadline)
-        case "evaluate":
+        case Role.EVALUATE:
             return _evaluate(context, reporter)
 
 

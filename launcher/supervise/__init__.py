@@ -1,1 +1,1 @@
-"""The processes of this host: no TensorFlow in the launcher's own process."""
+"""States, progress, restarts and the first cause of a run: pure, over events."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 from launcher.supervise.mending import Answer, Mending
@@ -37,8 +37,8 @@ class Comeback:
     def alone(self, cause: Cause, now: float) -> bool:
         """Start the task again alone, or leave it out; False where the others cannot go on without it."""
         role = self._roster.roles[cause.task]
-        worker = role == "serve" and cause.task.job == "worker" and not cause.consequence
-        if not (worker or role == "evaluate") or not self._mending.mends(cause):
+        follows = cause.consequence and role.joins_cluster  # of the end of a task that all need
+        if not role.restarts_alone or follows or not self._mending.mends(cause):
             return False
         answer = self._mending.answer_alone(cause)
         if answer.leaves_out:

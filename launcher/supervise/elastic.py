@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from launcher.cluster.context import Task
+from launcher.contract.roles import Quorum
+from launcher.contract.task import Task
 from launcher.supervise.events import Cause
 
 _IN_A_ROW = 3  # failures of one task, with no other's between them, after which it is taken for lost
 
 
 class Elastic:
-    """The workers of a cluster and how few of them are enough; pure bookkeeping.
+    """The workers that a run has given up; pure bookkeeping."""
 
-    The leader is never left out: it holds the rendezvous and the checkpoints.
-    """
-
-    def __init__(self, workers: Iterable[Task] = (), fewest: int = 0, leader: Task | None = None) -> None:
-        """``fewest`` is cluster.worker.min; 0: every worker is needed."""
-        self._workers, self._leader = set(workers), leader
-        self.fewest, self.asked = fewest, len(self._workers)
+    def __init__(self, quorum: Quorum | None = None) -> None:
+        self._quorum = quorum or Quorum()
+        self.fewest, self.asked = self._quorum.fewest, len(self._quorum.workers)
         self.left_out: tuple[Task, ...] = ()
         self._last: Task | None = None  # the culprit of the last failure
         self._in_a_row = 0
@@ -41,9 +36,9 @@ class Elastic:
     def gives_up(self, cause: Cause, *, restarts_left: bool) -> bool:
         """Whether to go on without the culprit: the others are enough, and bringing it back will not succeed."""
         task = cause.culprit
-        spare = self.fewest and self.left > self.fewest and task in self._workers - {self._leader, *self.left_out}
+        spare = task not in self.left_out and self._quorum.holds_without({*self.left_out, task})
         hopeless = cause.misplaced or (cause.mendable and (self._in_a_row >= _IN_A_ROW or not restarts_left))
-        return bool(spare) and hopeless
+        return spare and hopeless
 
     def leave_out(self, task: Task) -> str:
         """Go on without it; return what to say."""

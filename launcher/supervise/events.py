@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.errors import PlacementError
 
 

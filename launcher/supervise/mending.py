@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 from launcher.supervise.progress import Progress

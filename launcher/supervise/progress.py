@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.cluster.context import Task
+from launcher.contract.task import Task
 from launcher.supervise.events import Cause, Seen, Told
 
 

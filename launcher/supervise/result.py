@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from launcher.cluster.plan import Plan
+from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
 from launcher.supervise.supervisor import Supervisor

@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from launcher.cluster.context import Role, Task
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.events import Action, Kill, Record, Say, Start, TaskState
 
 
@@ -18,7 +19,7 @@ class Roster:
         self.states = dict.fromkeys(roles, TaskState.PLANNED)
         self.attempts = dict.fromkeys(roles, first_attempt - 1)
         # An evaluator belongs to no gang: it scores checkpoints, whoever writes them.
-        self.gang = [task for task, role in roles.items() if role != "evaluate"]
+        self.gang = [task for task, role in roles.items() if role.joins_cluster]
         self._actions: list[Action] = []
 
     @property

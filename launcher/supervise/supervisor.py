@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from launcher.cluster.context import Role, Task
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.comeback import Comeback
 from launcher.supervise.elastic import Elastic
-from launcher.supervise.ending import SAVE_GRACE, Ending
 from launcher.supervise.events import (
     Action,
     Cause,
@@ -28,11 +28,12 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.pace import Pace
+from launcher.supervise.hangs import Stall
 from launcher.supervise.progress import Progress
 from launcher.supervise.restarts import Restarts
 from launcher.supervise.roster import Roster
-from launcher.supervise.stall import Stall
+from launcher.supervise.stopping import SAVE_GRACE, Ending
+from launcher.supervise.stragglers import Pace
 
 LEAVE_GRACE = 10.0  # seconds for tasks to leave by themselves once the leader is done
 EVALUATE_GRACE = 60.0  # the same for an evaluator, which has the last checkpoint to score
@@ -58,7 +59,7 @@ class Supervisor:
         self._roster, self._roles, self._leader = Roster(roles, first_attempt), roles, leader
         self.tasks, self.attempts = self._roster.states, self._roster.attempts
         self._start_timeout = start_timeout
-        trainers = [task for task, role in roles.items() if role in ("train", "coordinate")]
+        trainers = [task for task, role in roles.items() if role.steps]
         self.progress, self._pace = Progress(leader, trainers), Pace(stall_timeout / 5)
         self._stall = Stall(stall_timeout, self.progress, leads=leader in roles)
         self.elastic = elastic or Elastic()
@@ -120,7 +121,7 @@ class Supervisor:
             case "left_out":
                 for name in event.details["tasks"]:
                     self._comeback.leave_out(Task.parse(name), f"{name} did not come to the rendezvous")
-            case "progress" if self._roles[event.task] != "evaluate":
+            case "progress" if self._roles[event.task].joins_cluster:
                 self._progressed(event, now)
             case "alive" | "busy" | "finished":
                 self._noted(event, now)
@@ -191,12 +192,12 @@ class Supervisor:
             unasked = not asked and event.code != 0 and all(cause.mendable for cause in self._causes)
             return (event.error is not None or unasked) and self.stopped_by is None
         # A member leaves with 0 when all have agreed on the end, which the leader told before.
-        too_early = self._leader in self.tasks and self.result is None and self._roles[event.task] != "evaluate"
+        too_early = self._leader in self.tasks and self.result is None and self._roles[event.task].joins_cluster
         return event.code != 0 or too_early
 
     def _failed(self, cause: Cause, now: float) -> None:
         self._roster.set(cause.task, TaskState.FAILED, cause.error)
-        evaluates = self._roles[cause.task] == "evaluate" and self._goes_on
+        evaluates = not self._roles[cause.task].joins_cluster and self._goes_on
         if (self.state is RunState.TRAINING or evaluates) and self._comeback.alone(cause, now):
             return
         self._causes.append(cause)
@@ -274,7 +275,7 @@ class Supervisor:
     def _still_evaluates(self, now: float) -> bool:
         late = self._roster.living(self.tasks)
         in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
-        return in_time and all(self._roles[task] == "evaluate" for task in late)
+        return in_time and not any(self._roles[task].joins_cluster for task in late)
 
     def _begun(self, living: Iterable[Task]) -> list[Task]:
         """Return those that have begun: a Python that is just starting would die of being asked for its stacks."""

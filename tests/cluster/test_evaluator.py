@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.inventory import free_ports
+from launcher.host.ports import free_ports
 from tests.cluster.conftest import LOOK_EVERY, Ran, Workplace, read_until, survivors, task_process
 
 STEPS = 100 * 17

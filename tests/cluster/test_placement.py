@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.cluster.context import ENVIRONMENT_KEY
-from launcher.cluster.inventory import take
+from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.roles import Role
+from launcher.host.inventory import take
 from launcher.rundir import RunFiles
 from tests.cluster.conftest import ROOT, Ran, Workplace
 from tests.unit.runtime.conftest import task_context
@@ -99,10 +100,11 @@ def test_the_result_says_how_the_tasks_communicated_and_why(
 
 
 @pytest.mark.parametrize(
-    ("task", "role"), [("worker:0", "train"), ("chief:0", "coordinate"), ("ps:0", "serve"), ("evaluator:0", "evaluate")]
+    ("task", "role"),
+    [("worker:0", Role.TRAIN), ("chief:0", Role.COORDINATE), ("ps:0", Role.SERVE), ("evaluator:0", Role.EVALUATE)],
 )
 def test_whatever_a_task_does_it_ends_where_a_gpu_of_the_plan_is_not_there(
-    tmp_path: Path, task: str, role: str
+    tmp_path: Path, task: str, role: Role
 ) -> None:
     files = RunFiles(tmp_path)
     files.prepare_attempt(1)

@@ -77,7 +77,7 @@ def test_asynchronous_workers_draw_batches_of_their_own_and_two_ps_share_the_var
 # Workers with two devices where there is no GPU: their servers split the CPU, and the coordinator, which counts nothing
 # but GPUs (distribute/parameter_server_strategy_v2.py:626), is told what it would count.
 TWO_ON_THE_WORKER = """
-from launcher.runtime import server
+from launcher.runtime.training import server
 
 whole = server.server_config
 

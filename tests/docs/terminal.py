@@ -12,8 +12,8 @@ from unittest.mock import patch
 from rich.console import Console
 from rich.text import Text
 
-from launcher.cluster.context import Task
-from launcher.commands.screen import TerminalScreen
+from launcher.contract.task import Task
+from launcher.terminal.screen import TerminalScreen
 
 # What a run of the committed cluster file printed, with a checkpoint every 500 steps and a SIGKILL for worker:1 after
 # 300 epochs; before each line the seconds since the start. To record another one, put the seconds before the lines of

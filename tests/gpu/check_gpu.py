@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.inventory import take
+from launcher.host.inventory import take
 from tests.cluster.conftest import Ran, Workplace
 
 pytestmark = pytest.mark.timeout(900)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.render.compose import DIRECTORY, DOCKERFILE, IMAGES
+from launcher.engines.compose.file import DIRECTORY, DOCKERFILE, IMAGES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / DOCKERFILE).read_text(encoding="utf-8")

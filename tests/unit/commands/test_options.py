@@ -10,12 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from launcher.cluster.context import Task
-from launcher.cluster.variables import SET_KEY
-from launcher.commands import run as run_module
 from launcher.commands.options import cluster_file, place_of, task_named
-from launcher.commands.plan import command as plan_command
-from launcher.commands.run import command as run_command
+from launcher.commands.train import run as run_module
+from launcher.commands.train.plan import command as plan_command
+from launcher.commands.train.run import command as run_command
+from launcher.contract.environment import SET_KEY
+from launcher.contract.task import Task
 from launcher.errors import SpecError, UsageError
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}}\n"

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from launcher.cluster.context import Task, TaskContext
+from launcher.contract.context import TaskContext
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 
 if TYPE_CHECKING:
-    from tests.unit.runtime.meeting import Answering, Place
+    from tests.unit.runtime.rendezvous.meeting import Answering, Place
 
 LEADER = Task("worker", 0)
 
@@ -26,7 +28,7 @@ def task_context(task: str = "worker:0", directory: Path = Path("/"), **changes:
     """The context of a task that trains alone on one device, with these changes."""
     context = TaskContext(
         task=Task.parse(task),
-        role="train",
+        role=Role.TRAIN,
         mode="sync",
         strategy="OneDeviceStrategy",
         communication="AUTO",
@@ -55,8 +57,8 @@ def serve_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A place to meet at where everybody says every hundredth of a second what is to be said every few seconds."""
-    from launcher.runtime import leader, member, messages, reception
-    from tests.unit.runtime.meeting import Place
+    from launcher.runtime.rendezvous import leader, member, messages, reception
+    from tests.unit.runtime.rendezvous.meeting import Place
 
     serve_quickly(monkeypatch)
     place, listen = Place(tmp_path), reception.listen
@@ -84,7 +86,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 @pytest.fixture
 def answering(place: Place) -> Iterator[Answering]:
     """What answers in the leader's place."""
-    from tests.unit.runtime.meeting import PATIENCE, Answering
+    from tests.unit.runtime.rendezvous.meeting import PATIENCE, Answering
 
     with socket.create_server(("127.0.0.1", place.port)) as server:
         server.settimeout(PATIENCE)

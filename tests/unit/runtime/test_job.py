@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.cluster.args import job_module
+from launcher.contract.args import job_module
 from launcher.errors import UsageError
 from launcher.runtime.job import Job, Shard, load_job
 from tests.unit.runtime.conftest import task_context

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.context import ENVIRONMENT_KEY, CheckpointPolicy, TaskContext
+from launcher.contract.context import CheckpointPolicy, TaskContext
+from launcher.contract.environment import ENVIRONMENT_KEY
 from launcher.rundir import RunFiles
 from tests.unit.runtime.conftest import task_context
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from launcher.contract.roles import Role
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job
 from launcher.runtime.metrics import Reporter, plain
@@ -97,10 +98,10 @@ def test_a_task_that_nobody_listens_to_tells_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("task", "role", "writes"),
-    [("worker:0", "train", True), ("worker:1", "train", False), ("evaluator:0", "evaluate", True)],
+    [("worker:0", Role.TRAIN, True), ("worker:1", Role.TRAIN, False), ("evaluator:0", Role.EVALUATE, True)],
 )
 def test_only_leader_and_evaluator_write_the_file_and_all_keep_their_history(
-    tmp_path: Path, job: Job, task: str, role: str, writes: bool
+    tmp_path: Path, job: Job, task: str, role: Role, writes: bool
 ) -> None:
     reporter = Reporter(task_context(task, tmp_path, role=role))
     reporter.report(job, 1, {})

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.cluster.context import Role, Task
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Action, Event, Exited, Kill, Record, Say, Start, Told
 from launcher.supervise.restarts import Restarts
@@ -15,9 +16,9 @@ from launcher.supervise.supervisor import Supervisor
 
 CHIEF, PS, EVALUATOR = Task("chief", 0), Task("ps", 0), Task("evaluator", 0)
 FIRST, SECOND = Task("worker", 0), Task("worker", 1)
-SYNC: Mapping[Task, Role] = {FIRST: "train", SECOND: "train"}
-ASYNC: Mapping[Task, Role] = {CHIEF: "coordinate", FIRST: "serve", PS: "serve"}
-EVALUATED: Mapping[Task, Role] = {**SYNC, EVALUATOR: "evaluate"}
+SYNC: Mapping[Task, Role] = {FIRST: Role.TRAIN, SECOND: Role.TRAIN}
+ASYNC: Mapping[Task, Role] = {CHIEF: Role.COORDINATE, FIRST: Role.COMPUTE, PS: Role.SERVE}
+EVALUATED: Mapping[Task, Role] = {**SYNC, EVALUATOR: Role.EVALUATE}
 
 Moments = list[tuple[float, Event]]
 

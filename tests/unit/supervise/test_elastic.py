@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.cluster.context import Task
+from launcher.contract.roles import Quorum
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 
@@ -12,7 +13,7 @@ FIRST, SECOND, THIRD = (Task("worker", index) for index in range(3))
 
 
 def elastic(fewest: int = 2) -> Elastic:
-    return Elastic([FIRST, SECOND, THIRD], fewest, leader=FIRST)
+    return Elastic(Quorum.of([FIRST, SECOND, THIRD], fewest, FIRST))
 
 
 def killed(task: Task) -> Cause:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.contract.roles import Quorum
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Cause
 from launcher.supervise.mending import Answer, Mending
@@ -18,7 +19,7 @@ RAISED = Cause(SECOND, "ValueError: no", own=True)
 def mending(*, trained: bool = True, restarts: int = 3, fewest: int = 0) -> tuple[Mending, Progress]:
     progress = Progress(FIRST)
     budget = Restarts(restarts, jitter=lambda: 0.5)
-    mends = Mending(budget, Elastic([FIRST, SECOND], fewest, FIRST), progress)
+    mends = Mending(budget, Elastic(Quorum.of([FIRST, SECOND], fewest, FIRST)), progress)
     mends.trained = trained
     return mends, progress
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from launcher.supervise.events import Cause, Seen, Told
-from launcher.supervise.pace import Pace
 from launcher.supervise.progress import Progress, Recovery
+from launcher.supervise.stragglers import Pace
 from tests.unit.supervise.histories import CHIEF, FIRST, PS, SECOND
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.inventory import Core, Inventory
-from launcher.cluster.placement import place
-from launcher.cluster.spec import ClusterSpec
+from launcher.host.inventory import Core, Inventory
+from launcher.plan.placement import place
 from launcher.rundir import RunFiles
+from launcher.spec.model import ClusterSpec
 from launcher.supervise.events import Event, Exited, Seen, Signalled, Tick, Told
 from launcher.supervise.result import Outcome, conclude
 from launcher.supervise.supervisor import AGREED_STOP, FORMING_GRACE

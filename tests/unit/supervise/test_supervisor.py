@@ -6,8 +6,7 @@ import signal
 
 import pytest
 
-from launcher.cluster.context import Role
-from launcher.supervise.ending import SAVE_GRACE, STOP_GRACE
+from launcher.contract.roles import Role
 from launcher.supervise.events import (
     Cause,
     Exited,
@@ -21,14 +20,9 @@ from launcher.supervise.events import (
     Tick,
     Told,
 )
-from launcher.supervise.stall import FOLLOWER_GRACE, LOOK_GRACE
-from launcher.supervise.supervisor import (
-    CAUSE_GRACE,
-    EVALUATE_GRACE,
-    FORMING_GRACE,
-    LEAVE_GRACE,
-    Supervisor,
-)
+from launcher.supervise.hangs import FOLLOWER_GRACE, LOOK_GRACE
+from launcher.supervise.stopping import SAVE_GRACE, STOP_GRACE
+from launcher.supervise.supervisor import CAUSE_GRACE, EVALUATE_GRACE, FORMING_GRACE, LEAVE_GRACE, Supervisor
 from tests.unit.supervise.histories import (
     ASYNC,
     CHIEF,
@@ -118,7 +112,7 @@ def test_an_evaluator_gets_longer_to_score_the_last_checkpoint() -> None:
         (4 + LEAVE_GRACE + EVALUATE_GRACE, Tick()),
         (4 + LEAVE_GRACE + EVALUATE_GRACE, Tick()),
     ]
-    seen = replay({FIRST: "train", EVALUATOR: "evaluate"}, FIRST, history)
+    seen = replay({FIRST: Role.TRAIN, EVALUATOR: Role.EVALUATE}, FIRST, history)
     assert seen.kills == [(4 + LEAVE_GRACE + EVALUATE_GRACE, "evaluator:0", "SIGTERM")]
 
 
@@ -227,7 +221,7 @@ def test_one_signal_asks_and_kills_after_the_grace_in_which_who_trains_saves(mom
 
 def test_a_second_signal_kills_at_once() -> None:
     history = [*ready(FIRST), (2, Signalled(signal.SIGINT)), (3, Signalled(signal.SIGINT))]
-    assert replay({FIRST: "train"}, FIRST, history).kills == [
+    assert replay({FIRST: Role.TRAIN}, FIRST, history).kills == [
         (2, "worker:0", "SIGTERM"),
         (3, "worker:0", "SIGKILL"),
     ]
@@ -263,12 +257,12 @@ def test_a_signal_after_the_end_only_hastens_it() -> None:
 
 def test_where_the_leader_runs_elsewhere_the_run_here_is_done_when_all_tasks_here_are() -> None:
     finished: Moments = [(2, Told(SECOND, "finished")), (900, Tick()), (901, Exited(SECOND, 0))]
-    supervisor = replay({SECOND: "train"}, FIRST, [*ready(SECOND), *finished]).supervisor
+    supervisor = replay({SECOND: Role.TRAIN}, FIRST, [*ready(SECOND), *finished]).supervisor
     assert supervisor.done
     assert supervisor.cause is None
 
 
-@pytest.mark.parametrize("role", ["train", "serve", "evaluate"])
+@pytest.mark.parametrize("role", [Role.TRAIN, Role.COMPUTE, Role.SERVE, Role.EVALUATE])
 def test_a_task_that_stands_still_is_found_where_the_leader_runs_elsewhere_too(role: Role) -> None:
     late = 1 + 300 + FOLLOWER_GRACE
     history: Moments = [
@@ -286,12 +280,12 @@ def test_a_task_that_stands_still_is_found_where_the_leader_runs_elsewhere_too(r
 
 def test_who_makes_no_steps_and_says_that_it_lives_does_not_stand_still() -> None:
     alive: Moments = [(float(second), Told(SECOND, "alive")) for second in range(5, 2000, 5)]
-    assert replay({SECOND: "serve"}, FIRST, [*ready(SECOND), *alive]).kills == []
+    assert replay({SECOND: Role.COMPUTE}, FIRST, [*ready(SECOND), *alive]).kills == []
 
 
 def test_a_signal_leaves_as_long_as_the_longest_call_needs_twice() -> None:
     steps: Moments = [(second, Told(FIRST, "progress", {"step": second})) for second in (2.0, 22.0, 42.0)]
-    seen = replay({FIRST: "train"}, FIRST, [*ready(FIRST), *steps, (50, Signalled(signal.SIGTERM)), (104.9, Tick())])
+    seen = replay({FIRST: Role.TRAIN}, FIRST, [*ready(FIRST), *steps, (50, Signalled(signal.SIGTERM)), (104.9, Tick())])
     assert [now for now, *_ in seen.kills] == [50]
     assert "at most 55 s" in seen.said[-1]
 
@@ -304,7 +298,7 @@ def test_what_a_task_has_proved_to_have_is_recorded_and_changes_no_state() -> No
 
 
 def test_every_change_of_state_is_recorded_with_its_cause() -> None:
-    supervisor = Supervisor({FIRST: "train"}, FIRST, start_timeout=60, stall_timeout=300)
+    supervisor = Supervisor({FIRST: Role.TRAIN}, FIRST, start_timeout=60, stall_timeout=300)
     actions = [
         *supervisor.begin(0),
         *supervisor.handle(Told(FIRST, "meeting"), 1),

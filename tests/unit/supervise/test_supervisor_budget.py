@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 
+from launcher.contract.roles import Quorum, Role
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Exited, RunState, Seen, Signalled, TaskState, Tick, Told
+from launcher.supervise.hangs import LOOK_GRACE
 from launcher.supervise.restarts import HEALTHY
-from launcher.supervise.stall import LOOK_GRACE
 from tests.unit.supervise.histories import (
     CHIEF,
     EVALUATED,
@@ -78,10 +79,10 @@ def test_a_launcher_whose_tasks_tell_of_no_steps_counts_the_time_in_which_they_l
         return [(at, Exited(FIRST, -9)), (at + 60, Tick()), *ready(FIRST, at=at + 61)]
 
     history: Moments = [*ready(FIRST), *dies(10), *dies(HOUR)]
-    assert replay({FIRST: "serve"}, CHIEF, history, budget=1).supervisor.state is RunState.OVER
+    assert replay({FIRST: Role.COMPUTE}, CHIEF, history, budget=1).supervisor.state is RunState.OVER
     lives: Moments = [(80, Told(FIRST, "alive")), (80 + HEALTHY, Told(FIRST, "alive"))]
     healthy: Moments = [*ready(FIRST), *dies(10), *lives, *dies(HOUR)]
-    assert replay({FIRST: "serve"}, CHIEF, healthy, budget=1).supervisor.state is RunState.TRAINING
+    assert replay({FIRST: Role.COMPUTE}, CHIEF, healthy, budget=1).supervisor.state is RunState.TRAINING
 
 
 # Who is left out
@@ -92,7 +93,7 @@ def test_a_worker_that_dies_now_and_then_is_not_left_out() -> None:
         history: Moments = []
         for began in (hour * HOUR for hour in range(3)):
             history += [*ready(FIRST, SECOND, at=began + 1), *steps(began + 5, seconds), *killed(began + seconds + 6)]
-        crew = Elastic([FIRST, SECOND], 1, FIRST)
+        crew = Elastic(Quorum.of([FIRST, SECOND], 1, FIRST))
         assert replay(SYNC, FIRST, history, budget=BUDGET, elastic=crew).supervisor.elastic.left_out == left_out
 
 
@@ -120,8 +121,8 @@ def test_ctrl_c_stops_a_run_whose_budget_is_whole_again_and_does_not_make_it_a_f
 
 def test_a_run_that_goes_on_without_a_worker_spares_its_evaluator_and_is_stopped_by_ctrl_c() -> None:
     died: Moments = [*trained(EVALUATED, FIRST), (10, Exited(SECOND, -9))]
-    seen = replay(EVALUATED, FIRST, died, elastic=Elastic([FIRST, SECOND], 1, FIRST))
+    seen = replay(EVALUATED, FIRST, died, elastic=Elastic(Quorum.of([FIRST, SECOND], 1, FIRST)))
     assert seen.kills == [(10, "worker:0", "SIGTERM")]
     interrupted: Moments = [*died, (10.5, Signalled(signal.SIGINT))]
-    seen = replay(EVALUATED, FIRST, interrupted, elastic=Elastic([FIRST, SECOND], 1, FIRST))
+    seen = replay(EVALUATED, FIRST, interrupted, elastic=Elastic(Quorum.of([FIRST, SECOND], 1, FIRST)))
     assert seen.supervisor.cause is None

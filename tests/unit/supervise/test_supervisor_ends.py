@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from launcher.cluster.context import Role, Task
-from launcher.supervise.ending import STOP_GRACE
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.events import Event, Exited, RunState, Seen, Signalled, TaskState, Tick, Told
+from launcher.supervise.stopping import STOP_GRACE
 from launcher.supervise.supervisor import AGREED_STOP, FORMING_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,

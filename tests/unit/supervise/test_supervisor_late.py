@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from launcher.cluster.context import Task
+from launcher.contract.roles import Quorum
+from launcher.contract.task import Task
 from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import Exited, Kill, RunState, TaskState, Tick, Told
 from launcher.supervise.supervisor import LEAVE_GRACE
@@ -177,7 +178,7 @@ def test_a_worker_that_is_not_there_yet_when_the_chief_is_done_does_not_hold_the
 def test_a_worker_that_is_told_to_be_left_out_twice_is_left_out_once() -> None:
     told = Told(FIRST, "left_out", {"tasks": [str(SECOND)]})
     history: Moments = [(30, told), (31, told), (32, Told(FIRST, "ready"))]
-    elastic = Elastic([FIRST, SECOND], fewest=1, leader=FIRST)
+    elastic = Elastic(Quorum.of([FIRST, SECOND], 1, FIRST))
     seen = replay(SYNC, FIRST, history, elastic=elastic)
     why = "worker:1 did not come to the rendezvous"
     assert seen.said == [f"{why}; going on without worker:1, with 1 of 2 workers (cluster.worker.min: 1)"]

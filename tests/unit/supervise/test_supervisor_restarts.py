@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from launcher.cluster.context import Role, Task
-from launcher.supervise.ending import STOP_GRACE
+from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.events import Exited, Record, RunState, Seen, Start, TaskState, Tick, Told
-from launcher.supervise.stall import LOOK_GRACE
+from launcher.supervise.hangs import LOOK_GRACE
+from launcher.supervise.stopping import STOP_GRACE
 from launcher.supervise.supervisor import CAUSE_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
@@ -174,14 +175,14 @@ def test_the_cause_of_one_restart_is_not_that_of_the_end() -> None:
 
 def test_a_loss_elsewhere_restarts_the_tasks_here_even_before_the_first_step() -> None:
     # The launcher of the one that died does the same, and they meet again.
-    seen = replay({SECOND: "train"}, FIRST, [(5, lost(SECOND)), (6, Tick())], budget=1)
+    seen = replay({SECOND: Role.TRAIN}, FIRST, [(5, lost(SECOND)), (6, Tick())], budget=1)
     assert seen.restarts == [(6, SECOND, 2)]
 
 
 def test_where_the_leader_is_elsewhere_a_cluster_that_has_formed_counts_as_trained() -> None:
     history: Moments = [*ready(SECOND), (5, Exited(SECOND, -9)), (6, Tick())]
-    assert replay({SECOND: "train"}, FIRST, history, budget=1).restarts == [(6, SECOND, 2)]
-    assert replay({SECOND: "train"}, FIRST, history[1:], budget=1).restarts == []
+    assert replay({SECOND: Role.TRAIN}, FIRST, history, budget=1).restarts == [(6, SECOND, 2)]
+    assert replay({SECOND: Role.TRAIN}, FIRST, history[1:], budget=1).restarts == []
 
 
 # One alone
@@ -253,13 +254,13 @@ def test_an_evaluator_that_leaves_while_the_gang_waits_holds_nothing_up() -> Non
 
 def test_a_launcher_of_an_evaluator_alone_restarts_it() -> None:
     history: Moments = [*ready(EVALUATOR), (10, Exited(EVALUATOR, -9)), (10.5, Tick()), (11, Tick())]
-    seen = replay({EVALUATOR: "evaluate"}, CHIEF, history, budget=1)
+    seen = replay({EVALUATOR: Role.EVALUATE}, CHIEF, history, budget=1)
     assert seen.restarts == [(11, EVALUATOR, 2)]
     assert seen.supervisor.state is RunState.TRAINING
 
 
 def test_a_launcher_of_an_asynchronous_worker_alone_restarts_it() -> None:
     history: Moments = [*ready(FIRST), (10, Exited(FIRST, -9)), (10.5, Tick()), (11, Tick())]
-    seen = replay({FIRST: "serve"}, CHIEF, history, budget=1)
+    seen = replay({FIRST: Role.COMPUTE}, CHIEF, history, budget=1)
     assert seen.restarts == [(11, FIRST, 2)]
     assert seen.supervisor.state is RunState.TRAINING

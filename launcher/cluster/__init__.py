@@ -1,1 +1,0 @@
-"""What is asked and where it goes: no processes, no sockets, no TensorFlow."""

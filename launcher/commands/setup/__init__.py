@@ -1,0 +1,1 @@
+"""The verbs that set up files and look at machines."""

@@ -1,0 +1,1 @@
+"""The verbs that plan and run training."""

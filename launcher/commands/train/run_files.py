@@ -1,0 +1,102 @@
+"""The run that ``launcher run`` is about: a new one, one of a name, or one that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from launcher.errors import UsageError
+from launcher.plan.plan import Plan
+from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
+from launcher.spec.file import ClusterFile, load
+from launcher.spec.model import ClusterSpec, check_name
+from launcher.terminal.summary import shown
+
+
+def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
+    """Find a run and load the cluster file that it was started with; paths start where they started then."""
+    output = load(file, overrides).spec.run.output if file.exists() else "runs"
+    files = RunFiles.find(file.parent / output, run)
+    plan: dict[str, Any] = read_json(files.plan)
+    asked = load(files.cluster_file, overrides)
+    return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
+
+
+def goes_on(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
+    """Say what of a run that is there changes now, and return whether anything does.
+
+    Ends this launcher where the run has come to its end; ``again``: a run that has failed may be tried again.
+    UsageError where the run's checkpoints cannot serve what is asked now.
+    """
+    began = files.cluster_file.exists() and files.last_checkpoint() > 0
+    changed = list(changes(load(files.cluster_file).spec, asked)) if began else []
+    if not changed:
+        leave_if_over(files, again=again)
+    for line in changed:
+        click.echo(f"{files.name} goes on changed: {line}", err=True)
+    return bool(changed)
+
+
+def changes(before: ClusterSpec, now: ClusterSpec) -> Iterator[str]:
+    """Yield a sentence for each change between two starts of one run; UsageError for another job."""
+    if now.job != before.job:
+        raise UsageError(
+            f"job: the run trains {before.job}, and {now.job} is another job, which its checkpoints do not fit; "
+            "start a new run"
+        )
+    for key in sorted({*before.args, *now.args}):
+        old, new = (json.dumps(args[key]) if key in args else "not set" for args in (before.args, now.args))
+        if old != new:
+            yield f"args.{key} was {old} and is {new} from the last checkpoint on"
+    if now.mode != before.mode:
+        yield f"the mode was {before.mode} and is {now.mode}"
+    workers, workers_now = (spec.cluster.worker.tasks if spec.cluster.worker else 0 for spec in (before, now))
+    if workers != workers_now:
+        same = "; the global batch is the same, and so is the result" if now.mode == before.mode == "sync" else ""
+        yield f"there were {workers} workers and are {workers_now}{same}"
+
+
+def named(name: str, asked: ClusterFile) -> RunFiles:
+    """Return the run of that name, there or not."""
+    if name == LATEST:
+        raise UsageError(f"--run: {LATEST} points at the newest run; name another, or go on with --resume {LATEST}")
+    try:
+        return RunFiles(asked.directory / asked.spec.run.output / check_name(name))
+    except ValueError as error:
+        raise UsageError(f"--run: {error}") from None
+
+
+def leave_if_over(files: RunFiles, *, again: bool) -> None:
+    """End this launcher where the run has come to its end; ``again``: a run that has failed may be tried again."""
+    result = files.read_result()
+    if result and result["status"] == "done":
+        click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
+        sys.exit(0)
+    if result and result["status"] == "failed" and not again:
+        # Whoever restarts a container must not repeat what starting again does not mend.
+        retry = f"launcher run --resume {shown(files.directory)} tries this one again"
+        click.echo(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
+        click.echo(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)
+        sys.exit(result["exit_code"])
+
+
+def prepared(files: RunFiles | None, asked: ClusterFile, *, again: bool) -> RunFiles:
+    """Return the run's directory, made where it is not there; ``again``: it is, since the run goes on."""
+    output = asked.directory / asked.spec.run.output
+    if files is None:
+        return RunFiles.create(output, asked.spec.name)
+    return files if again else RunFiles.join(output, files.name)
+
+
+def write_down(files: RunFiles, asked: ClusterFile, plan: Plan, *, again: bool) -> None:
+    """Write what was asked and what was placed, unless another launcher of this run has."""
+    if again or not files.plan.exists():
+        write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
+        write_json(files.plan, plan.to_dict())

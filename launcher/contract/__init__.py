@@ -1,0 +1,1 @@
+"""What launcher and task tell each other; nothing here needs more than Python and pydantic."""

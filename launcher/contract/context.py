@@ -1,0 +1,109 @@
+"""The whole contract between the launcher and a task: what a started process is told, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.roles import Role
+from launcher.contract.task import Mode, Task
+
+
+@dataclass(frozen=True)
+class CheckpointPolicy:
+    """When checkpoints are written (every so many seconds or steps, not both) and how many are kept."""
+
+    every_seconds: float | None = 30.0
+    every_steps: int | None = None
+    keep: int = 3
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What one task knows of its run.
+
+    ``cluster`` maps each TensorFlow job that this role takes part in to its addresses; ``leader`` is the task
+    that holds the rendezvous at ``rendezvous`` (host:port; empty where there is nobody to meet). ``directory`` is
+    where relative paths of the cluster file start, ``run_directory`` where the run's files are.
+    """
+
+    task: Task
+    role: Role
+    mode: Mode
+    strategy: str
+    communication: str  # as the plan has it; MultiWorkerMirroredStrategy is told to use it
+    cluster: Mapping[str, tuple[str, ...]]
+    leader: Task
+    rendezvous: str
+    job: str
+    args: Mapping[str, Any]
+    directory: str
+    cores: tuple[int, ...]  # empty: not pinned
+    gpus: tuple[int, ...]
+    gpu_memory: int | None  # MiB per logical GPU
+    virtual_devices: int | None
+    start_timeout: float  # seconds
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    run_directory: str = ""
+    launched: float = 0.0  # when this task's launcher began, in seconds since the epoch
+    attempt: int = 1
+    token: str = ""
+    report_fd: int = -1  # where the task writes its reports, a JSON object a line; -1: nowhere
+    fewest_workers: int = 0  # how few are enough to go on with; 0: all are needed
+    left_out: tuple[Task, ...] = ()  # workers that cannot be brought back, and that the others go on without
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this task speaks for the run: it prints, writes checkpoints and makes the report."""
+        return self.task == self.leader
+
+    @property
+    def members(self) -> tuple[Task, ...]:
+        """Every task that must be present before TensorFlow starts."""
+        everyone = (Task(job, i) for job, addresses in self.cluster.items() for i in range(len(addresses)))
+        return tuple(task for task in everyone if task not in self.left_out)
+
+    @property
+    def tensorflow_cluster(self) -> dict[str, list[str]]:
+        """TensorFlow's cluster: the members' addresses by job, without gaps where tasks are left out."""
+        found: dict[str, list[str]] = {}
+        for task in self.members:
+            found.setdefault(task.job, []).append(self.cluster[task.job][task.index])
+        return found
+
+    @property
+    def tensorflow_index(self) -> int:
+        """This task's number in TensorFlow's cluster."""
+        return [task for task in self.members if task.job == self.task.job].index(self.task)
+
+    @property
+    def tf_config(self) -> str:
+        """What TF_CONFIG says to this task."""
+        task = {"type": self.task.job, "index": self.tensorflow_index}
+        return json.dumps({"cluster": self.tensorflow_cluster, "task": task})
+
+    def to_json(self) -> str:
+        """Return the text that LAUNCHER_TASK carries."""
+        names = {"task": str(self.task), "leader": str(self.leader), "left_out": list(map(str, self.left_out))}
+        return json.dumps(asdict(self) | names)
+
+    @classmethod
+    def from_json(cls, text: str) -> TaskContext:
+        """Read what ``to_json`` wrote; raises ValueError or TypeError for anything else."""
+        values: dict[str, Any] = json.loads(text)
+        values["role"] = Role(values["role"])
+        values["task"], values["leader"] = Task.parse(values["task"]), Task.parse(values["leader"])
+        values["cluster"] = {job: tuple(addresses) for job, addresses in values["cluster"].items()}
+        values["cores"], values["gpus"] = tuple(values["cores"]), tuple(values["gpus"])
+        values["left_out"] = tuple(map(Task.parse, values["left_out"]))
+        values["checkpoint"] = CheckpointPolicy(**values["checkpoint"])
+        return cls(**values)
+
+    @classmethod
+    def from_environment(cls) -> TaskContext:
+        """Read LAUNCHER_TASK; raises KeyError where this process was not started by the launcher."""
+        return cls.from_json(os.environ[ENVIRONMENT_KEY])

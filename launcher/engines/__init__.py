@@ -1,0 +1,1 @@
+"""What starts a Plan's tasks somewhere."""

@@ -1,0 +1,195 @@
+"""Plan → the text of a compose file, for docker-compose 1.29 and ``docker compose`` 2."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.contract.environment import DIRECTORY_KEY, RUN_KEY, SET_KEY, TASK_LABEL, USER_KEY
+from launcher.engines.compose.containers import settings
+from launcher.plan.plan import Plan, TaskPlan
+from launcher.spec.job_source import ROOT
+
+IMAGES = "launcher"  # launcher:cpu and launcher:gpu
+DOCKERFILE = "docker/Dockerfile"
+STOP_GRACE = 30  # seconds that the engine gives a task between SIGTERM and SIGKILL
+# Where a container finds what it shares with the host.
+DIRECTORY, RUNS = "/cluster", "/runs"
+_INDENT = "  "
+_PLAIN = re.compile(r"(?!(?i:no|off|on|yes|y|n|true|false|null)$)[A-Za-z/.][A-Za-z0-9_./-]*")  # the same text to YAML
+
+
+def compose(
+    plan: Plan,
+    file: Path,
+    overrides: Sequence[str] = (),
+    *,
+    output: Path | None = None,
+    runs: Path | None = None,
+) -> str:
+    """Return the compose file of a containerised plan: a service for each task.
+
+    ``file`` is the cluster file that the containers read, in the plan's directory or below ``runs`` (where the runs'
+    directories lie; ``run.output`` unless given). Paths are relative to ``output``, absolute where that is None.
+    """
+    directory = Path(plan.directory)
+    runs = runs or directory / plan.spec.run.output
+    place = _Place(output.absolute().parent if output else None)
+    inside = file.parent.absolute() == directory
+    seen = file.name if inside else f"{RUNS}/{file.absolute().relative_to(runs.absolute())}"
+    environment = {
+        RUN_KEY: _run(plan),
+        SET_KEY: _Lines((*overrides, f"run.output={RUNS}", *settings(plan))),
+    }
+    if not inside:
+        environment[DIRECTORY_KEY] = DIRECTORY
+    shared = {
+        "image": image(plan),
+        "build": _build(plan, place),
+        "user": _Raw(f"${{{USER_KEY}:-1000:1000}}"),
+        "environment": environment,
+        # Written out: compose then refuses a place that is not there, where the short form makes one that root owns.
+        "volumes": [
+            {"type": "bind", "source": place.of(directory), "target": DIRECTORY, "read_only": True},
+            {"type": "bind", "source": place.of(runs), "target": RUNS},
+        ],
+        "networks": ["cluster"],
+        "restart": f"on-failure:{plan.spec.run.restarts}" if plan.spec.run.restarts else "no",
+        "stop_grace_period": f"{STOP_GRACE}s",
+        "security_opt": ["no-new-privileges:true"],
+    }
+    parts = [_header(plan, file, output, runs), "x-task: &task", *_mapping(shared, 1), "", "services:"]
+    for task in plan.tasks:
+        parts += [f"  {task.task.slug}:", "    <<: *task", *_mapping(_service(plan, task, seen), 2)]
+    parts += ["", "networks:", "  cluster:", "    internal: true"]
+    return "\n".join(parts) + "\n"
+
+
+def image(plan: Plan) -> str:
+    """Return the name of the image that this plan's tasks need."""
+    return f"{IMAGES}:{kind(plan)}"
+
+
+def kind(plan: Plan) -> str:
+    """Return the Dockerfile's TENSORFLOW: gpu where any task has one."""
+    return "gpu" if any(task.gpus for task in plan.tasks) else "cpu"
+
+
+def _build(plan: Plan, place: _Place) -> Mapping[str, Any]:
+    arguments = {"BASE_IMAGE": _Raw("${BASE_IMAGE:-python:3.12-slim}"), "TENSORFLOW": kind(plan)}
+    network = _Raw("${BUILD_NETWORK:-default}")
+    return {"context": place.of(ROOT), "dockerfile": DOCKERFILE, "network": network, "args": arguments}
+
+
+def _service(plan: Plan, task: TaskPlan, file: str) -> dict[str, Any]:
+    command = ["run", "--task", str(task.task), *([] if file == "cluster.yaml" else [file])]
+    service: dict[str, Any] = {"command": command}
+    if task.cores:
+        service["cpuset"] = ",".join(map(str, task.cores))
+    if task.gpus:
+        ids = [str(gpu) for gpu in task.gpus]
+        devices = [{"driver": "nvidia", "device_ids": ids, "capabilities": ["gpu"]}]
+        service["deploy"] = {"resources": {"reservations": {"devices": devices}}}
+    if len(task.gpus) > 1:
+        service["shm_size"] = "1gb"  # NCCL joins the GPUs of one task through shared memory; 64 MiB are too few
+    return service | {"labels": {"launcher.run": _run(plan), TASK_LABEL: str(task.task)}}
+
+
+def _run(plan: Plan) -> _Raw:
+    return _Raw(f"${{{RUN_KEY}:-{plan.spec.name}}}")
+
+
+def _header(plan: Plan, file: Path, output: Path | None, runs: Path) -> str:
+    asked = f"launcher render compose {file.name}" if file.name != "cluster.yaml" else "launcher render compose"
+    lines = [f"Rendered from {file.name} by `{asked}`: change that file and render again."]
+    if output is not None:
+        up = f"docker compose --file {_shown(output)} up --build --exit-code-from {plan.leader.slug}"
+        lines += [
+            f"`launcher run --compose` does all of it. By hand, {_shown(runs)} must be there and yours:",
+            f"  mkdir -p {_shown(runs)} && {USER_KEY}=$(id -u):$(id -g) {up}",
+        ]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_absolute() else str(path)
+
+
+class _Place:
+    """Writes paths of this host as a compose file in that directory has them."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+
+    def of(self, path: Path) -> str:
+        if self._directory is None:
+            return str(path.absolute())
+        beside = os.path.relpath(path.absolute(), self._directory)
+        return beside if beside.startswith(".") else f"./{beside}"  # or it would be the name of a volume
+
+
+class _Raw(str):
+    """A text with compose's own ``${…}`` in it."""
+
+    __slots__ = ()
+
+
+class _Lines(tuple[str, ...]):
+    """A text of several lines."""
+
+    __slots__ = ()
+
+
+def _mapping(values: Mapping[str, Any], depth: int) -> Iterator[str]:
+    """Yield the lines of a mapping; PyYAML would write neither the merge key nor a text of several lines like this."""
+    inner = _INDENT * (depth + 1)
+    for key, value in values.items():
+        start = f"{_INDENT * depth}{key}:"
+        if isinstance(value, Mapping):
+            yield start
+            yield from _mapping(value, depth + 1)
+        elif isinstance(value, _Lines):
+            yield from _lines(start, inner, value)
+        elif isinstance(value, list) and isinstance(value[0], Mapping):
+            yield start
+            yield from (f"{inner}- {_flow(item)}" for item in value)
+        else:
+            yield f"{start} {_flow(value)}"
+
+
+def _flow(value: object) -> str:
+    """Return the value in one line."""
+    match value:
+        case _Raw():
+            return _quoted(str(value))
+        case str():
+            return value if _PLAIN.fullmatch(value) else _quoted(_escaped(value))
+        case bool():
+            return "true" if value else "false"
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {_flow(child)}" for key, child in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_flow, value)) + "]"
+    raise TypeError(value)
+
+
+def _lines(start: str, inner: str, lines: Sequence[str]) -> Iterator[str]:
+    if all(line.isprintable() and not line.startswith(" ") for line in lines):
+        yield f"{start} |-"
+        yield from (f"{inner}{_escaped(line)}" for line in lines)
+    else:  # YAML would break or indent these lines otherwise
+        yield f"{start} {_quoted(_escaped(chr(10).join(lines)))}"
+
+
+def _quoted(text: str) -> str:
+    """Return the text in YAML's double quotes, with every character that is not plain to see written as a number."""
+    plain = (char if char.isprintable() and char not in '"\\' else f"\\U{ord(char):08x}" for char in text)
+    return f'"{"".join(plain)}"'
+
+
+def _escaped(text: str) -> str:
+    """Return the text as compose takes it literally: a dollar sign is doubled."""
+    return text.replace("$", "$$")

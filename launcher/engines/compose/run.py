@@ -1,0 +1,255 @@
+"""ComposeRun: a run in containers of this machine, from its image to the removal of everything but the image."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import selectors
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.contract.task import Task
+from launcher.engines.compose.docker import Engine, last_lines
+from launcher.engines.compose.logs import ContainerLogs
+from launcher.engines.compose.stream import Stream
+from launcher.engines.compose.watch import StartAgain, Watch
+from launcher.engines.local.launch import Screen
+from launcher.engines.signals import signals_taken
+from launcher.errors import FormationError, LauncherError, UsageError
+from launcher.plan.plan import Plan
+from launcher.rundir import RunFiles
+from launcher.supervise.events import Say
+
+STOP_GRACE = 20  # seconds between asking the containers to end and killing them
+_TICK = 0.1  # seconds between two looks at the clock
+_LOOK = 2.0  # seconds between two looks at the containers where no event asks for one
+_SETTLE = 0.2  # seconds after an event: several containers end in the same moment
+_QUICK = 4.0  # seconds after which whoever waits for an image is shown why
+_LAST_LINES = 12  # of a command that failed
+_BUILD_TIMEOUT, _UP_TIMEOUT, _DOWN_TIMEOUT = 3600.0, 180.0, 120.0  # seconds
+_DRAIN_TIMEOUT = 5.0  # seconds for the last lines of containers that have ended
+_WAITING, _WAITING_EVERY = "waiting for ", 4.0  # a line that tasks repeat every 5 seconds
+_LAST_REPORT = 8192  # bytes at the end of metrics.jsonl that hold the last report
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, and the command that builds it."""
+
+    name: str
+    build: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run in containers ended; ``cause`` is there where the containers themselves are the reason."""
+
+    exit_code: int
+    cause: tuple[Task, str] | None = None
+
+
+class ComposeRun:
+    """One run of a containerised plan; it leaves no container, network or volume behind."""
+
+    def __init__(
+        self, plan: Plan, files: RunFiles, engine: Engine, screen: Screen, environment: Mapping[str, str]
+    ) -> None:
+        """``environment`` is what the variables of the run's compose file are taken from."""
+        self._files, self._engine, self._screen, self._environment = files, engine, screen, environment
+        self._project = project_name(files.directory)
+        self._selector = selectors.DefaultSelector()
+        self._signals: list[int] = []
+        self._watched = True  # somebody reads the screen
+        self._look_at = 0.0
+        self._report = _LastReport(files.metrics)
+        self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
+        self._logs = ContainerLogs(engine, (task.task for task in plan.tasks), self._selector, self._line)
+        roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
+        self._watch = Watch(roles, plan.quorum, run.restarts, run.start_timeout)
+
+    def run(self, image: Image, headline: str = "") -> Ending:
+        """Say the headline, build the image, run the cluster to its end, and clean up, whatever happens.
+
+        LauncherError where the image cannot be built, FormationError where the containers cannot start.
+        """
+        with signals_taken(self._selector, self._signals.append):
+            if headline:  # whoever reads it may already press Ctrl-C
+                self.say(headline)
+            self._build(image)
+            if not self._signals:
+                with self._cleaned_up():
+                    self._up()
+                    self._watch_containers()
+        if self._signals and not self._watch.leader_ended:
+            return Ending(130 if self._signals[0] == signal.SIGINT else 143)
+        return Ending(self._watch.exit_code, self._watch.cause)
+
+    # The steps
+
+    def _build(self, image: Image) -> None:
+        done = self._call("docker build", image.build, _BUILD_TIMEOUT, announced=f"building the image {image.name}")
+        if done.exit_code and not self._signals:
+            raise LauncherError(f"the image {image.name} could not be built:\n{last_lines(done.output, _LAST_LINES)}")
+
+    def _up(self) -> None:
+        done = self._compose("up", "--detach", "--no-build", seconds=_UP_TIMEOUT)
+        if done.exit_code and not self._signals:
+            raise FormationError(f"the containers could not start:\n{last_lines(done.output, _LAST_LINES)}")
+
+    def _watch_containers(self) -> None:
+        with contextlib.closing(Stream(self._engine.events(self._project), self._selector, self._heard)):
+            while not self._watch.over and not self._signals:
+                if time.monotonic() >= self._look_at:
+                    self._look_at = time.monotonic() + _LOOK
+                    self._look()
+                self._turn()
+
+    def _look(self) -> None:
+        containers = self._engine.containers(self._project)
+        self._logs.follow(containers)
+        for action in self._watch.look(containers, time.monotonic()):
+            match action:
+                case StartAgain(task, kill):
+                    self._engine.start(containers[task], kill=kill)
+                case Say(text):
+                    self.say(text)
+
+    @contextlib.contextmanager
+    def _cleaned_up(self) -> Iterator[None]:
+        try:
+            yield
+            self._end_containers()
+        finally:
+            self._logs.close()
+            self._compose("down", "--volumes", "--remove-orphans", "--timeout=1", seconds=_DOWN_TIMEOUT, patience=9)
+            if left := self._engine.remove(self._project):
+                self.say(f"the engine would not remove {', '.join(left)}")
+
+    def _end_containers(self) -> None:
+        """Let the containers end, by themselves or asked to; a second signal kills them."""
+        grace = STOP_GRACE if not self._watch.leader_ended else 1
+        if any(not container.ended for container in self._engine.containers(self._project).values()):
+            self._compose("stop", f"--timeout={grace}", seconds=2.0 * STOP_GRACE, patience=1)
+        self._logs.follow(self._engine.containers(self._project))
+        until = time.monotonic() + _DRAIN_TIMEOUT
+        while not self._logs.ended and time.monotonic() < until:
+            self._turn()
+
+    # Commands
+
+    def _compose(self, verb: str, *arguments: str, seconds: float, patience: int = 0) -> _Done:
+        place = ("--project-name", self._project, "--file", str(self._files.compose))
+        command = [*self._engine.compose, *place, verb, *arguments]
+        return self._call(" ".join([*self._engine.compose, verb]), command, seconds, patience=patience)
+
+    def _call(
+        self, name: str, command: Sequence[str], seconds: float, *, announced: str = "", patience: int = 0
+    ) -> _Done:
+        """Run a command to its end, or until more than ``patience`` signals have come.
+
+        ``announced`` is said, and all that the command prints is shown, once it has turned out not to be quick.
+        """
+        began, lines, shown = time.monotonic(), list[str](), 0
+        stream = Stream(command, self._selector, lines.append, self._environment)
+        with contextlib.closing(stream):
+            while (exit_code := stream.exit_code) is None and len(self._signals) <= patience:
+                self._turn()
+                took = time.monotonic() - began
+                if took >= seconds:
+                    lines.append(f"{name} did not end within {seconds:g} s")
+                    break
+                if announced and took >= _QUICK:
+                    for line in [announced, *lines][shown:]:
+                        self.say(line)
+                    shown = 1 + len(lines)
+        return _Done(1 if exit_code is None else exit_code, "\n".join(lines))
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(_TICK):
+            # A stream that was closed a moment ago, in this same round, has nothing more to say.
+            if key.fileobj in self._selector.get_map():
+                key.data()
+        self._show(lambda: self._screen.progress(self._report.read()))
+
+    def _heard(self, event: str) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + _SETTLE)
+
+    # What is shown
+
+    def say(self, text: str) -> None:
+        """Show a line of the launcher's own; where nobody reads it any more, the run stops."""
+        self._show(lambda: self._screen.note(text))
+
+    def _line(self, task: Task, text: str) -> None:
+        if text.startswith(_WAITING):
+            # Every task says this for its own machine; here all of them lie on one.
+            said, at = self._waiting_shown
+            if text == said and time.monotonic() - at < _WAITING_EVERY:
+                return
+            self._waiting_shown = (text, time.monotonic())
+        self._show(lambda: self._screen.line(task, text))
+
+    def _show(self, show: Callable[[], None]) -> None:
+        # A closed pipe or a dead terminal: nobody watches, so the run ends as after SIGHUP.
+        if self._watched:
+            try:
+                show()
+            except OSError:
+                self._watched = False
+                self._signals.append(signal.SIGHUP)
+
+
+def refuse_second(engine: Engine, files: RunFiles) -> None:
+    """Remove what a launcher that was killed has left of this run; UsageError where its containers still run."""
+    project = project_name(files.directory)
+    if any(not container.ended for container in engine.containers(project).values()):
+        down = shlex.join([*engine.compose, "--project-name", project, "--file", str(files.compose), "down"])
+        raise UsageError(f"{files.name} is running in containers already; to end it: {down}")
+    engine.remove(project)
+
+
+@dataclass(frozen=True)
+class _Done:
+    exit_code: int
+    output: str
+
+
+class _LastReport:
+    """The last line of metrics.jsonl, read only when the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed_at = 0
+        self._progress: Mapping[str, Any] = {}
+
+    def read(self) -> Mapping[str, Any]:
+        """Return how far the training is; nothing before the first report."""
+        with contextlib.suppress(OSError, ValueError, IndexError):  # not there yet, or its line not yet whole
+            changed_at = self._path.stat().st_mtime_ns
+            if changed_at != self._changed_at:
+                self._changed_at = changed_at
+                self._progress = _progress(self._path)
+        return self._progress
+
+
+def _progress(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LAST_REPORT))
+        record: dict[str, Any] = json.loads(file.read().splitlines()[-1])
+    return {"step": record.pop("step"), "figures": {key: record[key] for key in record if key not in _NO_FIGURES}}
+
+
+_NO_FIGURES = ("epoch", "time", "task")
+
+
+def project_name(directory: Path) -> str:
+    """Return the compose project of a run's directory: small letters, digits, ``-`` and ``_``, for this run alone."""
+    place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:6]
+    return f"launcher-{re.sub('[^a-z0-9_-]', '-', directory.name.lower())}-{place}"

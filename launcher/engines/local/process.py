@@ -1,0 +1,132 @@
+"""The launcher's side of the spawner: start a task, signal it, and hear of its end."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from launcher.contract.task import Task
+
+TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
+_ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs lie
+_LENGTH = struct.Struct("!I")
+_END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
+
+
+def send_request(connection: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one request, with open files for the other process to take over."""
+    payload = json.dumps(request).encode()
+    socket.send_fds(connection, [_LENGTH.pack(len(payload))], list(descriptors))
+    connection.sendall(payload)
+
+
+def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Receive what ``send_request`` sent; raises EOFError where the other side has gone."""
+    header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=2)
+    if len(header) < _LENGTH.size:
+        raise EOFError
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    payload = bytearray()
+    (length,) = _LENGTH.unpack(header)
+    while len(payload) < length:
+        chunk = connection.recv(length - len(payload))
+        if not chunk:
+            raise EOFError
+        payload += chunk
+    request: dict[str, Any] = json.loads(payload)
+    return request, list(array.array("i", descriptors))
+
+
+class Processes:
+    """The processes of one run, through their spawner. Use as a context manager: leaving it ends them all."""
+
+    def __init__(self, network: str, locks: Sequence[int] = ()) -> None:
+        """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one."""
+        self.connection, theirs = socket.socketpair()
+        self._pids: dict[Task, int] = {}
+        self._received = b""
+        with theirs:
+            kept = [theirs.fileno(), *locks]
+            self._spawner = subprocess.Popen(
+                [sys.executable, "-P", "-m", "launcher.engines.local.spawner", network, *map(str, kept)],
+                env=_environment({}),
+                pass_fds=kept,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+        try:
+            self._spawner.wait(_END_WAIT)
+        except subprocess.TimeoutExpired:
+            self._spawner.kill()
+            self._spawner.wait()
+
+    def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
+        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
+        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
+        with contextlib.suppress(BrokenPipeError):  # as below
+            send_request(self.connection, request, [output, report])
+
+    def kill(self, task: Task, number: int) -> None:
+        """Send a signal to the task's group; where the spawner has just gone, its end is on the way to us."""
+        with contextlib.suppress(BrokenPipeError):
+            send_request(self.connection, {"kill": str(task), "signal": number})
+
+    def signal_only(self, task: Task, number: int) -> None:
+        """Send a signal to the task's main process, not to what that has started."""
+        with contextlib.suppress(BrokenPipeError):
+            send_request(self.connection, {"kill": str(task), "signal": number, "alone": True})
+
+    def stands_still(self, task: Task) -> bool:
+        """Whether a signal has stopped the task's process, as Ctrl-Z does."""
+        import psutil  # the spawner imports this module before every run, and needs none of this
+
+        try:
+            return psutil.Process(self._pids[task]).status() == psutil.STATUS_STOPPED
+        except (KeyError, psutil.NoSuchProcess):
+            return False
+
+    def receive(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what the spawner has said; raises EOFError where it has gone."""
+        chunk = self.connection.recv(65536)
+        if not chunk:
+            self._abandon()
+            raise EOFError
+        *lines, self._received = (self._received + chunk).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "pid" in message:
+                self._pids[Task.parse(message["started"])] = message["pid"]
+            elif "exited" in message:
+                self._pids.pop(Task.parse(message["exited"]), None)  # none where it could not be started
+            yield message
+
+    def _abandon(self) -> None:
+        # The tasks themselves die with the spawner (PR_SET_PDEATHSIG); their groups are ours to end.
+        for pid in self._pids.values():
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._pids.clear()
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, **variables}

@@ -1,0 +1,1 @@
+"""Facts of this machine: cores, GPUs, ports; nothing is chosen here."""

@@ -1,0 +1,1 @@
+"""A ClusterSpec and an Inventory become a Plan: what starts where; pure."""

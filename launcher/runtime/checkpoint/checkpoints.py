@@ -1,0 +1,132 @@
+"""Checkpoints: written by one task, the newest few kept, and read by all that train."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+
+import tensorflow as tf
+
+from launcher.contract.context import CheckpointPolicy, TaskContext
+from launcher.contract.roles import Role
+from launcher.errors import LauncherError, UsageError
+from launcher.rundir import RunFiles
+from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
+from launcher.runtime.failure import is_consequence
+
+_VARIABLES = "variables"
+
+
+class Checkpoints:
+    """The checkpoints of one run, as one of its tasks sees them.
+
+    Every training task calls ``save`` at the same step, because saving a variable that is summed on read is itself a
+    collective; only the leader's files are kept (tensorflow.org, multi_worker_with_keras, "Model saving").
+    """
+
+    def __init__(self, context: TaskContext, job: tf.Module) -> None:
+        self.files = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints)
+        self._policy: CheckpointPolicy = context.checkpoint
+        self._writes = context.is_leader
+        # Under ParameterServerStrategy each ps would write its own variables, on its own machine.
+        device = "/job:chief" if context.role is Role.COORDINATE else None
+        self._options = tf.train.CheckpointOptions(experimental_io_device=device)
+        self._checkpoint = tf.train.Checkpoint(job=job)
+        self._saved_at = time.monotonic()
+        self._saved_step = 0
+
+    def due(self, step: int) -> bool:
+        """Whether the policy asks for a checkpoint at this step."""
+        if self._policy.every_steps is not None:
+            return step // self._policy.every_steps > self._saved_step // self._policy.every_steps
+        return time.monotonic() - self._saved_at >= (self._policy.every_seconds or 0.0)
+
+    def next_step(self, step: int) -> int | None:
+        """Return the next step after ``step`` at which the policy asks for a checkpoint, where it counts steps."""
+        every = self._policy.every_steps
+        return None if every is None else (step // every + 1) * every
+
+    def save(self, step: int, repeated: int = 0) -> None:
+        """Write the checkpoint of this step, unless it is there, and drop the oldest.
+
+        ``repeated`` is how many of the updates until then may have been applied twice. LauncherError where the files
+        cannot lie.
+        """
+        if step == self._saved_step:
+            return
+        try:
+            if self._writes:
+                self._save_whole(step, repeated)
+            else:
+                self._take_part(step)
+        except (OSError, tf.errors.OpError) as error:
+            if is_consequence(error):
+                raise
+            raise LauncherError(self._cannot_write(step, error)) from error
+        self._saved_at, self._saved_step = time.monotonic(), step
+
+    def _save_whole(self, step: int, repeated: int) -> None:
+        """Write the files that are kept; where they cannot lie, those before stay."""
+        with self.files.writing(step, repeated=repeated) as beside:
+            self._write(beside)
+        self.files.keep(self._policy.keep)
+
+    def _take_part(self, step: int) -> None:
+        """Write what is not kept."""
+        with TemporaryDirectory(prefix=f"step-{step}.") as beside:
+            self._write(Path(beside))
+
+    def _cannot_write(self, step: int, error: OSError | tf.errors.OpError) -> str:
+        why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        if not self._writes:
+            return f"this task's part in the checkpoint of step {step} cannot be written to {gettempdir()}: {why}"
+        last = self.files.newest()
+        there = f"the last one is of step {last.step}" if last else "there is no other"
+        return f"the checkpoint of step {step} cannot be written: {why}; {there}"
+
+    def _write(self, directory: Path) -> None:
+        self._checkpoint.write(str(directory / _VARIABLES), self._options)
+
+    def restore(self, step: int) -> int:
+        """Read the checkpoint of that step into the job; 0 is the job as it was built.
+
+        Returns how many of the updates until then may have been applied twice. UsageError where it does not fit the
+        job.
+        """
+        if self._writes:
+            self.files.remove_unfinished()
+        self._saved_step = step
+        if not step:
+            return 0
+        saved = self.files.at(step)
+        self._read(saved)
+        return saved.repeated
+
+    def read_newest(self, besides: int) -> int | None:
+        """Read the newest checkpoint into the job and return its step, for a task that only looks on.
+
+        None where there is none but that of the step ``besides``, or where its files are not whole: the leader, which
+        names what is damaged, may have dropped it a moment ago.
+        """
+        newest = self.files.newest()
+        if newest is None or newest.step == besides or damage(newest.directory):
+            return None
+        try:
+            self._read(newest)
+        except tf.errors.OpError:
+            if damage(newest.directory):
+                return None
+            raise
+        return newest.step
+
+    def _read(self, saved: Saved) -> None:
+        prefix = str(saved.directory / _VARIABLES)
+        try:
+            self._checkpoint.read(prefix, self._options).assert_existing_objects_matched()
+        except (ValueError, AssertionError) as error:  # other shapes; other variables
+            why = str(error).partition("\n")[0]
+            raise UsageError(
+                f"the checkpoint of step {saved.step} does not fit the job: {why}; go on with the args and the code "
+                "that it was written with, or start a new run"
+            ) from error

@@ -1,0 +1,1 @@
+"""The tasks of a cluster meet before TensorFlow starts, and leave together."""

@@ -1,0 +1,1 @@
+"""Strategy, devices, server and Trainer."""

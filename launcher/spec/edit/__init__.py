@@ -1,0 +1,1 @@
+"""Changes of a cluster file's text that keep every other byte."""

@@ -1,0 +1,54 @@
+"""The JSON Schema of a cluster file, for editors that complete and check while one types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launcher.spec.keys import written_duration
+from launcher.spec.model import ADDRESS_SCHEMA, ClusterSpec
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+PATH = Path(__file__).with_name("cluster.schema.json")  # as it is committed and installed
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12), with the short forms that the models take apart before they check."""
+    schema = ClusterSpec.model_json_schema()
+    definitions = schema["$defs"]
+    for job in definitions["Cluster"]["properties"].values():
+        job.pop("anyOf")
+        job.pop("default")
+        job["anyOf"] = [
+            {"type": "integer", "minimum": 0},
+            {"type": "array", "items": ADDRESS_SCHEMA},
+            {"$ref": "#/$defs/JobSpec"},
+        ]
+    properties = definitions["JobSpec"]["properties"]
+    properties["addresses"]["items"] = ADDRESS_SCHEMA
+    properties["env"]["additionalProperties"] = {"type": ["string", "number"]}
+    for definition in (schema, *definitions.values()):
+        definition["description"] = " ".join(definition["description"].replace("``", "").split())
+        for key in definition["properties"].values():
+            _tidy(key)
+    return {"$schema": _DIALECT, "title": "cluster.yaml"} | {key: schema[key] for key in schema if key != "title"}
+
+
+def _tidy(key: dict[str, Any]) -> None:
+    """Write a default as a file has it, and leave out what says nothing: null is for keys that are not written."""
+    key.pop("title", None)
+    if isinstance(key.get("default"), float):
+        key["default"] = written_duration(key["default"])
+    if "default" in key and key["default"] is None:
+        del key["default"]
+    if isinstance(key.get("default"), dict):
+        key["default"] = {
+            name: written_duration(value) if isinstance(value, float) else value
+            for name, value in key["default"].items()
+        }
+    kinds = [kind for kind in key.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del key["anyOf"]
+        key |= kinds[0]
+    elif kinds:
+        key["anyOf"] = kinds

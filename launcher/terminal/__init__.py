@@ -1,0 +1,1 @@
+"""What is shown: the live line, tables, the map of devices."""

@@ -1,0 +1,107 @@
+"""The terminal during a run: every task's lines once, prefixed, and a live line of progress under them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TextIO, cast
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from launcher.contract.task import Task
+from launcher.terminal.outlet import Outlet
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+_REDRAW = 0.1  # seconds
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  # the BrokenPipeError that is being handled, which rich would turn into an exit
+
+
+class TerminalScreen:
+    """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
+
+    def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
+        """Without ``prefixed`` a line stands as it was printed: whoever reads knows which task it is."""
+        self._outlet = Outlet(stream or sys.stdout)
+        names = [str(task) for task in tasks]
+        self._prefixed = prefixed
+        self._width = max(map(len, names), default=0)
+        self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+        self._console = _Console(file=cast("TextIO", self._outlet), highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._first: tuple[float, int] | None = None  # when the first progress came, and its step
+        self._drawn_at = 0.0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            live = Live(console=self._console, transient=True, auto_refresh=False)
+            with contextlib.suppress(OSError):  # whoever writes the first line is told that nobody reads
+                live.start()
+                self._live = live
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):  # nobody reads any more, which whoever wrote was told
+            if self._live:
+                self._live.stop()
+            self._outlet.finish()
+
+    def line(self, task: Task, text: str) -> None:
+        """Show a line that a task printed."""
+        name = str(task)
+        prefix = f"{name:<{self._width}} │ " if self._prefixed else ""
+        if self._live:
+            self._console.print(Text.assemble((prefix, self._colours[name]), Text.from_ansi(text)))
+        else:
+            self._write(f"{prefix}{text}")
+
+    def note(self, text: str) -> None:
+        """Show a line of the launcher's own."""
+        if self._live:
+            self._console.print(Text(text, style="dim"))
+        else:
+            self._write(text)
+
+    def progress(self, progress: Mapping[str, Any]) -> None:
+        """Redraw the live line, which piped output has not, and write what was kept while nobody read."""
+        now = time.monotonic()
+        if progress:
+            self._first = self._first or (now, progress["step"])
+        self._outlet.flush()
+        if self._live and now - self._drawn_at >= _REDRAW and not self._outlet.is_behind:
+            self._drawn_at = now
+            self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
+
+    def _describe(self, progress: Mapping[str, Any], now: float) -> str:
+        if not progress:
+            return f"starting · {clock(now - self._began)} elapsed"
+        step, steps, (at, first) = progress["step"], progress.get("steps"), self._first or (now, 0)
+        speed = (step - first) / (now - at) if now > at else 0.0
+        parts = [f"step {step:,}/{steps:,}" if steps else f"step {step:,}"]
+        if speed:
+            parts.append(f"{speed:,.0f} steps/s")
+        parts += [f"{name} {value:.5g}" for name, value in progress["figures"].items() if isinstance(value, float)][:1]
+        parts.append(f"{clock(now - self._began)} elapsed")
+        if speed and steps:
+            parts.append(f"{clock((steps - step) / speed)} left")
+        return " · ".join(parts)
+
+    def _write(self, text: str) -> None:
+        self._outlet.write(text + "\n")
+        self._outlet.flush()
+
+
+def clock(seconds: float) -> str:
+    """Return 0:07, 12:30 or 1:02:03."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,106 @@
+"""What is said of a run: its first line, and its last."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.engines.logs import NoiseFilter
+from launcher.plan.plan import Plan
+from launcher.rundir import RunFiles
+from launcher.supervise.events import Cause
+from launcher.supervise.result import RunResult
+from launcher.terminal.outlet import Outlet
+from launcher.terminal.screen import clock
+
+# What Python, C libraries and curl say where a name has no address, or an address no way to it.
+_CUT_OFF = re.compile(
+    r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
+    r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host"
+)
+_LONGEST_VECTOR = 8  # numbers of a figure in the last lines
+_LAST_LINES = 5  # of a task's log, where it left no exception
+
+
+def headline(plan: Plan, tasks: str) -> str:
+    """Return the first line of a run; ``tasks`` says what starts here, like ``2 tasks``."""
+    return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 task`` or ``2 tasks``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def achieved(result: RunResult) -> list[str]:
+    """Return what a run that is done has reached: steps, time, speed, and its last figures."""
+    speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
+    figures = [f"{name} {text}" for name, value in result.metrics.items() if (text := _figure(value))]
+    lines = [f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"]
+    if result.updates and (twice := result.updates["maybe_twice"]):
+        lines.append(f"  {twice:,} updates may have been applied twice: their workers were lost in the middle")
+    return [*lines, f"  {'  '.join(figures)}"] if figures else lines
+
+
+def _figure(value: object) -> str:
+    """Return a number, or a short list of numbers, as the last lines show it; empty for anything else."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    short = isinstance(value, list) and 0 < len(value) <= _LONGEST_VECTOR
+    if short and all(isinstance(one, float) for one in value):  # type: ignore[attr-defined]
+        return f"[{', '.join(f'{one:.5g}' for one in value)}]"  # type: ignore[attr-defined]
+    return ""
+
+
+def stopped(result: RunResult, files: RunFiles, command: str = "launcher run") -> str:
+    """Return how far a run came that was stopped, and the command that goes on with it."""
+    saved, again = files.last_checkpoint(), f"{command} --resume {shown(files.directory)}"
+    kept = "" if saved == result.steps else f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
+    return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to go on: {again}"
+
+
+def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
+    """Return the first cause as the screen shows it last: task, error, the user's code, where to read on.
+
+    ``way_out`` is what to do where the tasks' network has none and the job wanted one.
+    """
+    code = [f"  {line}" for line in (cause.record or {}).get("code", [])]
+    if cause.record is None:
+        code = [f"  {line}" for line in _last_lines(log)]
+    hint = [f"  {way_out}"] if way_out and _CUT_OFF.search(_told(cause, code)) else []
+    return [cause.said_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
+
+
+def _told(cause: Cause, code: Sequence[str]) -> str:
+    return "\n".join([cause.error, (cause.record or {}).get("traceback", ""), *code])
+
+
+def run_directory(directory: Path) -> str:
+    """Return where the results are."""
+    return f"run directory: {shown(directory)}"
+
+
+def shown(path: Path) -> Path:
+    """Return the path as short as it can be from here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def print_last(lines: Sequence[str]) -> None:
+    """Print the last lines of all, whether or not anybody still reads."""
+    try:
+        outlet = Outlet(sys.stdout)
+        outlet.write("".join(f"{line}\n" for line in lines))
+        outlet.finish()
+    except OSError:
+        sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
+
+
+def _last_lines(log: Path) -> Sequence[str]:
+    if not log.exists():
+        return []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    noise = NoiseFilter()
+    return [line for line in lines if not noise.is_noise(line) and line.strip()][-_LAST_LINES:]

@@ -1,0 +1,98 @@
+"""Clusters in containers of a real engine: images that are built here, an internal network, real faults."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.run import project_name
+from tests.cluster.conftest import ROOT, Workplace, read_until
+
+__all__ = ["ROOT", "Containers", "docker", "launcher", "left_of", "read_until"]
+
+
+def docker(*command: str) -> str:
+    """Ask the engine; return what it printed."""
+    done = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+class Containers(Workplace):
+    """A directory with a cluster file, and the launcher that runs it in containers."""
+
+    @property
+    def run_directory(self) -> Path:
+        return (self.directory / "runs" / "latest").resolve()
+
+    @property
+    def project(self) -> str:
+        return project_name(self.run_directory)
+
+    def container(self, task: str) -> str:
+        """Return the identifier of the container that runs this task."""
+        found = docker("ps", "--quiet", *self._filter(), "--filter", f"label=launcher.task={task}").split()
+        assert len(found) == 1, task
+        return found[0]
+
+    def network(self) -> str:
+        (found,) = docker("network", "ls", "--quiet", *self._filter()).split()
+        return found
+
+    def left(self) -> list[str]:
+        """Return what is left of the last run."""
+        return left_of(self.run_directory)
+
+    def _filter(self) -> tuple[str, str]:
+        return "--filter", f"label=com.docker.compose.project={self.project}"
+
+
+def left_of(run_directory: Path) -> list[str]:
+    """Return what a run has left in the engine: containers, networks, volumes."""
+    kinds = {"container": ["--all"], "network": [], "volume": []}
+    mine = ("--filter", f"label=com.docker.compose.project={project_name(run_directory)}")
+    return [
+        f"{kind} {name}" for kind, more in kinds.items() for name in docker(kind, "ls", "--quiet", *more, *mine).split()
+    ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    """Skip, with the reason, where no engine can be used; on CI that is a failure."""
+    try:
+        Engine.find()
+    except Exception as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Iterator[Containers]:
+    place = Containers(tmp_path)
+    yield place
+    for process in place.started:
+        if process.poll() is None:
+            process.terminate()  # it removes its containers
+            process.communicate(timeout=60)
+    if (tmp_path / "compose.yaml").exists():
+        subprocess.run(["docker-compose", "--file", tmp_path / "compose.yaml", "down", "--timeout=1"], check=True)
+
+
+def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the launcher to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "launcher", *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,194 @@
+"""``launcher render`` as a user calls it: what it prints, what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher import cli
+from launcher.commands.setup import render as module
+from launcher.host.inventory import Inventory
+from launcher.plan.placement import ports_needed
+from launcher.rundir import write_whole
+from launcher.spec.file import load
+from tests.unit.engines.compose.made import lines_of, machine_with, read, render
+
+FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, cpus: 1, gpus: 0}, ps: 1}\n"
+Called = tuple[int, str, str]
+Call = Callable[..., Called]
+
+
+@pytest.fixture(autouse=True)
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cluster.yaml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAUNCHER_SET", raising=False)
+    monkeypatch.setattr(module, "take", lambda _: machine_with((2, 3)))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return what calls the launcher and says how it ended, and what it printed where."""
+
+    def call(*arguments: str) -> Called:
+        monkeypatch.setattr(sys, "argv", ["launcher", "render", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        code = ended.value.code or 0  # sys.exit() without a word
+        assert isinstance(code, int)
+        return code, said.out, said.err
+
+    return call
+
+
+# Printed
+
+
+def test_without_an_output_the_compose_file_is_printed_and_nothing_else(call: Call) -> None:
+    assert call("compose") == (0, render(Path("cluster.yaml"), machine_with((2, 3))), "")
+    assert [path.name for path in Path().iterdir()] == ["cluster.yaml"]
+
+
+def test_another_file_is_rendered(call: Call) -> None:
+    Path("my.yaml").write_text(FILE.replace("tasks: 2", "tasks: 1"))
+    _, text, _ = call("compose", "my.yaml")
+    assert read(text)["services"]["worker-0"]["command"] == ["run", "--task", "worker:0", "my.yaml"]
+    assert "worker-1" not in text
+
+
+def test_what_is_set_is_rendered(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAUNCHER_SET", "args.price=$5")
+    _, text, _ = call("compose", "--set", "mode=async", "--set", "args.text=it's: größe")
+    services = read(text)["services"]
+    assert list(services) == ["chief-0", "worker-0", "worker-1", "ps-0"]
+    for service in services.values():
+        assert lines_of(service)[:3] == ["args.price=$5", "mode=async", "args.text=it's: größe"]
+
+
+def test_the_help_names_the_engine_and_both_composes(call: Call) -> None:
+    code, text, error = call("--help")
+    assert (code, error) == (0, "")
+    assert "launcher render [OPTIONS] compose [FILE]" in " ".join(text.split())
+    assert "Works with docker-compose 1.29 and docker compose 2." in " ".join(text.split())
+    assert "Example: launcher render compose --output docker/compose.yaml" in text
+
+
+# Written
+
+
+def test_with_an_output_the_file_is_written_and_what_to_do_next_is_said(call: Call) -> None:
+    assert call("compose", "--output", "compose.yaml") == (
+        0, "compose.yaml: 2 services; start them: launcher run --compose\n", "",
+    )  # fmt: skip
+    output = Path("compose.yaml")
+    assert output.read_text() == render(Path("cluster.yaml"), machine_with((2, 3)), output=output)
+
+
+def test_one_service_is_one(call: Call) -> None:
+    _, said, _ = call("compose", "--output", "compose.yaml", "--set", "cluster.worker.tasks=1")
+    assert said.startswith("compose.yaml: 1 service; ")
+
+
+def test_the_file_is_written_whole_and_replaces_what_was_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[Path, str]] = []
+
+    def write(path: Path, text: str) -> None:
+        written.append((path, text))
+        write_whole(path, text)
+
+    monkeypatch.setattr(module, "write_whole", write)
+    output = Path("compose.yaml")
+    output.write_text("old\n" * 10_000)
+    with output.open() as reading:
+        assert call("compose", "--output", "compose.yaml")[0] == 0
+        assert reading.read() == "old\n" * 10_000  # whoever reads the old file reads all of it
+    assert written == [(output, output.read_text())]
+    assert output.stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in Path().iterdir()) == ["cluster.yaml", "compose.yaml"]
+
+
+def test_the_rendered_file_lies_where_its_paths_say(call: Call) -> None:
+    Path("deep").mkdir()
+    call("compose", "--output", "deep/compose.yaml")
+    volumes = read(Path("deep/compose.yaml").read_text())["services"]["worker-0"]["volumes"]
+    assert [volume["source"] for volume in volumes] == ["..", "../runs"]
+
+
+# Refused
+
+
+def refused(called: Called) -> str:
+    """Return the sentence; nothing was printed or written beside it."""
+    code, out, error = called
+    assert (code, out) == (2, "")
+    assert [path.name for path in Path().iterdir()] == ["cluster.yaml"]
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize("arguments", [("kubernetes",), ("cluster.yaml",), ("Compose",)])
+def test_an_engine_that_there_is_not_is_refused_with_the_one_there_is(call: Call, arguments: tuple[str, ...]) -> None:
+    assert f"'{arguments[0]}' is not 'compose'" in refused(call(*arguments))
+
+
+def test_no_engine_is_refused(call: Call) -> None:
+    assert "Missing argument 'compose'" in refused(call())
+
+
+def test_an_output_in_a_directory_that_is_not_there_is_refused(call: Call) -> None:
+    said = refused(call("compose", "--output", "gone/compose.yaml"))
+    assert said == "cannot write gone/compose.yaml: No such file or directory\n"
+
+
+def test_an_output_that_is_a_directory_is_refused_and_leaves_nothing(call: Call, tmp_path: Path) -> None:
+    (tmp_path.parent / f"{tmp_path.name}-out").mkdir()
+    there = f"../{tmp_path.name}-out"
+    assert refused(call("compose", "--output", there)) == f"cannot write {there}: Is a directory\n"
+
+
+def test_a_line_break_in_what_is_set_is_refused(call: Call) -> None:
+    said = refused(call("compose", "--set", "name=x", "--set", "args.text=a\nb"))
+    assert said == "--set: a line break cannot be rendered; write the value in the file\n"
+
+
+@pytest.mark.parametrize(
+    "override", [" args.x=1", "args.x=a\u2028b", "args.x=a\x85b", "args.x=a\rb", "args.x=a\xa0b", "args.x=a\tb"]
+)
+def test_what_yaml_would_take_for_a_line_break_or_an_indent_is_rendered(call: Call, override: str) -> None:
+    _, text, _ = call("compose", "--set", override)
+    value = read(text)["services"]["worker-0"]["environment"]["LAUNCHER_SET"]
+    assert value.split("\n")[0] == override
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("mode=fast", "--set mode=fast: mode: "),
+        ("job=helo", "--set job=helo: job: there is no job 'helo'; did you mean 'hello'?"),
+        ("cluster={worker: [a:1]}", "--set cluster={worker: [a:1]}: cluster.worker.addresses: a:1 is a real machine"),
+        ("cluster.worker.cpus=9", "--set cluster.worker.cpus=9: cluster.worker.cpus: worker asks for 18 cores"),
+        ("cluster.worker.gpus=1", "--set cluster.worker.gpus=1: cluster.worker.gpus: worker asks for 2 GPUs"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_a_sentence(call: Call, override: str, sentence: str) -> None:
+    assert refused(call("compose", "--set", override)).startswith(sentence)
+
+
+def test_a_file_that_is_not_there_is_refused(call: Call) -> None:
+    assert refused(call("compose", "gone.yaml")).startswith("gone.yaml: there is no such file")
+
+
+def test_the_machine_is_asked_for_the_ports_of_all_tasks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def take(ports: int) -> Inventory:
+        asked.append(ports)
+        return machine_with()
+
+    monkeypatch.setattr(module, "take", take)
+    assert call("compose")[0] == 0
+    assert asked == [ports_needed(load(Path("cluster.yaml")).spec)]

@@ -1,0 +1,26 @@
+"""What tests of the verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launcher.commands.train import run as module
+from tests.unit.commands.train.launches import FILE, FakeLaunch
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
+    """Return what stands in for Launch in this test."""
+
+    class Launch(FakeLaunch):
+        pass
+
+    (tmp_path / "cluster.yaml").write_text(FILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setattr(module, "Launch", Launch)
+    return Launch

@@ -1,0 +1,147 @@
+"""What launcher and spawner say to each other, and the end of what was started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from launcher.contract.task import Task
+from launcher.engines.local.process import Processes, receive_request, send_request
+
+WORKER = Task("worker", 0)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    with Processes("host") as there:
+        yield there
+
+
+def messages(processes: Processes, last: str) -> list[Mapping[str, Any]]:
+    """What the spawner says, up to the message with that key."""
+    heard: list[Mapping[str, Any]] = []
+    while not any(last in message for message in heard):
+        heard += processes.receive()
+    return heard
+
+
+def start(processes: Processes, code: str, **environment: str) -> bytes:
+    """Start a Python program as a task and return what it writes, to its end."""
+    read_end, write_end = os.pipe()
+    processes.start(WORKER, [sys.executable, "-c", code], environment, write_end, write_end)
+    os.close(write_end)
+    with open(read_end, "rb") as output:  # noqa: PTH123  # a descriptor
+        return output.read()
+
+
+def test_a_request_arrives_with_its_open_files(pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
+    ours, theirs = pair
+    with (tmp_path / "a").open("w") as a, (tmp_path / "b").open("w") as b:
+        send_request(ours, {"start": "worker:0", "n": [1, "é"]}, [a.fileno(), b.fileno()])
+        request, descriptors = receive_request(theirs)
+    assert request == {"start": "worker:0", "n": [1, "é"]}
+    for descriptor, text in zip(descriptors, (b"first", b"second"), strict=True):
+        assert not os.get_inheritable(descriptor)
+        os.write(descriptor, text)
+        os.close(descriptor)
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"first", b"second"]
+
+
+def test_requests_that_follow_each_other_do_not_mix(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    for number in range(3):
+        send_request(ours, {"kill": number})
+    assert [receive_request(theirs) for _ in range(3)] == [({"kill": number}, []) for number in range(3)]
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x08", b'\0\0\0\x08{"a"'])
+def test_a_request_that_breaks_off_is_the_end_of_the_other_side(
+    pair: tuple[socket.socket, socket.socket], sent: bytes
+) -> None:
+    ours, theirs = pair
+    ours.sendall(sent)
+    ours.close()
+    with pytest.raises(EOFError):
+        receive_request(theirs)
+
+
+def test_a_spawner_says_its_network_and_why_then_each_start_and_each_end(processes: Processes) -> None:
+    assert messages(processes, "network") == [{"network": "host", "why": "run.network is host"}]
+    start(processes, "raise SystemExit(7)")
+    started, exited = messages(processes, "exited")
+    assert started["started"] == exited["exited"] == "worker:0"
+    assert exited["code"] == 7
+
+
+def test_a_task_leads_a_session_of_its_own(processes: Processes) -> None:
+    said = start(processes, "import os; print(os.getsid(0) == os.getpid() == os.getpgid(0))")
+    assert said == b"True\n"
+
+
+def test_a_task_reads_nothing_and_gets_its_environment_on_top_of_ours(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BELOW", "ours")
+    monkeypatch.setenv("ABOVE", "ours")
+    code = "import os, sys; print(repr(sys.stdin.read()), os.environ['BELOW'], os.environ['ABOVE'])"
+    assert start(processes, code, ABOVE="é" * 50_000).decode() == f"'' ours {'é' * 50_000}\n"
+
+
+def test_a_task_finds_the_packages_wherever_it_starts(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    code = "import os, sys, launcher.errors; print('/mine' in sys.path)"
+    assert start(processes, code) == b"True\n"
+
+
+def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
+    messages(processes, "network")
+    read_end, write_end = os.pipe()
+    # The child keeps the pipe open until the signal ends it too.
+    child = "import signal; print(1, flush=True); signal.pause()"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    processes.start(WORKER, [sys.executable, "-c", code], {}, write_end, write_end)
+    os.close(write_end)
+    with open(read_end, "rb") as output:  # noqa: PTH123
+        assert output.readline() == b"1\n"
+        messages(processes, "started")
+        processes.kill(WORKER, signal.SIGKILL)
+        assert output.read() == b""
+    assert messages(processes, "exited")[-1]["code"] == -signal.SIGKILL
+
+
+def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None:
+    processes.kill(WORKER, signal.SIGKILL)
+    messages(processes, "network")
+    start(processes, "")
+    messages(processes, "exited")
+    processes.kill(WORKER, signal.SIGKILL)  # its number may belong to somebody else by now
+
+
+def test_leaving_ends_spawner_and_tasks() -> None:
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        processes.start(WORKER, [sys.executable, "-c", "import time; time.sleep(600)"], {}, write_end, write_end)
+        os.close(write_end)
+        pid = messages(processes, "started")[-1]["pid"]
+        task = psutil.Process(pid)
+    assert processes._spawner.returncode == 0
+    assert not task.is_running()
+    os.close(read_end)

@@ -1,0 +1,95 @@
+"""A checkpoint that is no longer what was written is named, set aside, and never gone on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
+from tests.unit.runtime.rendezvous.meeting import save
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> CheckpointFiles:
+    return CheckpointFiles(tmp_path)
+
+
+def truncate(saved: Saved) -> None:
+    (saved.directory / "a").write_bytes(b"cont")
+
+
+def change(saved: Saved) -> None:
+    (saved.directory / "a").write_bytes(b"cantent")
+
+
+def remove(saved: Saved) -> None:
+    (saved.directory / "a").unlink()
+
+
+def scribble(saved: Saved) -> None:
+    (saved.directory / "state.json").write_text('{"step": 7')
+
+
+def lose(saved: Saved) -> None:
+    (saved.directory / "state.json").unlink()
+
+
+def mistake(saved: Saved) -> None:
+    state = saved.directory / "state.json"
+    state.write_text(state.read_text().replace('"step": 7', '"step": 9'))
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (truncate, "a has 4 of 7 bytes"),
+        (change, "a has other content than was written"),
+        (remove, "a is missing"),
+        (scribble, "state.json cannot be read: Expecting ',' delimiter: line 1 column 11 (char 10)"),
+        (lose, "state.json is missing"),
+        (mistake, "state.json tells of another step"),
+    ],
+)
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_counts(
+    files: CheckpointFiles, tmp_path: Path, harm: Callable[[Saved], None], why: str
+) -> None:
+    before, newest = save(files, 5, a=b"before"), save(files, 7, a=b"content")
+    harm(newest)
+    said: list[str] = []
+    assert files.newest_sound(said.append) == before
+    assert said == [
+        f"the checkpoint step-0000000007 is damaged ({why}) and set aside as damaged-step-0000000007",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "step-0000000005"]
+    assert files.newest_sound(said.append) == before
+    assert len(said) == 1
+
+
+def test_a_step_that_is_damaged_twice_is_set_aside_twice(files: CheckpointFiles, tmp_path: Path) -> None:
+    for _ in range(2):
+        truncate(save(files, 7, a=b"content"))
+        assert files.newest_sound(lambda _: None) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "damaged-step-0000000007-2"]
+
+
+def test_what_is_set_aside_is_kept_beside_the_newest_few(files: CheckpointFiles, tmp_path: Path) -> None:
+    truncate(save(files, 7, a=b"content"))
+    files.newest_sound(lambda _: None)
+    for step in (8, 9):
+        save(files, step)
+    files.keep(1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "step-0000000009"]
+
+
+def test_only_sound_ones_are_held(files: CheckpointFiles) -> None:
+    before, newest = save(files, 5, a=b"before"), save(files, 7, a=b"content")
+    change(newest)
+    assert files.sound() == [before]
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_digests_and_is_sound(files: CheckpointFiles) -> None:
+    saved = save(files, 7, a=b"content")
+    (saved.directory / "state.json").write_text('{"step": 7, "id": "x"}')
+    assert damage(saved.directory) == ""

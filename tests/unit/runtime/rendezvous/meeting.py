@@ -1,0 +1,269 @@
+"""Where the tests of the rendezvous meet: tasks in threads over real sockets, and strangers that know the port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import socket
+import socketserver
+import struct
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from launcher.contract.context import TaskContext
+from launcher.contract.task import Task
+from launcher.errors import LauncherError
+from launcher.host.ports import free_ports
+from launcher.rundir import RunFiles
+from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
+from launcher.runtime.rendezvous.leader import Leader
+from launcher.runtime.rendezvous.meeting import Meeting, meet
+from launcher.runtime.rendezvous.member import Member
+from tests.unit.runtime.conftest import task_context
+
+PATIENCE = 20.0  # seconds that nothing here takes
+TOKEN = "the token of this run"
+SYNC = {"worker": ("127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1")}
+ASYNC: Mapping[str, Any] = {
+    "mode": "async",
+    "cluster": {"chief": ("127.0.0.1:1",), "worker": ("127.0.0.2:1",), "ps": ("127.0.0.3:1",)},
+    "leader": Task("chief", 0),
+}
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+
+class Over(LauncherError):
+    """The test is over; whoever still waits stops."""
+
+
+class Stranger:
+    """A connection that says what it likes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.socket.settimeout(PATIENCE)
+        self._lines = self.socket.makefile("rb")
+
+    def say(self, data: bytes | dict[str, Any]) -> None:
+        self.socket.sendall(data if isinstance(data, bytes) else (json.dumps(data) + "\n").encode())
+
+    def hear(self) -> dict[str, Any]:
+        """The next message; empty where the other side has closed."""
+        message: dict[str, Any] = json.loads(self._lines.readline() or b"{}")
+        return message
+
+    def hear_until(self, word: str) -> dict[str, Any]:
+        while message := self.hear():
+            if word in message:
+                return message
+        raise AssertionError(f"{word!r} was never said")
+
+    def hear_all(self) -> list[dict[str, Any]]:
+        """What is said until the other side closes."""
+        return list(iter(self.hear, {}))
+
+    def take(self, count: int) -> bytes:
+        return self._lines.read(count)
+
+    def prepare(self) -> dict[str, Any]:
+        """Say that this one is prepared when it is asked; return what was offered."""
+        offer: dict[str, Any] = self.hear_until("prepare")["prepare"]
+        self.say({"prepared": True})
+        return offer
+
+    def end(self) -> None:
+        """Say that nothing more will be said."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def vanish(self) -> None:
+        """Break the connection, as the kernel does for a process that is killed."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._lines.close()
+        self.socket.close()
+
+
+class Place:
+    """A port to meet at, and threads for the tasks, each of which has a run directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_ports(1)[0]
+        self.listening = threading.Event()
+        self.servers: list[socketserver.TCPServer] = []
+        self.said: queue.Queue[list[str]] = queue.Queue()  # who the leader waits for
+        self.lost: queue.Queue[LauncherError] = queue.Queue()  # why a task that watches was told to leave
+        self._directory = directory
+        self._over = False
+        self._opened: list[socket.socket] = []
+        self._meetings: list[Future[Meeting]] = []
+        self._threads: list[threading.Thread] = []
+
+    def context(self, task: str, **changes: Any) -> TaskContext:
+        own: dict[str, Any] = {"run_directory": str(self._directory / task), "token": TOKEN, "cluster": SYNC}
+        return task_context(task, **(own | {"rendezvous": f"127.0.0.1:{self.port}"} | changes))
+
+    def files(self, task: str) -> CheckpointFiles:
+        return CheckpointFiles(RunFiles(self._directory / task).checkpoints)
+
+    def start(self, function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Future[Result]:
+        """Call a function in a thread of its own."""
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001  # the test decides what it means
+                future.set_exception(error)
+
+        self._threads.append(threading.Thread(target=run, daemon=True))
+        self._threads[-1].start()
+        return future
+
+    def send(
+        self,
+        task: str,
+        seconds: float = PATIENCE,
+        tell: Callable[[Collection[str]], None] = lambda _: None,
+        **changes: Any,
+    ) -> Future[Meeting]:
+        """Let the task come to the meeting, for so many seconds."""
+        context = self.context(task, **changes)
+
+        def waiting(missing: Collection[str]) -> None:
+            if self._over:
+                raise Over
+            if context.is_leader:
+                self.said.put(list(missing))
+            tell(missing)
+
+        future = self.start(meet, context, time.monotonic() + seconds, waiting)
+        self._meetings.append(future)
+        return future
+
+    def wait_until_missing(self, *names: str) -> None:
+        """Wait until the leader says that it waits for exactly these; what it said before does not count."""
+        while not self.said.empty():
+            self.said.get()
+        self.said.get(timeout=PATIENCE)  # it was perhaps just saying it
+        while self.said.get(timeout=PATIENCE) != list(names):
+            pass
+
+    def stranger(self) -> Stranger:
+        """A connection to the leader, as soon as it listens."""
+        assert self.listening.wait(PATIENCE)
+        return Stranger(self.keep(socket.create_connection(("127.0.0.1", self.port))))
+
+    def keep(self, connection: socket.socket) -> socket.socket:
+        """Close the connection when the test is over."""
+        self._opened.append(connection)
+        return connection
+
+    def member(self, task: str, **more: Any) -> Stranger:
+        """A stranger that says hello as this task would."""
+        stranger = self.stranger()
+        stranger.say({"task": task, "token": TOKEN} | more)
+        return stranger
+
+    def led(self, **changes: Any) -> tuple[Leader, Stranger, Stranger]:
+        """A leader that has met two strangers, and watches."""
+        first, *others = map(str, self.context("worker:0", **changes).members)
+        future = self.send(first, **changes)
+        strangers = [self.member(name) for name in others]
+        go(*strangers)
+        leader = result(future)
+        assert isinstance(leader, Leader)
+        leader.watch(self.lost.put)
+        return leader, strangers[0], strangers[1]
+
+    def formed(self, **changes: Any) -> tuple[Meeting, Meeting, Meeting]:
+        """Let three tasks meet, the leader first."""
+        first, second, third = [self.send(str(task), **changes) for task in self.context("worker:0", **changes).members]
+        return result(first), result(second), result(third)
+
+    def part(self, *meetings: Meeting, stopped: bool = False) -> list[Future[None]]:
+        """Let tasks that have watched say that they are finished."""
+        for meeting in meetings:
+            meeting.watch(self.lost.put)
+        return [self.start(meeting.part, stopped=stopped) for meeting in meetings]
+
+    def loss(self) -> LauncherError:
+        """Why the first task that watches was told to leave."""
+        return self.lost.get(timeout=PATIENCE)
+
+    def clear(self) -> None:
+        """End all that the test has left."""
+        self._over = True
+        for connection in self._opened:
+            connection.close()
+        for future in self._meetings:
+            if future.done() and not future.exception() and isinstance(member := future.result(), Member):
+                hang_up(member._connection)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+        assert not any(thread.is_alive() for thread in self._threads)
+
+
+class Answering:
+    """What listens where worker:0 should, and says what it likes to worker:1."""
+
+    def __init__(self, place: Place, server: socket.socket) -> None:
+        self._place, self._server = place, server
+
+    def come(self, **changes: Any) -> Future[Meeting]:
+        """Let worker:1 come."""
+        return self._place.send("worker:1", **changes)
+
+    def accept(self, *said: bytes) -> Stranger:
+        """Take the member's next connection, and say this."""
+        connection, _ = self._server.accept()
+        leader = Stranger(self._place.keep(connection))
+        leader.say(b"".join(said))
+        return leader
+
+    def met(self, *said: bytes) -> tuple[Member, Stranger]:
+        """A member that has met a leader which says this after the go."""
+        future = self.come()
+        leader = self.accept(b'{"prepare": {"step": 0}}\n{"go": true}\n', *said)
+        meeting = result(future)
+        assert isinstance(meeting, Member)
+        return meeting, leader
+
+
+def result(future: Future[Result]) -> Result:
+    return future.result(timeout=PATIENCE)
+
+
+def go(*members: Stranger) -> None:
+    """Let the members that are still missing get prepared, and all hear the go."""
+    for member in members:
+        member.prepare()
+    for member in members:
+        member.hear_until("go")
+
+
+def close(leader: Stranger) -> None:
+    """Close the connection as a leader that has said all."""
+    leader.end()
+    leader.hear_all()
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Close the connection for whoever reads from it, in whatever thread."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def save(files: CheckpointFiles, step: int, **content: bytes) -> Saved:
+    """Write a checkpoint of these files."""
+    with files.writing(step) as beside:
+        for name, data in content.items():
+            (beside / name).write_bytes(data)
+    return files.at(step)

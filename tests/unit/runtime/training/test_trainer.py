@@ -1,0 +1,282 @@
+"""Training on one device in this process: which steps make one call, and what happens between calls."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from launcher.contract.context import CheckpointPolicy
+from launcher.errors import LauncherError
+from launcher.rundir import RunFiles
+from launcher.runtime.job import Job, Metrics, Shard
+from launcher.runtime.metrics import Reporter
+from launcher.runtime.training.trainer import AsyncTrainer, Stop, SyncTrainer
+from tests.unit.runtime.conftest import task_context
+
+NEVER = CheckpointPolicy(every_seconds=None, every_steps=10**9)
+
+
+class Counting(Job):
+    """Sums up the numbers 0, 1, 2, … that its dataset draws, one a step."""
+
+    steps = 10
+    steps_per_call = 4
+
+    def build(self) -> None:
+        self.evaluated: list[int] = []
+        self.total = tf.Variable(0, dtype=tf.int64)
+        self.seen = tf.Variable(0, dtype=tf.int64)
+
+    def dataset(self, shard: Shard) -> tf.data.Dataset:
+        return tf.data.Dataset.counter()
+
+    def train_step(self, batch: Any) -> Metrics:
+        self.total.assign_add(batch)
+        self.seen.assign_add(1)
+        return {"last": batch}
+
+    def evaluate(self) -> Metrics:
+        self.evaluated.append(int(self.seen.numpy()))
+        return {"total": self.total}
+
+
+@pytest.fixture(autouse=True)
+def sigterm() -> Iterator[None]:
+    """Trainers take SIGTERM; afterwards it is as before."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def trainer(
+    directory: Path, policy: CheckpointPolicy = NEVER, task: str = "worker:0", step: int = 0, **job: int
+) -> SyncTrainer:
+    context = task_context(task, directory, checkpoint=policy)
+    counting = Counting(None, context)
+    for name, value in job.items():
+        setattr(counting, name, value)
+    return SyncTrainer(counting, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context), step, Stop())
+
+
+def steps(trainer: SyncTrainer) -> list[int]:
+    """The steps at which a call ended: each has its report."""
+    return [record["step"] for record in trainer.reporter.history]
+
+
+def saved(trainer: SyncTrainer) -> list[int]:
+    """The steps of the checkpoints that are there."""
+    return [there.step for there in trainer.checkpoints.files.saved()]
+
+
+def by_steps(every: int, keep: int = 100) -> CheckpointPolicy:
+    return CheckpointPolicy(every_seconds=None, every_steps=every, keep=keep)
+
+
+# Calls
+
+
+@pytest.mark.parametrize(
+    ("job", "ends"),
+    [
+        ({}, [4, 8, 10]),
+        ({"steps_per_call": 5}, [5, 10]),
+        ({"steps_per_call": 100}, [10]),
+        ({"steps_per_call": 1, "steps": 3}, [1, 2, 3]),
+        ({"report_every": 3}, [3, 6, 9, 10]),
+        ({"report_every": 6}, [4, 6, 10]),
+        ({"steps": 0}, []),
+    ],
+)
+def test_a_call_ends_after_steps_per_call_at_a_report_and_at_the_end(
+    tmp_path: Path, job: dict[str, Any], ends: list[int]
+) -> None:
+    there = trainer(tmp_path, **job)
+    figures = there.train()
+    assert steps(there) == ends
+    assert figures == {"total": sum(range(there.job.steps))}
+
+
+def test_a_call_ends_where_a_checkpoint_is_due(tmp_path: Path) -> None:
+    there = trainer(tmp_path, by_steps(3))
+    there.train()
+    assert steps(there) == [3, 6, 9, 10]
+    assert saved(there) == [3, 6, 9, 10]
+
+
+def test_checkpoints_by_time_are_written_at_the_end_of_the_call_that_they_fall_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = trainer(tmp_path)
+    monkeypatch.setattr(there.checkpoints, "due", lambda step: step == 8)
+    there.train()
+    assert saved(there) == [8, 10]
+
+
+def test_the_last_step_is_always_a_checkpoint_and_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    write = tf.train.Checkpoint.write
+
+    def watched(self: tf.train.Checkpoint, path: str, options: tf.train.CheckpointOptions) -> str:
+        written.append(path)
+        return write(self, path, options)
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", watched)
+    trainer(tmp_path, by_steps(5)).train()
+    assert [Path(path).parent.name.split(".")[1] for path in written] == ["step-5", "step-10"]
+
+
+def test_the_step_is_traced_once_however_long_the_calls_are(tmp_path: Path) -> None:
+    there = trainer(tmp_path, report_every=3)
+    there.train()
+    assert there._call.experimental_get_tracing_count() == 1
+
+
+# Reports
+
+
+def test_each_call_reports_the_figures_of_its_last_step(tmp_path: Path) -> None:
+    there = trainer(tmp_path)
+    there.train()
+    assert [record["last"] for record in there.reporter.history] == [3, 7, 9]
+
+
+def test_an_evaluation_happens_where_the_job_asks_for_one_and_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = trainer(tmp_path, report_every=6)
+    there.train()
+    assert there.job.evaluated == [6, 10]
+    assert [record.get("total") for record in there.reporter.history] == [None, 15, 45]
+    assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_only_the_leader_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = trainer(tmp_path, task="worker:1")
+    assert there.train() == {"total": 45}
+    assert capsys.readouterr().out == ""
+    assert not RunFiles(tmp_path).metrics.exists()
+    assert saved(there) == []
+
+
+# Stop and resume
+
+
+def test_a_task_that_is_asked_to_stop_ends_after_the_present_call(tmp_path: Path) -> None:
+    there = trainer(tmp_path)
+    signal.raise_signal(signal.SIGTERM)
+    assert there.train() is None
+    assert there.step == 4
+
+
+def test_a_resumed_training_skips_the_data_that_it_has_seen_and_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    first = trainer(tmp_path, by_steps(4))
+    signal.raise_signal(signal.SIGTERM)
+    first.train()
+    second = trainer(tmp_path, by_steps(4), step=4)
+    assert second.train() == {"total": 45}
+    assert [record["step"] for record in second.reporter.history] == [4, 8, 10]
+
+
+def test_a_training_resumes_from_the_step_that_it_is_given_and_not_from_the_newest(tmp_path: Path) -> None:
+    trainer(tmp_path, by_steps(4)).train()
+    again = trainer(tmp_path, by_steps(4), step=4)
+    assert (again.step, int(again.job.seen.numpy())) == (4, 4)
+    assert again.train() == {"total": 45}
+    assert steps(again) == [4, 8, 10]
+
+
+def test_a_training_at_step_0_begins_anew_whatever_checkpoints_there_are(tmp_path: Path) -> None:
+    trainer(tmp_path, by_steps(4)).train()
+    again = trainer(tmp_path, by_steps(4))
+    assert (again.step, int(again.job.seen.numpy()), again.reporter.history) == (0, 0, [])
+
+
+def test_a_step_without_its_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LauncherError, match=r"holds no checkpoint of step 4, where the run continues$"):
+        trainer(tmp_path, step=4)
+
+
+def test_what_was_reported_after_the_checkpoint_is_reported_anew(tmp_path: Path) -> None:
+    first = trainer(tmp_path, by_steps(8), steps=8)
+    first.train()
+    metrics = RunFiles(tmp_path).metrics
+    with metrics.open("a") as file:
+        file.write(json.dumps({"step": 9, "task": "worker:0"}) + "\n")
+    trainer(tmp_path, by_steps(8), step=8).train()
+    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [4, 8, 10]
+
+
+def test_a_training_that_is_over_is_only_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path).train()
+    again = trainer(tmp_path, step=10)
+    assert again.train() == {"total": 45}
+    assert again.job.evaluated == [10]
+    assert "resumed at step 10 of 10" in capsys.readouterr().out
+
+
+# Speed
+
+
+def test_speed_leaves_the_first_call_out_unless_it_was_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    there = trainer(tmp_path)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    there._began = there._last_call = 0.0, 0
+    assert there.steps_per_second() == 0
+    for now[0], step, speed in ((8.0, 4, 0.5), (10.0, 8, 2.0), (20.0, 10, 0.5)):
+        there._reached(step, {}, {})
+        assert there.steps_per_second() == speed
+    now[0] = 1000.0  # whatever comes after training does not count
+    assert there.steps_per_second() == 0.5
+
+
+# Asynchronous calls
+
+
+def shares(steps: int, workers: int, steps_per_call: int) -> list[int]:
+    there = AsyncTrainer.__new__(AsyncTrainer)
+    vars(there).update(_workers=range(workers), job=SimpleNamespace(steps_per_call=steps_per_call))
+    return there._shares(steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "workers", "per_call", "expected"),
+    [(10, 2, 5, [5, 5]), (10, 2, 100, [5, 5]), (11, 2, 3, [3, 3, 3, 2]), (2, 3, 5, [1, 1]), (1, 1, 1, [1])],
+)
+def test_steps_are_split_into_calls(steps: int, workers: int, per_call: int, expected: list[int]) -> None:
+    assert shares(steps, workers, per_call) == expected
+
+
+@pytest.mark.parametrize(
+    ("took", "expected"), [(1.0, 1000), (5.0, 200), (20.0, 50), (4000.0, 2)], ids=["fast", "right", "slow", "slowest"]
+)
+def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked_to_stop(
+    took: float, expected: int
+) -> None:
+    there = AsyncTrainer.__new__(AsyncTrainer)
+    vars(there).update(_workers=range(2), job=SimpleNamespace(steps_per_call=50))
+    there._fit(200, took)
+    assert there._batch == expected
+
+
+@settings(derandomize=True, deadline=None, database=None)
+@given(st.integers(1, 500), st.integers(1, 20), st.integers(1, 50))
+def test_calls_add_up_stay_short_and_are_equally_many_for_each_worker(steps: int, workers: int, per_call: int) -> None:
+    calls = shares(steps, workers, per_call)
+    assert sum(calls) == steps
+    assert 1 <= min(calls) <= max(calls) <= per_call
+    assert max(calls) - min(calls) <= 1
+    assert len(calls) % workers == 0 or len(calls) == steps
