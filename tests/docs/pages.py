@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,24 @@ def run(command: str, directory: Path, patience: float = 170) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def run_page(page: Path, directory: Path) -> None:
+    """Run the page's commands for the launcher one after the other, beside the files that the page shows."""
+    shutil.copy(ROOT / "cluster.yaml", directory)
+    for name, content in named_files(page):
+        (directory / name).write_text(content)
+    for command in commands(page):
+        if command.startswith("make ") or command in ELSEWHERE:  # make needs the repository: Makefile, .venv
+            continue
+        printed = run(command, directory)
+        assert not command.startswith("launcher run mean.yaml") or "mean 4.5" in printed
+
+
+def starts_clusters(page: Path) -> bool:
+    """Whether a command of the page that is run starts TensorFlow clusters."""
+    run_here = set(commands(page)) - ELSEWHERE.keys()
+    return any(command.startswith("launcher run") or "--live" in command for command in run_here)
 
 
 def asked(*arguments: str) -> str:

@@ -1,42 +1,21 @@
-"""The commands that the pages show run, and do what the pages say."""
+"""The commands that the pages show run; tests/cluster/test_pages.py has those that start clusters."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from launcher.cli import VERBS
-from tests.docs.pages import ELSEWHERE, PAGES, README, ROOT, commands, named_files, run
+from tests.docs.pages import ELSEWHERE, PAGES, ROOT, commands, run_page, starts_clusters
 
 
-@pytest.mark.parametrize(("command", "tolerance"), [("make run", 1e-4), ("make run MODE=async", 5e-3)])
-def test_make_run_reaches_the_truth_and_leaves_the_run_directory(command: str, tolerance: float) -> None:
-    assert command in commands(README)
-    printed = run(command, ROOT)
-    directory = ROOT / printed.rpartition("run directory: ")[2].strip()
-    result = json.loads((directory / "result.json").read_text())
-    assert result["metrics"]["W"] == pytest.approx(0.2516349, abs=tolerance)
-    assert result["metrics"]["b"] == pytest.approx(0.7988012, abs=tolerance)
-    assert {"linear_train.png", "linear_test.png", "cost.png", "model"} <= {path.name for path in directory.iterdir()}
-    assert result["steps"] == 17_000
-    shutil.rmtree(directory)
-
-
-@pytest.mark.timeout(600)  # the README's start three clusters
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if commands(page) and not starts_clusters(page)], ids=lambda page: page.name
+)
 def test_the_commands_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
-    shutil.copy(ROOT / "cluster.yaml", tmp_path)
-    for name, content in named_files(page):
-        (tmp_path / name).write_text(content)
-    for command in commands(page):
-        if command.startswith("make ") or command in ELSEWHERE:  # make needs the repository: Makefile, .venv
-            continue
-        printed = run(command, tmp_path)
-        assert not command.startswith("launcher run mean.yaml") or "mean 4.5" in printed
+    run_page(page, tmp_path)
 
 
 def test_the_commands_that_are_not_run_are_shown() -> None:
