@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from launcher.runtime.job import Job, Metrics
+from launcher import Job, Metrics
 
 
 class Hello(Job):

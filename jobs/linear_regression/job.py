@@ -15,7 +15,7 @@ import tensorflow as tf
 from jobs.linear_regression.config import Config
 from jobs.linear_regression.data import Dataset, cost, largest_learning_rate, load
 from jobs.linear_regression.table import FloatArray
-from launcher.runtime.job import History, Job, Metrics, RunFiles, Shard
+from launcher import History, Job, Metrics, RunFiles, Shard
 
 DIVERGED = 1e6  # times the first cost, and nobody waits for it to come back
 
