@@ -71,9 +71,8 @@ def copy_of_the_checkout(target: Path) -> Path:
 
 
 def test_the_checkout_is_not_on_the_path(installed: Installed) -> None:
-    code = (
-        "import json, sys, launcher, jobs.hello; print(json.dumps([*sys.path, launcher.__file__, jobs.hello.__file__]))"
-    )
+    found = "find_spec(name).origin for name in ('launcher', 'jobs.hello')"
+    code = f"import json, sys; from importlib.util import find_spec; print(json.dumps([*sys.path, *({found})]))"
     *path, launcher, job = json.loads(installed.run("python", "-c", code).stdout)
     assert str(ROOT) not in path
     assert all(Path(file).is_relative_to(installed.environment) for file in (launcher, job))
