@@ -42,7 +42,7 @@ def cost_picture(path: Path, costs: Sequence[tuple[float, float]]) -> None:
         axes.set_xlabel("epoch")
         axes.set_ylabel("cost = Σ(prediction - y)² / 2n")
         label = f"training cost, {values[-1]:.6g} at the end"
-        axes.plot(epochs, values, color=RED, linewidth=2, marker="o" if few else "", label=label)
+        axes.plot(epochs, values, color=RED, linewidth=2, marker="o" if few else "", markersize=5, label=label)
         axes.ticklabel_format(axis="y", useOffset=False)  # 0.07693, not 13 with 1e-7+7.692e-2 above the axis
         if values.min() > 0 and values.max() > 10 * values.min():
             axes.set_yscale("log")

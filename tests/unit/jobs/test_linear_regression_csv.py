@@ -55,6 +55,12 @@ class TestCsv:
         dataset = load_csv(houses, test_fraction=0.5)
         assert np.array_equal(np.sort(np.concatenate([dataset.train.y, dataset.test.y])), np.arange(25_001.0))
 
+    def test_numbers_are_read_to_the_last_bit(self, houses: Path) -> None:
+        numbers = np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(-150, 150, 0.3)
+        write(houses, "x,y", *(f"{float(x)!r},{y}" for y, x in enumerate(numbers)))
+        write(houses.with_name("more.csv"), "x,y", *ROWS)
+        assert np.array_equal(load_csv(houses, test_data="more.csv").train.x[:, 0], numbers)
+
     def test_a_text_far_down_is_found(self, houses: Path) -> None:
         sentence = refusal(houses, "x,y", *(f"{n},{n}" for n in range(15_000)), "oops,1")
         assert sentence.startswith("houses.csv, line 15002, column 'x': 'oops' is not a number")
