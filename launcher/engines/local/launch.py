@@ -25,7 +25,7 @@ from launcher.engines.ready_file import ReadyFile
 from launcher.engines.signals import signals_taken
 from launcher.errors import LauncherError
 from launcher.host.ports import free_ports
-from launcher.plan.placement import renewed
+from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
 from launcher.supervise.elastic import Elastic
@@ -159,7 +159,7 @@ class Launch:
     def _renew_ports(self) -> None:
         """Move the tasks to other ports; those that the file fixes stay."""
         before = {*ports_of(self._plan, self._tasks.values())}
-        plan = renewed(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
+        plan = with_ports(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
         if plan == self._plan:
             return
         self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
