@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
@@ -57,7 +57,7 @@ class Outcome:
 def conclude(plan: Plan, files: RunFiles, supervisor: Supervisor, began: float, now: float) -> Outcome:
     """Return how the run ended; ``began`` is when the launcher began, in the seconds of ``time.monotonic``."""
     told, status, first = supervisor.result or {}, _status(supervisor), supervisor.progress.first_step_at
-    cause, left_out = supervisor.cause if status == "failed" else None, supervisor.elastic.left_out
+    cause, left_out = supervisor.cause if status == "failed" else None, supervisor.lost_workers.left_out
     result = RunResult(
         status=status,
         exit_code=_exit_code(status, supervisor),

@@ -10,7 +10,7 @@ from pathlib import Path
 from launcher.engines.logs import NoiseFilter
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import RunResult
 from launcher.terminal.outlet import Outlet
 from launcher.terminal.screen import clock
@@ -70,7 +70,7 @@ def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
     if cause.record is None:
         code = [f"  {line}" for line in _last_lines(log)]
     hint = [f"  {way_out}"] if way_out and _CUT_OFF.search(_told(cause, code)) else []
-    return [cause.said_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
+    return [cause.described_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
 
 
 def _told(cause: Cause, code: Sequence[str]) -> str:

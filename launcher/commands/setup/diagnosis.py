@@ -22,6 +22,7 @@ from launcher.commands.train.check import SUPPORTED
 from launcher.engines.compose.docker import Engine
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
+from launcher.plan.cores import usable_cores
 
 _IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
 _NETWORK = 60  # seconds
@@ -65,7 +66,7 @@ def python() -> Diagnosis:
 
 def cpu(inventory: Inventory) -> Iterator[Diagnosis]:
     """Look at the cores, and at the instructions that TensorFlow's wheels need or would like."""
-    count = len(inventory.cores)
+    count = len(usable_cores(inventory))
     note = f"; {inventory.core_note}" if inventory.core_note else ""
     yield Diagnosis("ok" if count > 1 else "warning", "cores", f"{count}{note}", "" if count > 1 else "tasks share it")
     flags = _cpu_flags()

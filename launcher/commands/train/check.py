@@ -24,6 +24,7 @@ from launcher.engines.local.launch import Launch
 from launcher.errors import SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
+from launcher.plan.cores import usable_cores
 from launcher.plan.placement import place_file, ports_needed
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
@@ -187,7 +188,7 @@ def host(file: ClusterFile) -> Iterator[Finding]:
         return
     gpus = f"{len(inventory.gpus)}" if inventory.gpus else f"none ({inventory.gpu_note})"
     enough = f"enough for {_tasks(len(plan.tasks))}"
-    yield Finding(True, "devices", f"{enough}; this machine has cores: {len(inventory.cores)}, GPUs: {gpus}")
+    yield Finding(True, "devices", f"{enough}; this machine has cores: {len(usable_cores(inventory))}, GPUs: {gpus}")
     yield from ports(plan, inventory)
 
 

@@ -25,7 +25,8 @@ from launcher.plan.plan import Plan
 from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
 from launcher.spec.file import ClusterFile, check_job, load
 from launcher.spec.job_source import ROOT
-from launcher.supervise.events import Cause, Exited
+from launcher.supervise.causes import Cause
+from launcher.supervise.events import Exited
 from launcher.supervise.result import RunResult
 from launcher.terminal.screen import TerminalScreen
 from launcher.terminal.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
