@@ -11,6 +11,7 @@ from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.errors import Problem, SpecError
 from launcher.spec.model import JobSpec
+from launcher.text import counted
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def by_job(requests: Sequence[TaskRequest]) -> Iterator[tuple[str, list[TaskRequ
 
 def asks(tasks: int, each: int, word: str) -> str:
     """Return ``4 cores (2 tasks x 2)``."""
-    number = f"{tasks * each} {word}{'' if tasks * each == 1 else 's'}"
+    number = counted(tasks * each, word)
     return f"{number} ({tasks} tasks x {each})" if tasks > 1 else number
 
 

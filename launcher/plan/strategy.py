@@ -10,6 +10,7 @@ from launcher.contract.task import Task
 from launcher.plan.devices import DeviceShare
 from launcher.plan.requests import TaskRequest, refuse
 from launcher.spec.rules import ONE_CPU_DEVICE, PARTS_NEED_MEMORY
+from launcher.text import counted
 
 _ONE_TO_ONE = {
     Role.TRAIN: "TensorFlow joins the devices of all training tasks one to one",
@@ -30,7 +31,7 @@ def choose_strategy(requests: Sequence[TaskRequest], shares: Mapping[Task, Devic
     training = [request for request in requests if request.role is Role.TRAIN]
     if not training:
         workers, ps = (sum(request.task.job == job for request in requests) for job in ("worker", "ps"))
-        reason = f"{_count(workers, 'worker')} updating variables on {ps} ps over gRPC, without waiting for each other"
+        reason = f"{counted(workers, 'worker')} updating variables on {ps} ps over gRPC, without waiting for each other"
         return Strategy("ParameterServerStrategy", "gRPC", reason)
     if len(training) > 1:
         communication, why = _communication(training, shares)
@@ -65,7 +66,7 @@ def check_devices(requests: Sequence[TaskRequest], shares: Mapping[Task, DeviceS
 def _check_equal(request: TaskRequest, first: TaskRequest, key: str, word: str, own: int, others: int) -> None:
     if own != others:
         why = _ONE_TO_ONE[first.role]
-        have = f"{request.task} would have {_count(own, word)} and {first.task} {others}"
+        have = f"{request.task} would have {counted(own, word)} and {first.task} {others}"
         refuse(request.task.job, key, f"{have}; {why}, so each needs the same number")
 
 
@@ -81,7 +82,3 @@ def _communication(training: Sequence[TaskRequest], shares: Mapping[Task, Device
     if any((request.job.virtual_devices or 1) > 1 for request in training):
         return "RING", "NCCL does not join parts of a GPU"
     return "NCCL", "each has GPUs of its own" if len(training) > 1 else "each is a whole GPU"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"

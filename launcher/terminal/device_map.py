@@ -10,6 +10,7 @@ from launcher.plan.cores import usable_cores
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.model import LOOPBACK
 from launcher.spec.rules import machine
+from launcher.text import plural
 
 _FREE = "-"  # nobody has it
 _WIDEST = 40  # characters of a row's numbers
@@ -46,7 +47,7 @@ def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterato
         cores = [core.id for core in usable if core.node == node]
         for owners, ids in groupby(cores, lambda core: _owners(core, tasks)):
             row = list(ids)
-            yield (*first, f"core{'' if len(row) == 1 else 's'} {shown(row)}", owners)
+            yield (*first, f"{plural(len(row), 'core')} {shown(row)}", owners)
             first = ("", "")
         for gpu in inventory.gpus:
             if gpu.node == node:

@@ -12,7 +12,7 @@ from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
 from launcher.supervise.causes import Cause
 from launcher.supervise.result import RunResult
-from launcher.terminal.outlet import Outlet
+from launcher.terminal.output import BufferedOutput
 from launcher.terminal.screen import clock
 
 # What Python, C libraries and curl say where a name has no address, or an address no way to it.
@@ -27,11 +27,6 @@ _LAST_LINES = 5  # of a task's log, where it left no exception
 def headline(plan: Plan, tasks: str) -> str:
     """Return the first line of a run; ``tasks`` says what starts here, like ``2 tasks``."""
     return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 task`` or ``2 tasks``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def achieved(result: RunResult) -> list[str]:
@@ -91,9 +86,9 @@ def shown(path: Path) -> Path:
 def print_last(lines: Sequence[str]) -> None:
     """Print the last lines of all, whether or not anybody still reads."""
     try:
-        outlet = Outlet(sys.stdout)
-        outlet.write("".join(f"{line}\n" for line in lines))
-        outlet.finish()
+        output = BufferedOutput(sys.stdout)
+        output.write("".join(f"{line}\n" for line in lines))
+        output.finish()
     except OSError:
         sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
 

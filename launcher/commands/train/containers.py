@@ -29,7 +29,8 @@ from launcher.supervise.causes import Cause
 from launcher.supervise.events import Exited
 from launcher.supervise.result import RunResult
 from launcher.terminal.screen import TerminalScreen
-from launcher.terminal.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
+from launcher.terminal.summary import achieved, first_cause, headline, print_last, run_directory, stopped
+from launcher.text import counted
 
 _WAY_OUT = "the containers' network is internal and reaches nothing outside; bring what the job needs along"
 

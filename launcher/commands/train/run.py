@@ -28,7 +28,8 @@ from launcher.rundir import RunFiles
 from launcher.spec.file import check_job, load
 from launcher.supervise.result import Outcome
 from launcher.terminal.screen import TerminalScreen, clock
-from launcher.terminal.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
+from launcher.terminal.summary import achieved, first_cause, headline, print_last, run_directory, stopped
+from launcher.text import counted
 
 _WAY_OUT = (
     "this run's network is its own and reaches nothing outside; --set run.network=host lets the job out "

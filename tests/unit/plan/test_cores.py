@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.contract.roles import ROLES, Role
@@ -17,6 +17,7 @@ from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.cores import CoreShare, assign_cores, usable_cores
 from launcher.plan.requests import TaskRequest
 from launcher.spec.model import JobSpec
+from tests.examples import examples
 
 PLAYED: Mapping[str, Role] = {**ROLES["sync"], "ps": Role.SERVE}
 Gpus = Mapping[str, Sequence[int]]
@@ -205,7 +206,7 @@ def asks(draw: st.DrawFn) -> tuple[Inventory, dict[str, Any], dict[str, list[int
     return there, jobs, found
 
 
-@settings(derandomize=True, max_examples=400, deadline=None, database=None)
+@examples(400)
 @given(asks())
 def test_no_core_is_pinned_twice_and_who_has_gpus_is_near_them_while_there_is_room(
     case: tuple[Inventory, dict[str, Any], dict[str, list[int]]],

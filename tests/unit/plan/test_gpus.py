@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.contract.roles import Role
@@ -16,6 +16,7 @@ from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.gpus import SHARING, assign_gpus, shared_gpus
 from launcher.plan.requests import TaskRequest
 from launcher.spec.model import JobSpec
+from tests.examples import examples
 
 Jobs = Mapping[str, tuple[int, Mapping[str, Any]]]
 
@@ -162,7 +163,7 @@ job = st.tuples(
 )
 
 
-@settings(derandomize=True, max_examples=400, deadline=None, database=None)
+@examples(400)
 @given(st.sampled_from([0, 1, 2, 4, 8]), job, job)
 def test_whoever_shares_a_gpu_is_limited_and_nothing_is_given_that_is_not_there(
     gpus: int, chief: tuple[int, dict[str, Any]], worker: tuple[int, dict[str, Any]]

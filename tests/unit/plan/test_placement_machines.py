@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
@@ -13,6 +13,7 @@ from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.placement import place
 from launcher.plan.plan import Plan
 from launcher.spec.model import ClusterSpec
+from tests.examples import examples
 
 NAME, TOTAL = "NVIDIA H100 80GB HBM3", 81_559
 
@@ -251,7 +252,7 @@ def test_the_strategy_follows_from_the_devices(
     assert (plan.strategy, plan.communication) == (strategy, communication)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None, database=None)
+@examples(150)
 @given(
     there=st.builds(
         machine, st.sampled_from([0, 1, 2, 4, 8]), st.sampled_from([2, 4, 16, 128]), st.sampled_from([1, 2])
