@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from launcher.commands import completion
 from launcher.contract.environment import SET_KEY
 from launcher.contract.task import Task
+from launcher.engines.table import ENGINES
 from launcher.errors import UsageError, did_you_mean
 from launcher.plan.placement import hosts
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.spec.file import ClusterFile
+from launcher.spec.file import no_engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,6 +39,28 @@ def overrides_option(function: Command) -> Command:
         help="Change a key of the file for this call, dotted: --set cluster.worker.tasks=3. Repeatable; "
         f"{SET_KEY} in the environment holds more of them, a line each.",
     )(function)
+
+
+def engine_option(function: Command) -> Command:
+    """Add ``--on ENGINE``, which is short for ``--set run.on=ENGINE``."""
+    return click.option(
+        "--on",
+        metavar="ENGINE",
+        callback=_known_engine,
+        shell_complete=completion.engines,
+        help=f"What starts the tasks, instead of run.on of the file: {', '.join(ENGINES)}.",
+    )(function)
+
+
+def with_engine(overrides: Sequence[str], on: str | None) -> Sequence[str]:
+    """Return what ``--set`` and ``--on`` change together."""
+    return overrides if on is None else (*overrides, f"run.on={on}")
+
+
+def _known_engine(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    if given is not None and given not in ENGINES:
+        raise UsageError(f"--on: {no_engine(given, ENGINES)}")
+    return given
 
 
 def _with_environment(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,10 +122,3 @@ def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
         names = hosts(plan)
         raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
     return here
-
-
-def network_of(asked: ClusterFile) -> Literal["private", "host"]:
-    """Return the network that a file's tasks run in."""
-    # Whoever writes addresses means the network that these addresses are in.
-    written = any(job.addresses for _, job in asked.spec.cluster.items())
-    return "host" if written else asked.spec.run.network

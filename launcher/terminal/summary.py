@@ -11,7 +11,7 @@ from launcher.engines.logs import NoiseFilter
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Cause
-from launcher.supervise.result import RunResult
+from launcher.supervise.result import Outcome, RunResult
 from launcher.terminal.outlet import Outlet
 from launcher.terminal.screen import clock
 
@@ -54,9 +54,22 @@ def _figure(value: object) -> str:
     return ""
 
 
-def stopped(result: RunResult, files: RunFiles, command: str = "launcher run") -> str:
-    """Return how far a run came that was stopped, and the command that goes on with it."""
-    saved, again = files.last_checkpoint(), f"{command} --resume {shown(files.directory)}"
+def last_lines(outcome: Outcome, elsewhere: str) -> list[str]:
+    """Return the summary of a run; ``elsewhere`` says where its results are, if they are not here."""
+    result, where = outcome.result, run_directory(outcome.files.directory)
+    if result.status == "done":
+        return [f"done after {clock(result.wall_s)}; {elsewhere}"] if elsewhere else [*achieved(result), where]
+    if outcome.cause is None and elsewhere:
+        return [f"stopped after {clock(result.wall_s)}; {elsewhere}"]
+    if outcome.cause is None:
+        return [stopped(result, outcome.files), where]
+    log = outcome.files.log(outcome.attempt, outcome.cause.task.slug)
+    return [where, *first_cause(outcome.cause, log, outcome.way_out)]
+
+
+def stopped(result: RunResult, files: RunFiles) -> str:
+    """Return how far a run came that was stopped, and the command that resumes it."""
+    saved, again = files.last_checkpoint(), f"launcher run --resume {shown(files.directory)}"
     kept = "" if saved == result.steps else f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
     return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to go on: {again}"
 

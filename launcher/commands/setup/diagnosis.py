@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psutil
 
 from launcher.commands.train.check import SUPPORTED
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
 
@@ -203,7 +203,7 @@ def private_network() -> Diagnosis:
 def containers() -> Diagnosis:
     """Look for a container engine and its compose."""
     try:
-        engine = Engine.find()
+        engine = Docker.find()
         compose = f"{' '.join(engine.compose)} {engine.compose_version()}"
     except LauncherError as error:
         what, _, remedy = str(error).partition("; ")

@@ -8,10 +8,11 @@ from typing import Literal
 
 from launcher.commands.setup.diagnosis import Diagnosis, resolves
 from launcher.commands.train.check import ports
+from launcher.engines.table import load
 from launcher.errors import LauncherError, Problem, SpecError
 from launcher.host.inventory import take
 from launcher.plan.placement import place_file, ports_needed
-from launcher.spec.file import ClusterFile, check_job, load
+from launcher.spec.file import ClusterFile, check_job
 from launcher.spec.model import split_address
 from launcher.terminal.summary import counted
 

@@ -18,16 +18,18 @@ from typing import Any
 import click
 import psutil
 
-from launcher.commands.options import cluster_file, network_of, tasks_here
+from launcher.commands.options import cluster_file, tasks_here
 from launcher.contract.task import Task
-from launcher.engines.local.launch import Launch
+from launcher.engines.local.engine import network_of
+from launcher.engines.local.run import LocalRun
+from launcher.engines.table import load
 from launcher.errors import SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
 from launcher.plan.placement import place_file, ports_needed
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
-from launcher.spec.file import ClusterFile, check_job, load
+from launcher.spec.file import ClusterFile, check_job
 from launcher.spec.model import split_address
 from launcher.spec.rules import is_loopback
 
@@ -90,7 +92,7 @@ def greet(file: ClusterFile) -> Iterator[Finding]:
         plan = place_file(asked, take(ports_needed(asked.spec)))
         here = tasks_here(plan)
         files = RunFiles.create(Path(output), asked.spec.name)
-        launch = Launch(plan, here, files, heard, network=network_of(asked), began=time.monotonic())
+        launch = LocalRun(plan, here, files, heard, network=network_of(asked.spec), began=time.monotonic())
         outcome = launch.run()
     for task in here:
         said = heard.answers.get(str(task.task), [])

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from launcher.engines.table import load
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan
-from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
-from launcher.spec.file import ClusterFile, load
+from launcher.rundir import LATEST, RunFiles, read_json
+from launcher.spec.file import ClusterFile
 from launcher.spec.model import ClusterSpec, check_name
+from launcher.spec.yaml_nodes import Node
 from launcher.terminal.summary import shown
 
 
@@ -27,6 +28,13 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
     plan: dict[str, Any] = read_json(files.plan)
     asked = load(files.cluster_file, overrides)
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
+
+
+def placed(path: Path) -> tuple[Plan, ClusterFile]:
+    """Read a plan that another launcher wrote, and return it with what it was made of; UsageError if it is none."""
+    plan = Plan.from_dict(read_json(path))
+    data = plan.spec.model_dump(mode="json", exclude_defaults=True)
+    return plan, ClusterFile(plan.spec, data, Path(plan.directory), Node({}, str(path)))
 
 
 def goes_on(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
@@ -85,18 +93,3 @@ def leave_if_over(files: RunFiles, *, again: bool) -> None:
         click.echo(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
         click.echo(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)
         sys.exit(result["exit_code"])
-
-
-def prepared(files: RunFiles | None, asked: ClusterFile, *, again: bool) -> RunFiles:
-    """Return the run's directory, made where it is not there; ``again``: it is, since the run goes on."""
-    output = asked.directory / asked.spec.run.output
-    if files is None:
-        return RunFiles.create(output, asked.spec.name)
-    return files if again else RunFiles.join(output, files.name)
-
-
-def write_down(files: RunFiles, asked: ClusterFile, plan: Plan, *, again: bool) -> None:
-    """Write what was asked and what was placed, unless another launcher of this run has."""
-    if again or not files.plan.exists():
-        write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
-        write_json(files.plan, plan.to_dict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,8 @@ from launcher.spec.job_source import ROOT, find_installed, search_path
 from launcher.spec.model import Cluster, JobSpec, split_address
 from launcher.spec.rules import is_loopback
 
+# Where a container finds what it shares with the host.
+DIRECTORY, RUNS = "/cluster", "/runs"
 PORT = 2222  # TensorFlow's own examples have it; each container has an address, so all tasks can have the same
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
@@ -36,7 +37,7 @@ def plan_containers(file: ClusterFile, inventory: Inventory) -> Plan:
 
 
 def containerised(plan: Plan) -> Plan:
-    """Return the plan that a launcher in each container makes, with the cores and GPUs that this host gives to it.
+    """Return the plan with each task in a container of its own, on the cores and GPUs that this host gives to it.
 
     SpecError where two tasks share a GPU: a launcher that sees one task alone would not know of it.
     """
@@ -52,23 +53,12 @@ def containerised(plan: Plan) -> Plan:
     return replace(inside, tasks=tuple(tasks), idle=plan.idle)
 
 
-def settings(plan: Plan) -> Iterator[str]:
-    """Yield what makes a launcher in a container read the cluster file as this containerised plan: KEY=VALUE each."""
-    for name, job in plan.spec.cluster.items():
-        if not job.tasks:
-            yield f"cluster.{name}=0"
-            continue
-        yield f"cluster.{name}.tasks={job.tasks}"
-        yield f"cluster.{name}.addresses=[{', '.join(job.addresses)}]"
-        if isinstance(job.gpus, int):
-            yield f"cluster.{name}.gpus={job.gpus}"
-        if job.cpus is None:
-            yield from (f"cluster.{name}.env.{key}={_text(job.env[key])}" for key in _threads(plan, name))
-
-
-def _text(value: str) -> str:
-    """Return what YAML reads as this text; a number is as good where a variable is set."""
-    return value if value.isdecimal() else json.dumps(value)
+def inside(plan: Plan) -> Plan:
+    """Return a containerised plan as the launchers in the containers read it: with paths and GPUs as they see them."""
+    run = plan.spec.run.model_copy(update={"on": "local", "output": RUNS})
+    # The engine shows each container no other GPUs than its own.
+    tasks = tuple(replace(task, gpus=tuple(range(len(task.gpus)))) for task in plan.tasks)
+    return replace(plan, spec=plan.spec.model_copy(update={"run": run}), directory=DIRECTORY, tasks=tasks)
 
 
 def refuse_what_containers_cannot(file: ClusterFile) -> None:

@@ -1,4 +1,4 @@
-"""Engine: the Docker engine of this machine and its compose, asked with the user's own commands."""
+"""Docker: the Docker engine of this machine and its compose, asked with the user's own commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from launcher.contract.environment import TASK_LABEL
 from launcher.contract.task import Task
-from launcher.engines.compose.watch import Container
+from launcher.engines.compose.supervisor import Container
 from launcher.errors import LauncherError, UsageError
 
 COMPOSE_KEY = "COMPOSE"  # in the environment: which compose to take, for whoever has both
@@ -25,7 +25,7 @@ _ALLOW = "use sudo, or let an administrator add you to the group docker (usermod
 
 
 @dataclass(frozen=True)
-class Engine:
+class Docker:
     """An engine that answers, and the command of its compose."""
 
     compose: tuple[str, ...]  # ("docker", "compose") or ("docker-compose",)
@@ -33,11 +33,11 @@ class Engine:
     version: str = ""
 
     @classmethod
-    def find(cls) -> Engine:
+    def find(cls) -> Docker:
         """Return the engine of this machine; UsageError with the remedy where it cannot be used."""
         answer = _try("docker", "version", "--format", "{{.Server.Version}}")
         if answer is None:
-            raise UsageError(f"there is no docker command on this machine; {_INSTALL}, or run without --compose")
+            raise UsageError(f"there is no docker command on this machine; {_INSTALL}, or run --on local")
         if answer.returncode:
             raise UsageError(_refusal(last_lines(answer.stderr, 1)))
         compose = _find_compose()

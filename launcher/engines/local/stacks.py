@@ -19,7 +19,7 @@ _TIME = 2.0  # seconds for that
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$')
 
 
-class Looks:
+class StackDumps:
     """The looks that are being taken at tasks where nothing moves."""
 
     def __init__(self, files: RunFiles) -> None:

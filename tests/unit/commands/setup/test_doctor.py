@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from launcher.cli import launcher
 from launcher.commands.setup import diagnosis, diagnosis_file
 from launcher.commands.setup.diagnosis import Diagnosis
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.errors import UsageError
 from launcher.host.cores import Core
 from launcher.host.gpus import Gpu
@@ -191,16 +191,16 @@ def test_an_engine_that_does_not_answer_is_a_warning_and_none_at_all_is_not(
     def find() -> None:
         raise UsageError("the engine does not answer; start it")
 
-    monkeypatch.setattr(Engine, "find", find)
+    monkeypatch.setattr(Docker, "find", find)
     monkeypatch.setattr(shutil, "which", lambda _: docker)
     line = diagnosis.containers()
     assert (line.state, line.message, line.remedy) == (state, "the engine does not answer", "start it")
 
 
 def test_the_engine_and_its_compose_have_a_version_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(("docker", "compose"), rootless=False, version="27.1.1")
-    monkeypatch.setattr(Engine, "find", lambda: engine)
-    monkeypatch.setattr(Engine, "compose_version", lambda _: "2.29.1")
+    engine = Docker(("docker", "compose"), rootless=False, version="27.1.1")
+    monkeypatch.setattr(Docker, "find", lambda: engine)
+    monkeypatch.setattr(Docker, "compose_version", lambda _: "2.29.1")
     assert diagnosis.containers().message == "Docker Engine 27.1.1, docker compose 2.29.1"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_lines_have_no_prefix_where_one_task_runs_alone(
 ) -> None:
     def run(self: FakeLaunch, _: str) -> Outcome:
         self.screen.line(WORKER, "said")
-        return self.outcome
+        return replace(self.outcome, files=self.files)
 
     monkeypatch.setattr(launch, "run", run)
     assert "said" in call(*HOSTS, "--task", "worker:1").output.splitlines()
@@ -200,10 +201,10 @@ def test_a_task_that_left_no_exception_shows_the_last_lines_that_say_something(
     said = [f"line {number}" for number in range(7)]
 
     def run(self: FakeLaunch, _: str) -> Outcome:
-        log = self.log(WORKER)
+        log = self.files.log(1, WORKER.slug)
         log.parent.mkdir(parents=True)
         log.write_bytes("\n".join([*said, "", noise]).encode() + b"\n\xff\n")
-        return ended("failed", 1, Cause(WORKER, "killed by SIGKILL"))
+        return replace(ended("failed", 1, Cause(WORKER, "killed by SIGKILL")), files=self.files)
 
     monkeypatch.setattr(launch, "run", run)
     lines = call().output.splitlines()

@@ -6,7 +6,14 @@ import pytest
 
 from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
-from launcher.engines.compose.watch import LEAVE_GRACE, LOSS_GRACE, PAUSE_GRACE, Container, StartAgain, Watch
+from launcher.engines.compose.supervisor import (
+    LEAVE_GRACE,
+    LOSS_GRACE,
+    PAUSE_GRACE,
+    Container,
+    ContainerSupervisor,
+    RestartContainer,
+)
 from launcher.supervise.events import Say
 from launcher.supervise.restarts import HEALTHY
 
@@ -22,7 +29,7 @@ class Cluster:
     """A watch, and an engine that says what a test wants."""
 
     def __init__(self, roles: dict[Task, Role], leader: Task, restarts: int = 3, fewest: int = 0) -> None:
-        self.watch = Watch(roles, Quorum.of(roles, fewest, leader), restarts, START_TIMEOUT)
+        self.watch = ContainerSupervisor(roles, Quorum.of(roles, fewest, leader), restarts, START_TIMEOUT)
         self.containers = {task: Container(task.slug, "running") for task in roles}
         self.said: list[str] = []
         self.started: list[Task] = []
@@ -33,7 +40,7 @@ class Cluster:
             match action:
                 case Say(text):
                     self.said.append(text)
-                case StartAgain(task, kill):
+                case RestartContainer(task, kill):
                     self.started.append(task)
                     self.killed += [task] if kill else []
                     self.containers[task] = Container(task.slug, "running")

@@ -1,4 +1,4 @@
-"""Watch: a state machine over a cluster's containers; it decides which start again and when the run is over.
+"""ContainerSupervisor: a state machine over a run's containers; it decides which restart and when the run is over.
 
 ``look`` takes what the engine says of every container and the time, and returns what follows. There is no engine and
 no clock in here.
@@ -44,14 +44,14 @@ class Container:
 
 
 @dataclass(frozen=True)
-class StartAgain:
+class RestartContainer:
     """Start this task's container again."""
 
     task: Task
     kill: bool = False  # it still runs
 
 
-Action = StartAgain | Say
+Action = RestartContainer | Say
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Loss:
     give_up_at: float
 
 
-class Watch:
+class ContainerSupervisor:
     """The containers of one run, and what to do next."""
 
     def __init__(self, roles: Mapping[Task, Role], quorum: Quorum, restarts: int, start_timeout: float) -> None:
@@ -128,7 +128,7 @@ class Watch:
         if self._used < self._allowed:
             self._used, self._restarted_at = self._used + 1, now
             self._paused_at.pop(task, None)
-            self._actions.append(StartAgain(task, kill))
+            self._actions.append(RestartContainer(task, kill))
             self._say(f"{task}: {error}; started again ({self._used} of {self._allowed})")
             return
         if self._allowed:

@@ -1,4 +1,4 @@
-"""Outputs: what the tasks of this host write, lines for whoever watches and reports for the Supervisor."""
+"""TaskPipes: what the tasks of this host write, lines for whoever watches and reports for the Supervisor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pipes:
     report: LinePipe
 
 
-class Outputs:
+class TaskPipes:
     """The pipes of every task that lives, read as the selector finds something in them."""
 
     def __init__(
