@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from launcher.engines.engine import Engine
 from launcher.errors import UsageError
 from launcher.spec import file as cluster_files
 from launcher.spec.file import ClusterFile, no_engine
+
+if TYPE_CHECKING:  # whoever only reads a cluster file needs no engine
+    from launcher.engines.engine import Engine
 
 ENGINES = {
     "local": "launcher.engines.local.engine",

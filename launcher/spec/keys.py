@@ -32,7 +32,9 @@ def known_keys(engines: Engines | None = None) -> list[str]:
 
 def is_key(key: str, engines: Engines | None = None) -> bool:
     """Whether a file may have a value at that dotted key."""
-    known, parts = known_keys(engines), key.split(".")
+    parts = key.split(".")
+    own = {name: engines[name] for name in parts[:1] if name in engines} if engines else {}  # the others stay unloaded
+    known = known_keys(own)
     if not all(parts):
         return False
     free = parts[0] == "args" or (".".join(parts[:-1]) in known and parts[-2] == "env")

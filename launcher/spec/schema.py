@@ -18,9 +18,8 @@ PATH = Path(__file__).with_name("cluster.schema.json")  # as it is committed and
 def json_schema(engines: Engines) -> dict[str, Any]:
     """Return the schema (draft 2020-12), with the short forms that the models take apart before they check."""
     sections: dict[str, Any] = {name: (model | None, None) for name, model in engines.items() if model}
-    schema = create_model(
-        "ClusterFile", __base__=ClusterSpec, __doc__=ClusterSpec.__doc__, **sections
-    ).model_json_schema()
+    model = create_model("ClusterFile", __base__=ClusterSpec, __doc__=ClusterSpec.__doc__, **sections)
+    schema = model.model_json_schema()
     definitions = schema["$defs"]
     for job in definitions["Cluster"]["properties"].values():
         job.pop("anyOf")
@@ -35,7 +34,8 @@ def json_schema(engines: Engines) -> dict[str, Any]:
     properties["addresses"]["items"] = ADDRESS_SCHEMA
     properties["env"]["additionalProperties"] = {"type": ["string", "number"]}
     for definition in (schema, *definitions.values()):
-        definition["description"] = " ".join(definition["description"].replace("``", "").split())
+        if text := definition.get("description"):
+            definition["description"] = " ".join(text.replace("``", "").split())
         for key in definition["properties"].values():
             _tidy(key)
     return {"$schema": _DIALECT, "title": "cluster.yaml"} | {key: schema[key] for key in schema if key != "title"}
