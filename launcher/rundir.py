@@ -76,7 +76,7 @@ def append_json(path: Path, value: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, by name."""
+    """The paths of one run's files and directories; ``directory`` is the run's own. Nothing is read or created."""
 
     directory: Path
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import JOB, PATIENCE
-from tests.cluster.test_readme import COMMANDS, run
+from tests.docs.pages import commands, run
 from tests.engines.compose.conftest import ROOT, Containers, docker, launcher, left_of, read_until
 
 pytestmark = pytest.mark.timeout(600)  # the first test builds the image
@@ -46,7 +46,7 @@ def other_owner(containers: Containers) -> int:
 def test_one_command_of_the_readme_trains_in_containers_and_removes_them(
     monkeypatch: pytest.MonkeyPatch, command: str, compose: str, tasks: list[str], tolerance: float
 ) -> None:
-    assert command in COMMANDS
+    assert command in commands()
     monkeypatch.setenv("COMPOSE", compose)
     printed = run(command, ROOT, patience=540)  # the first one builds the image
     directory = ROOT / printed.rpartition("run directory: ")[2].strip()

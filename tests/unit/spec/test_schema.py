@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,9 @@ def plain(text: str) -> Any:
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """Yield every cluster file of the repository: those that lie there, and those that the README shows whole."""
+    """Yield every cluster file of the repository; tests/docs has those that the pages show."""
     for path in [ROOT / "cluster.yaml", *ROOT.glob("docker/*.cluster.yaml")]:
         yield path.name, path.read_text()
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    for number, block in enumerate(blocks):
-        content = plain(block)
-        if isinstance(content, dict) and {"job", "cluster"} <= content.keys():
-            yield f"README-{number}", block
 
 
 def keys(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -74,10 +68,6 @@ def test_every_key_has_a_description_an_example_that_fits_and_a_default_that_fit
 @pytest.mark.parametrize(("name", "text"), list(examples()))
 def test_every_example_file_is_valid(name: str, text: str) -> None:
     assert errors(text) == [], name
-
-
-def test_there_are_examples_in_the_readme() -> None:
-    assert len(list(examples())) > 3
 
 
 @pytest.mark.parametrize(

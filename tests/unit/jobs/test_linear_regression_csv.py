@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jobs.linear_regression.config import Config
-from jobs.linear_regression.data import Dataset, load
+from jobs.linear_regression.data import Dataset
 
 ROWS = ["1,2", "2,3", "3,5", "4,4", "5,7"]
 
@@ -24,7 +24,7 @@ def write(path: Path, *lines: str) -> None:
 
 
 def load_csv(path: Path, target: str = "y", **settings: Any) -> Dataset:
-    return load(Config(data=path.name, target=target, **settings), path.parent)
+    return Config(data=path.name, target=target, **settings).load(path.parent)
 
 
 def refusal(path: Path, *lines: str, **settings: Any) -> str:
@@ -40,7 +40,6 @@ class TestCsv:
         write(houses, "area,city,price,rooms", *(f"{n},Riga,{n * n},{n + 1}" for n in range(10)))
         dataset = load_csv(houses, "price")
         assert (dataset.train.features, dataset.train.target) == (("area", "rooms"), "price")
-        assert dataset.ignored == ("city",)
         assert np.array_equal(dataset.train.x[:, 0] ** 2, dataset.train.y)
 
     def test_windows_and_excel_dialects_are_read(self, houses: Path) -> None:
@@ -51,10 +50,16 @@ class TestCsv:
         write(houses, "", "x\ty", "", *(f"{n}\t{n}" for n in range(5)), "")
         assert len(load_csv(houses).train) + len(load_csv(houses).test) == 5
 
-    def test_many_chunks_make_one_table(self, houses: Path) -> None:
+    def test_many_rows_are_read(self, houses: Path) -> None:
         write(houses, "x,y", *(f"{n},{n}" for n in range(25_001)))
         dataset = load_csv(houses, test_fraction=0.5)
         assert np.array_equal(np.sort(np.concatenate([dataset.train.y, dataset.test.y])), np.arange(25_001.0))
+
+    def test_numbers_are_read_to_the_last_bit(self, houses: Path) -> None:
+        numbers = np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(-150, 150, 0.3)
+        write(houses, "x,y", *(f"{float(x)!r},{y}" for y, x in enumerate(numbers)))
+        write(houses.with_name("more.csv"), "x,y", *ROWS)
+        assert np.array_equal(load_csv(houses, test_data="more.csv").train.x[:, 0], numbers)
 
     def test_a_text_far_down_is_found(self, houses: Path) -> None:
         sentence = refusal(houses, "x,y", *(f"{n},{n}" for n in range(15_000)), "oops,1")
@@ -62,7 +67,7 @@ class TestCsv:
 
     def test_a_column_of_half_text_is_left_out(self, houses: Path) -> None:
         write(houses, "x,code,y", "1,7,2", "2,a,3", "3,8,5", "4,b,4")
-        assert load_csv(houses).ignored == ("code",)
+        assert load_csv(houses).train.features == ("x",)
 
     def test_test_data_is_matched_by_name(self, houses: Path) -> None:
         write(houses, "a,b,y", "1,2,3", "2,5,4", "3,1,9")
@@ -89,7 +94,7 @@ class TestCsvRefusals:
         [
             ("n/a", "'n/a' is not a number"),
             ("", "the cell is empty"),
-            ("NaN", "'NaN' is not a finite number"),
+            ("NaN", "'NaN' is not a number"),
             ("-inf", "'-inf' is not a finite number"),
             ("1_000", "'1_000' is not a number"),
             ("z" * 50, f"'{'z' * 40}…' is not a number"),
@@ -105,7 +110,7 @@ class TestCsvRefusals:
             "houses.csv, line 2, column 'y': 'cheap' is not a number; write a number, or remove the row"
         )
 
-    def test_all_columns_with_bad_cells_are_told_at_once(self, houses: Path) -> None:
+    def test_all_columns_with_bad_cells_are_named_at_once(self, houses: Path) -> None:
         assert refusal(houses, "x,y", *ROWS, "?,1", "?,", "2,2").splitlines() == [
             (
                 "houses.csv, line 7, column 'x': '?' is not a number (and 1 more below); "
@@ -116,17 +121,18 @@ class TestCsvRefusals:
 
     def test_a_target_of_text(self, houses: Path) -> None:
         assert refusal(houses, "x,y", "1,low", "2,high", "3,3") == (
-            "houses.csv, line 2, column 'y': 'low' is not a number; the target must be a column of numbers"
+            "houses.csv, line 2, column 'y': 'low' is not a number (and 1 more below); "
+            "the target must be a column of numbers"
         )
 
     def test_no_feature(self, houses: Path) -> None:
         assert refusal(houses, "city,y", "Riga,1", "Bonn,2", "Oslo,3") == (
-            "houses.csv has no column of numbers beside the target 'y'; it needs a feature"
+            "houses.csv has no column of numbers besides the target 'y'; it needs a feature"
         )
 
     def test_constant_target(self, houses: Path) -> None:
         assert refusal(houses, "x,y", "1,3", "2,3", "3,3", "4,3", "5,3") == (
-            "houses.csv, column 'y': all 4 training rows hold 3; the target must vary, or there is nothing to learn"
+            "houses.csv, column 'y': all 4 training rows contain 3; the target must vary, or there is nothing to learn"
         )
 
     def test_one_row(self, houses: Path) -> None:
@@ -142,17 +148,38 @@ class TestCsvRefusals:
 
     def test_ragged_rows(self, houses: Path) -> None:
         assert refusal(houses, "x,y", "1,2", "1,2,3") == (
-            "houses.csv, line 3: 3 cells where the header has 2; mend the row"
+            "houses.csv, line 3: 3 cells, but the header has 2; correct the row"
         )
+
+    def test_a_short_row(self, houses: Path) -> None:
+        assert refusal(houses, "x,y", *ROWS, "1") == (
+            "houses.csv, line 7, column 'y': the cell is empty; write a number, or remove the row"
+        )
+
+    def test_lines_are_counted_as_an_editor_does(self, houses: Path) -> None:
+        rows = ["", "note,x,y", '"two\nlines",1,2', "", *(f",{row}" for row in ROWS), ",oops,1"]
+        assert refusal(houses, *rows).startswith("houses.csv, line 11, column 'x': 'oops' is not a number;")
+        assert refusal(houses, *rows[:-1], ",1,2,3") == (
+            "houses.csv, line 11: 4 cells, but the header has 3; correct the row"
+        )
+
+    def test_of_many_bad_columns_ten_are_named(self, houses: Path) -> None:
+        names = [f"x{number}" for number in range(12)]
+        rows = [",".join(["1"] * 12 + [str(y)]) for y in range(5)]
+        lines = refusal(houses, ",".join([*names, "y"]), *rows, ",".join(["?"] * 12 + ["9"])).splitlines()
+        assert [line.partition(":")[0] for line in lines[:-1]] == [
+            f"houses.csv, line 7, column {name!r}" for name in names[:10]
+        ]
+        assert lines[-1] == "houses.csv: 2 more columns have such cells"
 
     def test_an_unclosed_quote(self, houses: Path) -> None:
         assert refusal(houses, "x,y", "1,2", '"1,2') == (
-            "houses.csv, line 3: not CSV (unexpected end of data); mend the quotes of the row"
+            "houses.csv, line 3: not CSV (unexpected end of data); correct the quotes of the row"
         )
 
     def test_columns_of_one_name(self, houses: Path) -> None:
         assert refusal(houses, "x,y,x", "1,2,3") == (
-            "houses.csv, line 1: 2 columns are named 'x'; give each its own name"
+            "houses.csv, line 1: 2 columns are named 'x'; give each a name of its own"
         )
 
     def test_a_column_without_a_name(self, houses: Path) -> None:

@@ -10,32 +10,31 @@ import numpy as np
 import pytest
 
 from jobs.linear_regression.config import Config
-from jobs.linear_regression.data import load
 
 
 def npz_refusal(directory: Path, **arrays: Any) -> str:
     np.savez(directory / "points.npz", **arrays)
     with pytest.raises(ValueError, match=r".") as refused:
-        load(Config(data="points.npz"), directory)
+        Config(data="points.npz").load(directory)
     return str(refused.value)
 
 
 def test_x_and_y_are_split(tmp_path: Path) -> None:
     np.savez(tmp_path / "points.npz", x=np.arange(20).reshape(10, 2), y=np.arange(10))
-    dataset = load(Config(data="points.npz"), tmp_path)
+    dataset = Config(data="points.npz").load(tmp_path)
     assert (dataset.train.x.shape, dataset.test.x.shape, dataset.train.features) == ((8, 2), (2, 2), ("x0", "x1"))
 
 
 def test_test_arrays_are_used(tmp_path: Path) -> None:
     np.savez(tmp_path / "points.npz", x=[1.0, 2], y=[3.0, 4], x_test=[5.0], y_test=[6.0])
-    dataset = load(Config(data="points.npz"), tmp_path)
+    dataset = Config(data="points.npz").load(tmp_path)
     assert (dataset.train.x.tolist(), dataset.test.x.tolist(), dataset.test.y.tolist()) == ([[1], [2]], [[5]], [6])
 
 
-def test_test_data_goes_before_test_arrays(tmp_path: Path) -> None:
+def test_test_data_replaces_test_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "points.npz", x=[1.0, 2], y=[3.0, 4], x_test=[5.0], y_test=[6.0])
     np.savez(tmp_path / "more.npz", x=[7.0], y=[8.0])
-    assert load(Config(data="points.npz", test_data="more.npz"), tmp_path).test.y.tolist() == [8]
+    assert Config(data="points.npz", test_data="more.npz").load(tmp_path).test.y.tolist() == [8]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_test_data_goes_before_test_arrays(tmp_path: Path) -> None:
             {"x": [[[1.0]]], "y": [1.0]},
             "points.npz: x has shape (1, 1, 1) and y (1,); x must be (rows, features) and y (rows,)",
         ),
-        ({"x": [1.0, 2], "y": [1.0]}, "points.npz: x has 2 rows and y has 1; they must have as many"),
+        ({"x": [1.0, 2], "y": [1.0]}, "points.npz: x has 2 rows and y has 1; the numbers must be equal"),
         ({"x": ["a"], "y": [1.0]}, "points.npz: x holds <U1; it must hold real numbers"),
         (
             {"x": [[1.0, 2], [3, np.nan]], "y": [1.0, 2]},
@@ -70,7 +69,7 @@ def test_test_data_goes_before_test_arrays(tmp_path: Path) -> None:
             {"x": [1.0, 2], "y": [1.0, 2], "x_test": [[1.0, 2]], "y_test": [1.0]},
             (
                 "points.npz: the test points have 2 features and the training points of points.npz have 1; "
-                "they must have as many"
+                "the numbers must be equal"
             ),
         ),
         (
@@ -79,7 +78,7 @@ def test_test_data_goes_before_test_arrays(tmp_path: Path) -> None:
         ),
         (
             {"x": [1.0, 2, 3], "y": [4.0, 4, 4]},
-            "points.npz, column 'y': all 2 training rows hold 4; the target must vary, or there is nothing to learn",
+            "points.npz, column 'y': all 2 training rows contain 4; the target must vary, or there is nothing to learn",
         ),
         (
             {"x": np.array([{}]), "y": [1.0]},
@@ -95,14 +94,14 @@ def test_wrong_arrays_are_one_sentence(tmp_path: Path, arrays: dict[str, Any], s
 def test_other_files_are_not_archives(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "points.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"^points\.npz is not an archive of number arrays; write it with"):
-        load(Config(data="points.npz"), tmp_path)
+        Config(data="points.npz").load(tmp_path)
 
 
 def test_a_single_array_is_not_an_archive(tmp_path: Path) -> None:
     with (tmp_path / "points.npz").open("wb") as file:
         np.save(file, np.arange(3.0))
     with pytest.raises(ValueError, match="not an archive"):
-        load(Config(data="points.npz"), tmp_path)
+        Config(data="points.npz").load(tmp_path)
 
 
 def test_no_damage_to_an_archive_ends_in_a_traceback(tmp_path: Path) -> None:
@@ -112,4 +111,4 @@ def test_no_damage_to_an_archive_ends_in_a_traceback(tmp_path: Path) -> None:
     for place in range(0, len(whole), 7):
         path.write_bytes(whole[:place] + random.bytes(3) + whole[place + 3 :])
         with contextlib.suppress(ValueError):
-            load(Config(data="points.npz"), tmp_path)
+            Config(data="points.npz").load(tmp_path)
