@@ -17,7 +17,7 @@ from launcher.rundir import RunFiles
 
 PAGE = (Path(__file__).parents[3] / "docs" / "engines.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(FILE,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+(FILE,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
 Called = tuple[int, str, str]
 Call = Callable[..., Called]
 
