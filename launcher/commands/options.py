@@ -68,12 +68,12 @@ def _with_environment(_: click.Context, __: click.Parameter, given: tuple[str, .
 
 
 def place_of(task: str | None, host: str | None) -> Task | str | None:
-    """Return what ``--task`` or ``--host`` says of the machine that this is; UsageError where it names no task."""
+    """Return what ``--task`` or ``--host`` says of the machine that this is; UsageError if it names no task."""
     return task_named(task) if task is not None else host
 
 
 def task_named(name: str) -> Task:
-    """Return the task of that name; UsageError where it is none."""
+    """Return the task of that name; UsageError if it is none."""
     try:
         return Task.parse(name)
     except ValueError as error:
@@ -81,7 +81,7 @@ def task_named(name: str) -> Task:
 
 
 def planned(plan: Plan, name: str) -> TaskPlan:
-    """Return the task that ``--task`` names; UsageError where it does not start."""
+    """Return the task that ``--task`` names; UsageError if it does not start."""
     task = task_named(name)
     if found := plan.find(task):
         return found
@@ -102,7 +102,7 @@ def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> 
     several = hosts(plan)
     if len(several) > 1:
         each = "\n".join(f"  launcher run --host {name}" for name in several)
-        raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
+        raise UsageError(f"the tasks are on {len(several)} machines; start on each of them its part:\n{each}")
     return list(plan.tasks)
 
 
@@ -120,5 +120,5 @@ def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     here = [task for task in plan.tasks if task.host == host]
     if not here:
         names = hosts(plan)
-        raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
+        raise UsageError(f"--host: no task is on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
     return here

@@ -15,13 +15,13 @@ from launcher.supervise.result import Outcome, RunResult
 from launcher.terminal.outlet import Outlet
 from launcher.terminal.screen import clock
 
-# What Python, C libraries and curl say where a name has no address, or an address no way to it.
+# What Python, C libraries and curl say if a name has no address, or an address no way to it.
 _CUT_OFF = re.compile(
     r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
     r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host"
 )
 _LONGEST_VECTOR = 8  # numbers of a figure in the last lines
-_LAST_LINES = 5  # of a task's log, where it left no exception
+_LAST_LINES = 5  # of a task's log, if it left no exception
 
 
 def headline(plan: Plan, tasks: str) -> str:
@@ -71,13 +71,13 @@ def stopped(result: RunResult, files: RunFiles) -> str:
     """Return how far a run came that was stopped, and the command that resumes it."""
     saved, again = files.last_checkpoint(), f"launcher run --resume {shown(files.directory)}"
     kept = "" if saved == result.steps else f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
-    return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to go on: {again}"
+    return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to continue: {again}"
 
 
 def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
     """Return the first cause as the screen shows it last: task, error, the user's code, where to read on.
 
-    ``way_out`` is what to do where the tasks' network has none and the job wanted one.
+    ``way_out`` is what to do if the tasks' network reaches nothing outside and the job wanted it to.
     """
     code = [f"  {line}" for line in (cause.record or {}).get("code", [])]
     if cause.record is None:
@@ -102,7 +102,7 @@ def shown(path: Path) -> Path:
 
 
 def print_last(lines: Sequence[str]) -> None:
-    """Print the last lines of all, whether or not anybody still reads."""
+    """Print the last lines of all, whether or not they can still be read."""
     try:
         outlet = Outlet(sys.stdout)
         outlet.write("".join(f"{line}\n" for line in lines))

@@ -132,7 +132,7 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
 
 
 def _idle_gpus(plan: Plan, inventory: Inventory) -> str:
-    """Return which GPUs nobody has and, where it is not what the file asks for, why; empty for none."""
+    """Return which GPUs nobody has and, unless the file asks for it, why; empty for none."""
     given = {gpu for task in plan.tasks for gpu in task.gpus}
     idle = [gpu.id for gpu in inventory.gpus if gpu.id not in given]
     auto = {job for job, spec in plan.spec.cluster.items() if spec.gpus == "auto"}

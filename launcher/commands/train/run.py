@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from launcher.commands import completion
 from launcher.commands.options import cluster_file, engine_option, place_of, tasks_here, with_engine
-from launcher.commands.train.run_files import goes_on, named, placed, resumed
+from launcher.commands.train.run_files import continues, named, placed, resumed
 from launcher.contract.environment import DIRECTORY_KEY, RUN_KEY
 from launcher.engines.engine import Engine, Request
 from launcher.engines.table import find, load
@@ -50,7 +50,7 @@ def _moved(_: click.Context, __: click.Parameter, given: bool) -> None:
     metavar="NAME",
     envvar=RUN_KEY,
     show_envvar=True,
-    help="Name the run's directory; an unfinished run of that name goes on. For launchers that share a directory.",
+    help="Name the run's directory; an unfinished run of that name is continued. For launchers that share a directory.",
 )
 @click.option(
     "--directory",
@@ -65,7 +65,7 @@ def _moved(_: click.Context, __: click.Parameter, given: bool) -> None:
     shell_complete=completion.tasks,
     help="Run exactly this task, in the foreground: --task worker:1.",
 )
-@click.option("--host", metavar="NAME", help="Run the tasks whose addresses lie on this machine: --host node-a.")
+@click.option("--host", metavar="NAME", help="Run the tasks whose addresses are on this machine: --host node-a.")
 @click.option(
     "--plan",
     "plan_file",
@@ -103,7 +103,7 @@ def command(
     engine = find(asked.file.spec.run.on)
     _refuse_parts(engine, asked.file.spec.run.on, task or host or directory)
     files = named(name, asked.file) if name and not resume else asked.files
-    changed = bool(files and goes_on(files, asked.file.spec, again=bool(resume)))
+    changed = bool(files and continues(files, asked.file.spec, again=bool(resume)))
     plan = asked.plan or _placed(engine, asked.file, task, host)
     here = tasks_here(plan, task, host) if engine.starts_parts else plan.tasks
     request = Request(

@@ -1,4 +1,4 @@
-"""The run that ``launcher run`` is about: a new one, one of a name, or one that goes on."""
+"""The run that ``launcher run`` is about: a new one, one of a name, or one that is continued."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def placed(path: Path) -> tuple[Plan, ClusterFile]:
     return plan, ClusterFile(plan.spec, data, Path(plan.directory), Node({}, str(path)))
 
 
-def goes_on(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
-    """Say what of a run that is there changes now, and return whether anything does.
+def continues(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
+    """Say what an existing run is continued with that is not as before, and return whether there is any such thing.
 
-    Ends this launcher where the run has come to its end; ``again``: a run that has failed may be tried again.
-    UsageError where the run's checkpoints cannot serve what is asked now.
+    Ends this launcher if the run is over; ``again``: a run that has failed may be tried again.
+    UsageError if the run's checkpoints cannot serve what is asked now.
     """
     began = files.cluster_file.exists() and files.last_checkpoint() > 0
     changed = list(changes(load(files.cluster_file).spec, asked)) if began else []
     if not changed:
         leave_if_over(files, again=again)
     for line in changed:
-        click.echo(f"{files.name} goes on changed: {line}", err=True)
+        click.echo(f"{files.name} continues with a change: {line}", err=True)
     return bool(changed)
 
 
@@ -74,7 +74,7 @@ def changes(before: ClusterSpec, now: ClusterSpec) -> Iterator[str]:
 def named(name: str, asked: ClusterFile) -> RunFiles:
     """Return the run of that name, there or not."""
     if name == LATEST:
-        raise UsageError(f"--run: {LATEST} points at the newest run; name another, or go on with --resume {LATEST}")
+        raise UsageError(f"--run: {LATEST} points at the newest run; use another name, or --resume {LATEST}")
     try:
         return RunFiles(asked.directory / asked.spec.run.output / check_name(name))
     except ValueError as error:
@@ -82,13 +82,13 @@ def named(name: str, asked: ClusterFile) -> RunFiles:
 
 
 def leave_if_over(files: RunFiles, *, again: bool) -> None:
-    """End this launcher where the run has come to its end; ``again``: a run that has failed may be tried again."""
+    """End this launcher if the run is over; ``again``: a run that has failed may be tried again."""
     result = files.read_result()
     if result and result["status"] == "done":
         click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
         sys.exit(0)
     if result and result["status"] == "failed" and not again:
-        # Whoever restarts a container must not repeat what starting again does not mend.
+        # An engine that restarts containers must not repeat what a restart does not help.
         retry = f"launcher run --resume {shown(files.directory)} tries this one again"
         click.echo(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
         click.echo(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)

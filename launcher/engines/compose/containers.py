@@ -1,4 +1,4 @@
-"""A plan whose tasks lie in containers: addresses by the names of services, devices as this host deals them out."""
+"""A plan whose tasks are in containers: addresses by the names of services, devices as this host deals them out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plan_containers(file: ClusterFile, inventory: Inventory) -> Plan:
 def containerised(plan: Plan) -> Plan:
     """Return the plan with each task in a container of its own, on the cores and GPUs that this host gives to it.
 
-    SpecError where two tasks share a GPU: a launcher that sees one task alone would not know of it.
+    SpecError if two tasks share a GPU: a launcher that sees one task alone would not know of it.
     """
     for gpu in shared_gpus({task.task: task.gpus for task in plan.tasks}):
         first, second, *_ = (task.task for task in plan.tasks if gpu in task.gpus)
@@ -111,7 +111,7 @@ def _written_addresses(file: ClusterFile) -> Iterator[Problem]:
 def _job_outside(file: ClusterFile) -> Iterator[Problem]:
     place = _source(file)
     if place and not _is_seen(place, file.directory):
-        message = f"lies at {place}, which containers do not see; move it below {file.directory}"
+        message = f"is at {place}, which containers do not see; move it below {file.directory}"
         yield Problem(file.locate("job"), "job", message)
     elif Path(file.spec.job).is_absolute():
         yield Problem(file.locate("job"), "job", _elsewhere_inside(file.spec.job, file.directory))
@@ -148,7 +148,7 @@ def _paths_outside(file: ClusterFile) -> Iterator[Problem]:
 
 
 def _elsewhere_inside(path: str, directory: Path) -> str:
-    return f"{path} lies elsewhere inside a container; write {os.path.relpath(path, directory)}"
+    return f"{path} is elsewhere inside a container; write {os.path.relpath(path, directory)}"
 
 
 def _texts(key: str, value: object) -> Iterator[tuple[str, str]]:

@@ -66,7 +66,7 @@ def image(plan: Plan) -> str:
 
 
 def kind(plan: Plan) -> str:
-    """Return the Dockerfile's TENSORFLOW: gpu where any task has one."""
+    """Return the Dockerfile's TENSORFLOW: gpu if any task has one."""
     return "gpu" if any(task.gpus for task in plan.tasks) else "cpu"
 
 

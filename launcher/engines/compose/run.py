@@ -28,10 +28,10 @@ from launcher.rundir import RunFiles
 from launcher.supervise.events import Say
 
 STOP_GRACE = 20  # seconds between asking the containers to end and killing them
-_TICK = 0.1  # seconds between two looks at the clock
-_LOOK = 2.0  # seconds between two looks at the containers where no event asks for one
+_TICK = 0.1  # seconds to wait for events before the clock is read
+_POLL = 2.0  # seconds between two questions for the containers' states, unless an event asks for one
 _SETTLE = 0.2  # seconds after an event: several containers end in the same moment
-_QUICK = 4.0  # seconds after which whoever waits for an image is shown why
+_QUICK = 4.0  # seconds after which a build shows its output
 _LAST_LINES = 12  # of a command that failed
 _BUILD_TIMEOUT, _UP_TIMEOUT, _DOWN_TIMEOUT = 3600.0, 180.0, 120.0  # seconds
 _DRAIN_TIMEOUT = 5.0  # seconds for the last lines of containers that have ended
@@ -41,7 +41,7 @@ _LAST_REPORT = 8192  # bytes at the end of metrics.jsonl that hold the last repo
 
 @dataclass(frozen=True)
 class ContainersEnded:
-    """How a run in containers ended; ``cause`` is there where the containers themselves are the reason."""
+    """How a run in containers ended; ``cause`` is there if the containers themselves are the reason."""
 
     exit_code: int
     cause: tuple[Task, str] | None = None
@@ -58,7 +58,7 @@ class ContainerRun:
         self._project = project_name(files.directory)
         self._signals: list[int] = []
         self._loop = EventLoop(screen, self._signals.append)
-        self._look_at = 0.0
+        self._poll_at = 0.0
         self._report = _LastReport(files.metrics)
         self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
         self._logs = ContainerLogs(docker, (task.task for task in plan.tasks), self._loop.selector, self._line)
@@ -68,10 +68,10 @@ class ContainerRun:
     def run(self, image: Image, headline: str = "") -> ContainersEnded:
         """Say the headline, build the image, run the cluster to its end, and clean up, whatever happens.
 
-        LauncherError where the image cannot be built, FormationError where the containers cannot start.
+        LauncherError if the image cannot be built, FormationError if the containers cannot start.
         """
         with self._loop.signals():
-            if headline:  # whoever reads it may already press Ctrl-C
+            if headline:  # its reader may already press Ctrl-C
                 self._loop.say(headline)
             self._build(image)
             if not self._signals:
@@ -97,15 +97,15 @@ class ContainerRun:
     def _watch_containers(self) -> None:
         with contextlib.closing(Stream(self._docker.events(self._project), self._loop.selector, self._heard)):
             while not self._supervisor.over and not self._signals:
-                if time.monotonic() >= self._look_at:
-                    self._look_at = time.monotonic() + _LOOK
-                    self._look()
+                if time.monotonic() >= self._poll_at:
+                    self._poll_at = time.monotonic() + _POLL
+                    self._poll()
                 self._turn()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         containers = self._docker.containers(self._project)
         self._logs.follow(containers)
-        for action in self._supervisor.look(containers, time.monotonic()):
+        for action in self._supervisor.observe(containers, time.monotonic()):
             match action:
                 case RestartContainer(task, kill):
                     self._docker.start(containers[task], kill=kill)
@@ -167,13 +167,13 @@ class ContainerRun:
         self._loop.progress(self._report.read())
 
     def _heard(self, event: str) -> None:
-        self._look_at = min(self._look_at, time.monotonic() + _SETTLE)
+        self._poll_at = min(self._poll_at, time.monotonic() + _SETTLE)
 
     # What is shown
 
     def _line(self, task: Task, text: str) -> None:
         if text.startswith(_WAITING):
-            # Every task says this for its own machine; here all of them lie on one.
+            # Every task says this for its own machine; here all of them are on one.
             said, at = self._waiting_shown
             if text == said and time.monotonic() - at < _WAITING_EVERY:
                 return
@@ -182,7 +182,7 @@ class ContainerRun:
 
 
 def refuse_second(docker: Docker, files: RunFiles) -> None:
-    """Remove what a launcher that was killed has left of this run; UsageError where its containers still run."""
+    """Remove what a launcher that was killed has left of this run; UsageError if its containers still run."""
     project = project_name(files.directory)
     if any(not container.ended for container in docker.containers(project).values()):
         down = shlex.join([*docker.compose, "--project-name", project, "--file", str(files.compose), "down"])

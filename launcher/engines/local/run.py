@@ -48,7 +48,7 @@ from launcher.supervise.restarts import Restarts
 from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
-_TICK = 0.1  # seconds between two looks at the clock when nothing happens
+_TICK = 0.1  # seconds to wait for events before the clock is read
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
@@ -91,18 +91,18 @@ class LocalRun:
             first_attempt,
             Elastic(plan.quorum),
         )
-        self._errors: dict[Task, Mapping[str, Any]] = {}  # told by tasks that could not write them down
+        self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
         self._stacks = StackDumps(files)
         self._events: list[Event] = []
         self._leads = plan.leader in self._tasks
         self._ready_file = ReadyFile.of_environment()
         self._loop = EventLoop(screen, lambda number: self._events.append(Signalled(number)))
-        self._pipes = TaskPipes(self._loop.selector, self._loop.line, self._told)
+        self._pipes = TaskPipes(self._loop.selector, self._loop.line, self._reported)
 
     def run(self, headline: str = "") -> Outcome:
         """Say the headline, run to the end, whatever it is, and write result.json.
 
-        LauncherError where files cannot be written.
+        LauncherError if files cannot be written.
         """
         try:
             return self._run(headline)
@@ -115,12 +115,12 @@ class LocalRun:
 
     def _run(self, headline: str) -> Outcome:
         if self._leads:
-            self._files.result.unlink(missing_ok=True)  # of the attempt that this one goes on from
+            self._files.result.unlink(missing_ok=True)  # of the attempt that this one continues
         with self._loop.signals(), ExitStack() as stack:
-            if headline:  # whoever reads it may already press Ctrl-C
+            if headline:  # its reader may already press Ctrl-C
                 self._loop.say(headline)
             stack.enter_context(self._ports)
-            # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
+            # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
@@ -129,13 +129,13 @@ class LocalRun:
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
         outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
-        # One launcher of several writes the result, where they share the directory; the others only how they failed.
+        # One launcher of several writes the result if they share the directory; the others only how they failed.
         if self._leads or (outcome.exit_code and not self._files.result.exists()):
             write_json(self._files.result, outcome.result.to_dict())
         return outcome
 
     def _settle_network(self) -> None:
-        """Hear which network the spawner got; where it is not the one that was asked for, hold the host's ports."""
+        """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
         (network,) = self._processes.receive()
         if network["network"] != self._network:
             self._network = network["network"]
@@ -157,7 +157,7 @@ class LocalRun:
 
     def _turn(self) -> None:
         self._loop.wait(_TICK)
-        for event in [*self._take_events(), *self._stacks.over(self._processes), Tick()]:
+        for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
         self._loop.progress(self._supervisor.progress.latest)
 
@@ -179,15 +179,15 @@ class LocalRun:
                 self._ended(Task.parse(message["exited"]), message)
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
-        self._pipes.catch_up(self._plan.leader)  # whatever made this task leave, the leader told before
+        self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
         self._pipes.close(task)
         path = self._files.error(self._supervisor.attempts[task], task.slug)
-        told = self._errors.pop(task, None)
-        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else told
+        reported = self._errors.pop(task, None)
+        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else reported
         time_ns = error["time_ns"] if error else message["time_ns"]
         self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
 
-    def _told(self, event: Told) -> None:
+    def _reported(self, event: Told) -> None:
         if event.event == "failed":
             self._errors[event.task] = event.details["error"]
         else:
@@ -203,7 +203,7 @@ class LocalRun:
                 case Kill(task, number):
                     self._processes.kill(task, number)
                 case Look():
-                    self._stacks.begin(action, self._supervisor.attempts[action.task], self._processes)
+                    self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
                 case Renew():
                     self._renew_ports()
                 case Say(text):

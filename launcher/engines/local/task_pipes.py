@@ -1,4 +1,4 @@
-"""TaskPipes: what the tasks of this host write, lines for whoever watches and reports for the Supervisor."""
+"""TaskPipes: what the tasks of this host write, lines for the screen and reports for the Supervisor."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class TaskPipes:
     """The pipes of every task that lives, read as the selector finds something in them."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, show: Callable[[Task, str], None], tell: Callable[[Told], None]
+        self, selector: selectors.BaseSelector, show: Callable[[Task, str], None], report: Callable[[Told], None]
     ) -> None:
-        """``show`` takes each line that is worth reading, ``tell`` what a task reports."""
-        self._selector, self._show, self._tell = selector, show, tell
+        """``show`` takes each line that is worth reading, ``report`` what a task reports."""
+        self._selector, self._show, self._report = selector, show, report
         self._pipes: dict[Task, Pipes] = {}
         self._noise: dict[Task, NoiseFilter] = {}
 
@@ -46,7 +46,7 @@ class TaskPipes:
         return pipes.output.write_end, pipes.report.write_end
 
     def started(self, task: Task) -> None:
-        """Let go of the ends that are the task's now, and begin to read."""
+        """Let go of the ends that are the task's now, and start to read."""
         for pipe, read in self._readers(task):
             pipe.started()
             self._selector.register(pipe.read_end, selectors.EVENT_READ, self._reading(task, pipe, read))
@@ -91,4 +91,4 @@ class TaskPipes:
             except (ValueError, TypeError, KeyError, AttributeError):
                 self._print(task, [line])  # the job wrote into the wrong descriptor
             else:
-                self._tell(event)
+                self._report(event)

@@ -85,7 +85,7 @@ def test_a_signal_stops_the_containers_and_removes_them(
     process.send_signal(number)
     ran = containers.finish(process, seen)
     assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (code, "stopped", code), ran.output
-    assert "to go on: launcher run --resume runs/test-" in ran.output
+    assert "to continue: launcher run --resume runs/test-" in ran.output
     assert containers.left() == []
 
 

@@ -118,7 +118,7 @@ def test_a_run_that_was_stopped_goes_on_in_containers(here: Place) -> None:
     called = here.call()
     assert called.code == 143
     name = here.files.name
-    again = f"stopped at step 340 after 0:07; no checkpoint; to go on: launcher run --resume runs/{name}"
+    again = f"stopped at step 340 after 0:07; no checkpoint; to continue: launcher run --resume runs/{name}"
     assert called.out.splitlines()[-2] == again
     here.ends(DONE)
     Path("cluster.yaml").unlink()  # the run has its own

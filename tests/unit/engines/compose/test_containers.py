@@ -153,7 +153,7 @@ def test_a_job_outside_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.py").touch()
     path = write_lines(tmp_path / "here", job="../train.py")
     assert refused(path) == [
-        f"cluster.yaml:1: job: lies at {path.parent}/../train.py, which containers do not see; "
+        f"cluster.yaml:1: job: is at {path.parent}/../train.py, which containers do not see; "
         f"move it below {path.parent}".replace(f"{path.parent}/", "")
     ]
 
@@ -163,7 +163,7 @@ def test_a_link_that_leads_outside_the_directory_is_refused(tmp_path: Path) -> N
     (tmp_path / "train.py").touch()
     (tmp_path / "here" / "train.py").symlink_to(tmp_path / "train.py")
     (problem,) = refused(write_lines(tmp_path / "here", job="train.py"))
-    assert problem.startswith("cluster.yaml:1: job: lies at train.py, which containers do not see; move it below ")
+    assert problem.startswith("cluster.yaml:1: job: is at train.py, which containers do not see; move it below ")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_module_outside_the_directory_is_refused(
     monkeypatch.syspath_prepend(tmp_path / "library")
     (problem,) = refused(write_lines(tmp_path / "here", job=job))
     assert problem == (
-        f"cluster.yaml:1: job: lies at {tmp_path}/library/{place}, which containers do not see; "
+        f"cluster.yaml:1: job: is at {tmp_path}/library/{place}, which containers do not see; "
         f"move it below {tmp_path}/here"
     )
 
@@ -200,7 +200,7 @@ def test_a_module_that_only_an_editable_install_finds_is_refused(
 
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
     (problem,) = refused(write_lines(here, job="installed.train"))
-    assert problem == (f"cluster.yaml:1: job: lies at {source}, which containers do not see; move it below {here}")
+    assert problem == (f"cluster.yaml:1: job: is at {source}, which containers do not see; move it below {here}")
 
 
 @pytest.mark.parametrize("key", ["job", "args.data"])
@@ -210,7 +210,7 @@ def test_an_absolute_path_is_refused_even_below_the_directory(tmp_path: Path, ke
     path, there = write_lines(tmp_path), tmp_path / "sub" / "train.py"
     with pytest.raises(SpecError) as caught:
         refuse_what_containers_cannot(load(path, [f"{key}={there}"]))
-    why = f"{there} lies elsewhere inside a container; write sub/train.py"
+    why = f"{there} is elsewhere inside a container; write sub/train.py"
     assert str(caught.value) == f"--set {key}={there}: {key}: {why}"
 
 

@@ -79,7 +79,7 @@ def test_a_container_that_was_killed_starts_again_and_says_so(run: Run) -> None:
     run.starts_again()
     assert run.go(restarts=1) == ContainersEnded(0)
     assert run.docker.asked("start") == ["docker container start worker-1"]
-    assert run.screen.notes == ["worker:1: its container was killed (exit code 137); started again (1 of 1)"]
+    assert run.screen.notes == ["worker:1: its container was killed (exit code 137); restarted (1 of 1)"]
 
 
 def test_a_container_that_is_killed_more_often_than_allowed_is_the_cause(run: Run) -> None:
