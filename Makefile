@@ -15,7 +15,7 @@ run: setup
 ## make compose  the same run in docker-compose, a container for each task; takes what `make run` takes
 ##                BASE_IMAGE=...   build the image from this one; BUILD_NETWORK=host: with this machine's network
 compose: setup
-	@exec $(python) -m launcher run --compose $(if $(FILE),'$(FILE)') $(if $(MODE),--set 'mode=$(MODE)') $(ARGS)
+	@exec $(python) -m launcher run --on compose $(if $(FILE),'$(FILE)') $(if $(MODE),--set 'mode=$(MODE)') $(ARGS)
 
 ## make test    lint, types, import contracts, then all tests; ARGS='-k placement' goes to pytest
 test: setup-dev

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -23,6 +23,11 @@ _CHECKPOINT = "step-"
 def checkpoint_name(step: int) -> str:
     """Return the name of the directory of one step's checkpoint; such names sort as their steps do."""
     return f"{_CHECKPOINT}{step:010d}"
+
+
+def attempt_of(path: Path) -> int:
+    """Return the attempt that a log or an error of a run is of."""
+    return int(path.parent.name.rpartition("-")[2])
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -101,6 +106,11 @@ class RunFiles:
         return self.directory / "compose.yaml"
 
     @property
+    def compose_plan(self) -> Path:
+        """The plan as the containers read it, with their own paths."""
+        return self.compose.with_suffix(".plan.json")
+
+    @property
     def metrics(self) -> Path:
         """A line per report: step, epoch, time, the job's own figures."""
         return self.directory / "metrics.jsonl"
@@ -136,6 +146,11 @@ class RunFiles:
     def error(self, attempt: int, slug: str) -> Path:
         """What one task failed of in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
+
+    def errors(self) -> Iterator[tuple[int, Path]]:
+        """Yield the attempt and the file of each error that a task has written down."""
+        for path in self.directory.glob("errors/attempt-*/*.json"):
+            yield attempt_of(path), path
 
     def lock(self, slug: str) -> Path:
         """The lock of the launcher that runs one task."""

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from launcher.commands.findings import Finding, State
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.cores import usable_cores
@@ -201,7 +201,7 @@ def private_network() -> Finding:
 def containers() -> Finding:
     """Look for a container engine and its compose."""
     try:
-        engine = Engine.find()
+        engine = Docker.find()
         compose = f"{' '.join(engine.compose)} {engine.compose_version()}"
     except LauncherError as error:
         what, _, remedy = str(error).partition("; ")

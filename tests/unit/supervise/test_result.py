@@ -13,7 +13,7 @@ from launcher.plan.placement import place
 from launcher.rundir import RunFiles
 from launcher.spec.model import ClusterSpec
 from launcher.supervise.events import Event, Exited, Inspected, Reported, Signalled, Tick
-from launcher.supervise.result import Outcome, conclude
+from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import AGREED_STOP, FORMING_GRACE
 from tests.unit.supervise.histories import (
     FIRST,
@@ -42,7 +42,8 @@ def outcome(history: Moments, **keys: Any) -> Outcome:
     """How a synchronous run of two workers ended after that history, at second 30."""
     spec = ClusterSpec.model_validate({"job": "hello", "cluster": {"worker": {"tasks": 2, "gpus": 0}}})
     plan = place(spec, Inventory("here", (Core(0, 0),), (), "", (1, 2, 3)))
-    return conclude(plan, RunFiles(Path("run")), replay(SYNC, history, **keys).supervisor, BEGAN, 30)
+    supervisor = replay(SYNC, history, **keys).supervisor
+    return conclude(plan, RunFiles(Path("run")), Ending.of(supervisor, BEGAN, 30))
 
 
 def both_end(after: list[Event], code: int = -15) -> Moments:

@@ -6,7 +6,14 @@ import pytest
 
 from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
-from launcher.engines.compose.watch import LEAVE_GRACE, LOSS_GRACE, PAUSE_GRACE, Container, StartAgain, Watch
+from launcher.engines.compose.supervisor import (
+    LEAVE_GRACE,
+    LOSS_GRACE,
+    PAUSE_GRACE,
+    Container,
+    ContainerSupervisor,
+    RestartContainer,
+)
 from launcher.supervise.events import Say
 from launcher.supervise.restarts import HEALTHY
 
@@ -22,18 +29,18 @@ class Cluster:
     """A watch, and an engine that says what a test wants."""
 
     def __init__(self, roles: dict[Task, Role], leader: Task, restarts: int = 3, fewest: int = 0) -> None:
-        self.watch = Watch(roles, Quorum.of(roles, fewest, leader), restarts, START_TIMEOUT)
+        self.watch = ContainerSupervisor(roles, Quorum.of(roles, fewest, leader), restarts, START_TIMEOUT)
         self.containers = {task: Container(task.slug, "running") for task in roles}
         self.said: list[str] = []
         self.started: list[Task] = []
         self.killed: list[Task] = []
 
     def look(self, now: float = 0.0) -> None:
-        for action in self.watch.look(self.containers, now):
+        for action in self.watch.observe(self.containers, now):
             match action:
                 case Say(text):
                     self.said.append(text)
-                case StartAgain(task, kill):
+                case RestartContainer(task, kill):
                     self.started.append(task)
                     self.killed += [task] if kill else []
                     self.containers[task] = Container(task.slug, "running")
@@ -122,7 +129,7 @@ def test_a_container_that_a_signal_ended_starts_again(code: int) -> None:
     cluster = sync()
     cluster.end(SECOND, code)
     assert cluster.started == [SECOND]
-    assert cluster.said == [f"worker:1: its container was killed (exit code {code}); started again (1 of 3)"]
+    assert cluster.said == [f"worker:1: its container was killed (exit code {code}); restarted (1 of 3)"]
     cluster.look(BOUND)
     assert not cluster.watch.over
 
@@ -199,7 +206,7 @@ def test_a_container_that_stays_paused_is_killed_and_starts_again(task: Task) ->
     cluster.set(task, "paused")
     cluster.set(task, "paused", now=PAUSE_GRACE)
     assert (cluster.started, cluster.killed) == ([task], [task])
-    assert cluster.said == [f"{task}: its container was paused for {PAUSE_GRACE:g} s; started again (1 of 3)"]
+    assert cluster.said == [f"{task}: its container was paused for {PAUSE_GRACE:g} s; restarted (1 of 3)"]
 
 
 def test_without_restarts_a_container_that_stays_paused_ends_the_run() -> None:
@@ -248,7 +255,7 @@ def test_an_asynchronous_worker_that_stays_dead_fails_nobody() -> None:
     cluster.look(10 * BOUND)
     assert not cluster.watch.over
     assert cluster.said[1:] == [
-        "worker:0: its container was killed (exit code 137); run.restarts (1) are used up; the others go on"
+        "worker:0: its container was killed (exit code 137); run.restarts (1) are used up; the others continue"
     ]
 
 
@@ -266,7 +273,7 @@ def test_a_worker_beyond_the_fewest_may_stay_dead_and_the_next_one_not() -> None
     assert cluster.started == [SECOND]
     cluster.end(SECOND, 137, now=1.0)
     assert cluster.said[-1] == (
-        "worker:1: its container was killed (exit code 137); run.restarts (1) are used up; the others go on"
+        "worker:1: its container was killed (exit code 137); run.restarts (1) are used up; the others continue"
     )
     assert not cluster.watch.over
     cluster.end(third, 137, now=2.0)

@@ -1,6 +1,6 @@
-"""Watch: a state machine over a cluster's containers; it decides which start again and when the run is over.
+"""ContainerSupervisor: a state machine over a run's containers; it decides which restart and when the run is over.
 
-``look`` takes what the engine says of every container and the time, and returns what follows. There is no engine and
+``observe`` takes what the engine says of every container and the time, and returns what follows. There is no engine and
 no clock in here.
 """
 
@@ -15,10 +15,10 @@ from launcher.contract.task import Task
 from launcher.supervise.events import Say
 from launcher.supervise.restarts import HEALTHY
 
-LEAVE_GRACE = 15.0  # seconds for containers to leave by themselves once the leader's has ended
+LEAVE_GRACE = 15.0  # seconds for containers to end by themselves once the leader's has ended
 PAUSE_GRACE = 15.0  # seconds that a container may be paused; for the other tasks it is lost a little later
-LOSS_GRACE = 60.0  # seconds on top of start_timeout: the leader's own tasks know better what a loss means
-# What a launcher ends with by its own decision, so that starting its container again would mend nothing.
+LOSS_GRACE = 60.0  # seconds on top of start_timeout: the leader decides better what a loss means
+# What a launcher ends with by its own decision, so that a restart of its container would not help.
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 _DECIDED = (0, 1, 2, 3, *_STOPPED)
 
@@ -34,7 +34,7 @@ class Container:
 
     @property
     def ended(self) -> bool:
-        """Whether it does not run, and the engine does not bring it back."""
+        """Whether it does not run, and the engine does not restart it."""
         return self.state in ("exited", "dead")
 
     @property
@@ -44,14 +44,14 @@ class Container:
 
 
 @dataclass(frozen=True)
-class StartAgain:
-    """Start this task's container again."""
+class RestartContainer:
+    """Restart this task's container."""
 
     task: Task
     kill: bool = False  # it still runs
 
 
-Action = StartAgain | Say
+Action = RestartContainer | Say
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Loss:
     give_up_at: float
 
 
-class Watch:
+class ContainerSupervisor:
     """The containers of one run, and what to do next."""
 
     def __init__(self, roles: Mapping[Task, Role], quorum: Quorum, restarts: int, start_timeout: float) -> None:
-        """``restarts`` is how many containers may be started again, until for ten minutes none was."""
+        """``restarts`` is how many containers may be restarted, until for ten minutes none was."""
         self._roles, self._quorum, self._leader = roles, quorum, quorum.leader
         self._allowed, self._used, self._restarted_at = restarts, 0, 0.0
         self._patience = start_timeout + LOSS_GRACE
@@ -79,20 +79,20 @@ class Watch:
         self._actions: list[Action] = []
         self.over = False
         self.exit_code = 1
-        self.cause: tuple[Task, str] | None = None  # where the containers themselves are the reason
+        self.cause: tuple[Task, str] | None = None  # if the containers themselves are the reason
 
     @property
     def leader_ended(self) -> bool:
-        """Whether the run has come to its end, and only containers that still leave are waited for."""
+        """Whether the run is over, and only containers that still have to end are waited for."""
         return self._over_at is not None
 
-    def look(self, containers: Mapping[Task, Container], now: float) -> Sequence[Action]:
+    def observe(self, containers: Mapping[Task, Container], now: float) -> Sequence[Action]:
         """Take in what the engine says now, and return what follows from it."""
         if now - self._restarted_at >= HEALTHY:
             self._used = 0
         for task in sorted(self._roles, key=lambda task: self._is_consequence(containers.get(task))):
             if task not in self._ended and not self.over:
-                self._look_at(task, containers.get(task), now)
+                self._observe_one(task, containers.get(task), now)
         if self._loss and now >= self._loss.give_up_at and self._over_at is None:
             late = f"{self._loss.error}, and {self._leader} did not end within {self._patience:g} s"
             self._fail(replace(self._loss, error=late))
@@ -102,11 +102,11 @@ class Watch:
         return actions
 
     def _is_consequence(self, container: Container | None) -> bool:
-        """Whether that end may have been caused by another one that is seen in the same look: it comes after it."""
+        """Whether that end may have been caused by another one that is seen at the same time: it comes after it."""
         failed = container is not None and container.ended and container.exit_code == 1
         return failed and self._used >= self._allowed
 
-    def _look_at(self, task: Task, container: Container | None, now: float) -> None:
+    def _observe_one(self, task: Task, container: Container | None, now: float) -> None:
         if container is None or container.state != "paused":
             self._paused_at.pop(task, None)
         if container is None:
@@ -128,8 +128,8 @@ class Watch:
         if self._used < self._allowed:
             self._used, self._restarted_at = self._used + 1, now
             self._paused_at.pop(task, None)
-            self._actions.append(StartAgain(task, kill))
-            self._say(f"{task}: {error}; started again ({self._used} of {self._allowed})")
+            self._actions.append(RestartContainer(task, kill))
+            self._say(f"{task}: {error}; restarted ({self._used} of {self._allowed})")
             return
         if self._allowed:
             error += f"; run.restarts ({self._allowed}) are used up"
@@ -146,12 +146,12 @@ class Watch:
             self.cause = (task, error) if decided is None else None
         elif self._dispensable(task):
             if decided is None and self._over_at is None:
-                self._say(f"{task}: {error}; the others go on")
+                self._say(f"{task}: {error}; the others continue")
         elif exit_code and self._over_at is None:
             self._loss = self._loss or Loss(task, error, exit_code, now + self._patience)
 
     def _dispensable(self, task: Task) -> bool:
-        """Whether the others go on without this task: an asynchronous worker, an evaluator, one beyond the fewest."""
+        """Whether the others continue without this task: an async worker, an evaluator, one beyond the fewest."""
         lost = {worker for worker in self._quorum.workers if worker in self._ended}
         return self._roles[task].may_be_missing or self._quorum.holds_without({*lost, task})
 

@@ -1,4 +1,4 @@
-"""Launch: the hands of the Supervisor. Starts a plan's tasks, carries events in and actions out, until all is over."""
+"""LocalRun: tasks as processes of this machine. Carries events to the Supervisor and does what it decides."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from launcher.contract.task import Task
-from launcher.engines.local.outputs import Outputs
+from launcher.engines.engine import Screen
+from launcher.engines.event_loop import EventLoop
 from launcher.engines.local.ports import HeldPorts, ports_of
 from launcher.engines.local.process import TASK_REPORT_FD, Processes
-from launcher.engines.local.stacks import Looks
+from launcher.engines.local.stacks import StackDumps
+from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
-from launcher.engines.signals import signals_taken
 from launcher.errors import LauncherError
 from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
@@ -45,27 +45,14 @@ from launcher.supervise.events import (
 )
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.restarts import RestartBudget
-from launcher.supervise.result import Outcome, conclude
+from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
-_TICK = 0.1  # seconds between two looks at the clock when nothing happens
+_TICK = 0.1  # seconds to wait for events before the clock is read
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
-class Screen(Protocol):
-    """Where a run is watched. Raises OSError where nobody can watch any more."""
-
-    def line(self, task: Task, text: str) -> None:
-        """Show a line that a task printed."""
-
-    def note(self, text: str) -> None:
-        """Show a line of the launcher's own."""
-
-    def progress(self, progress: Mapping[str, Any]) -> None:
-        """Show how far the training is (nothing before the first step); called several times a second."""
-
-
-class Launch:
+class LocalRun:
     """One attempt at a run on this host: the plan's tasks that belong here, from start to end."""
 
     def __init__(
@@ -84,9 +71,9 @@ class Launch:
         """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task.
 
         ``ports`` holds those of the tasks already, if anything does. ``locks`` are the run's, open until the last task
-        has ended (supervise/run_lock.py).
+        has ended (engines/run_lock.py).
         """
-        self._plan, self._files, self._screen, self._network = plan, files, screen, network
+        self._plan, self._files, self._network = plan, files, network
         self._ports, self._began = ports or HeldPorts(), began
         self._command, self._locks = command, locks
         self._launched = time.time() - (time.monotonic() - began)
@@ -104,19 +91,18 @@ class Launch:
             first_attempt,
             LostWorkers(plan.quorum),
         )
-        self._errors: dict[Task, Mapping[str, Any]] = {}  # told by tasks that could not write them down
-        self._looks = Looks(files)
+        self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
+        self._stacks = StackDumps(files)
         self._events: list[Event] = []
-        self._watched = True
         self._leads = plan.leader in self._tasks
         self._ready_file = ReadyFile.of_environment()
-        self._selector = selectors.DefaultSelector()
-        self._outputs = Outputs(self._selector, self._print, self._told)
+        self._loop = EventLoop(screen, lambda number: self._events.append(Signalled(number)))
+        self._pipes = TaskPipes(self._loop.selector, self._loop.line, self._reported)
 
     def run(self, headline: str = "") -> Outcome:
         """Say the headline, run to the end, whatever it is, and write result.json.
 
-        LauncherError where files cannot be written.
+        LauncherError if files cannot be written.
         """
         try:
             return self._run(headline)
@@ -129,31 +115,31 @@ class Launch:
 
     def _run(self, headline: str) -> Outcome:
         if self._leads:
-            self._files.result.unlink(missing_ok=True)  # of the attempt that this one goes on from
-        with signals_taken(self._selector, self._signalled), ExitStack() as stack:
-            if headline:  # whoever reads it may already press Ctrl-C
-                self.say(headline)
+            self._files.result.unlink(missing_ok=True)  # of the attempt that this one continues
+        with self._loop.signals(), ExitStack() as stack:
+            if headline:  # its reader may already press Ctrl-C
+                self._loop.say(headline)
             stack.enter_context(self._ports)
-            # TensorFlow leaves files behind where a process ends without Python's exit, as its tasks do.
+            # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
-            self._selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
+            self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
-        outcome = conclude(self._plan, self._files, self._supervisor, self._began, time.monotonic())
-        # One launcher of several writes the result, where they share the directory; the others only how they failed.
+        outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
+        # One launcher of several writes the result if they share the directory; the others only how they failed.
         if self._leads or (outcome.exit_code and not self._files.result.exists()):
             write_json(self._files.result, outcome.result.to_dict())
         return outcome
 
     def _settle_network(self) -> None:
-        """Hear which network the spawner got; where it is not the one that was asked for, hold the host's ports."""
+        """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
         (network,) = self._processes.receive()
         if network["network"] != self._network:
             self._network = network["network"]
-            self.say(f"the tasks' ports are open to this host's network: {network['why']}")
+            self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
             self._ports.hold(ports_of(self._plan, self._tasks.values()))
 
     def _renew_ports(self) -> None:
@@ -170,13 +156,10 @@ class Launch:
     # Events in
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(_TICK):
-            # A task's end, heard of a moment ago in this same round, has closed its pipes.
-            if key.fileobj in self._selector.get_map():
-                key.data()
-        for event in [*self._take_events(), *self._looks.over(self._processes), Tick()]:
+        self._loop.wait(_TICK)
+        for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
-        self._show(lambda: self._screen.progress(self._supervisor.progress.latest))
+        self._loop.progress(self._supervisor.progress.latest)
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -186,32 +169,29 @@ class Launch:
         try:
             messages = list(self._processes.receive())
         except EOFError:
-            self._selector.unregister(self._processes.connection)
+            self._loop.selector.unregister(self._processes.connection)
             # Its tasks ended with it, and nobody is left who could start them again.
             now, why = time.time_ns(), "the process that starts and ends the tasks of this launcher has gone"
-            self._events += [Exited(task, -signal.SIGKILL, time_ns=now, why=why) for task in self._outputs.tasks]
+            self._events += [Exited(task, -signal.SIGKILL, time_ns=now, why=why) for task in self._pipes.tasks]
             return
         for message in messages:
             if "exited" in message:
                 self._ended(Task.parse(message["exited"]), message)
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
-        self._outputs.catch_up(self._plan.leader)  # whatever made this task leave, the leader told before
-        self._outputs.close(task)
+        self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
+        self._pipes.close(task)
         path = self._files.error(self._supervisor.attempts[task], task.slug)
-        told = self._errors.pop(task, None)
-        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else told
+        reported = self._errors.pop(task, None)
+        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else reported
         time_ns = error["time_ns"] if error else message["time_ns"]
         self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
 
-    def _told(self, event: Reported) -> None:
+    def _reported(self, event: Reported) -> None:
         if event.event == "failed":
             self._errors[event.task] = event.details["error"]
         else:
             self._events.append(event)
-
-    def _signalled(self, number: int) -> None:
-        self._events.append(Signalled(number))
 
     # Actions out
 
@@ -223,11 +203,11 @@ class Launch:
                 case Kill(task, number):
                     self._processes.kill(task, number)
                 case Inspect():
-                    self._looks.begin(action, self._supervisor.attempts[action.task], self._processes)
+                    self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
                 case ChoosePorts():
                     self._renew_ports()
                 case Say(text):
-                    self.say(text)
+                    self._loop.say(text)
                 case Record():
                     self._record(action)
 
@@ -243,26 +223,9 @@ class Launch:
             left_out=self._supervisor.lost_workers.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
-        ends = self._outputs.open(task.task, self._files.log(attempt, task.task.slug))
+        ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
         self._processes.start(task.task, self._command, environment, *ends)
-        self._outputs.started(task.task)
-
-    def _print(self, task: Task, line: str) -> None:
-        self._show(lambda: self._screen.line(task, line))
-
-    def say(self, text: str) -> None:
-        """Show a line of the launcher's own; where nobody reads it any more, the run stops."""
-        self._show(lambda: self._screen.note(text))
-
-    def _show(self, show: Callable[[], None]) -> None:
-        # A closed pipe or a dead terminal: nobody watches, so the run ends as after SIGHUP.
-        if self._watched:
-            try:
-                show()
-            except OSError:
-                self._watched = False
-                if self._supervisor.stopped_by is None:  # a second signal would leave no time to end well
-                    self._signalled(signal.SIGHUP)
+        self._pipes.started(task.task)
 
     def _record(self, record: Record) -> None:
         if record.task is None and self._ready_file:
@@ -277,10 +240,6 @@ class Launch:
     def is_private(self) -> bool:
         """Whether the tasks have a network of their own, as far as it is known by now."""
         return self._network == "private"
-
-    def log(self, task: Task) -> Path:
-        """Return where everything that the task printed in its last attempt lies."""
-        return self._files.log(self._supervisor.attempts[task], task.slug)
 
 
 def shared_token(plan: Plan) -> str:

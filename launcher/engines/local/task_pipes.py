@@ -1,4 +1,4 @@
-"""Outputs: what the tasks of this host write, lines for whoever watches and reports for the Supervisor."""
+"""TaskPipes: what the tasks of this host write, lines for the screen and reports for the Supervisor."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Pipes:
     report: LinePipe
 
 
-class Outputs:
+class TaskPipes:
     """The pipes of every task that lives, read as the selector finds something in them."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, show: Callable[[Task, str], None], tell: Callable[[Reported], None]
+        self, selector: selectors.BaseSelector, show: Callable[[Task, str], None], report: Callable[[Reported], None]
     ) -> None:
-        """``show`` takes each line that is worth reading, ``tell`` what a task reports."""
-        self._selector, self._show, self._tell = selector, show, tell
+        """``show`` takes each line that is worth reading, ``report`` what a task reports."""
+        self._selector, self._show, self._report = selector, show, report
         self._pipes: dict[Task, Pipes] = {}
         self._noise: dict[Task, NoiseFilter] = {}
 
@@ -46,7 +46,7 @@ class Outputs:
         return pipes.output.write_end, pipes.report.write_end
 
     def started(self, task: Task) -> None:
-        """Let go of the ends that are the task's now, and begin to read."""
+        """Let go of the ends that are the task's now, and start to read."""
         for pipe, read in self._readers(task):
             pipe.started()
             self._selector.register(pipe.read_end, selectors.EVENT_READ, self._reading(task, pipe, read))
@@ -91,4 +91,4 @@ class Outputs:
             except (ValueError, TypeError, KeyError, AttributeError):
                 self._print(task, [line])  # the job wrote into the wrong descriptor
             else:
-                self._tell(event)
+                self._report(event)
