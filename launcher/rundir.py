@@ -42,6 +42,11 @@ def written_beside(path: Path, text: str, *, to_disk: bool = False) -> Iterator[
             os.unlink(name)
 
 
+def attempt_of(path: Path) -> int:
+    """Return the attempt that a log or an error of a run is of."""
+    return int(path.parent.name.rpartition("-")[2])
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write the text beside its place and rename it into it: no reader ever sees half a file."""
     with written_beside(path, text) as name:
@@ -87,7 +92,7 @@ def run_names(output: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, by name."""
+    """The paths of one run's files and directories; ``directory`` is the run's own. Nothing is read or created."""
 
     directory: Path
 
@@ -115,6 +120,11 @@ class RunFiles:
     def compose(self) -> Path:
         """The compose file of a run in containers."""
         return self.directory / "compose.yaml"
+
+    @property
+    def compose_plan(self) -> Path:
+        """The plan as the containers read it, with their own paths."""
+        return self.compose.with_suffix(".plan.json")
 
     @property
     def metrics(self) -> Path:
@@ -152,6 +162,11 @@ class RunFiles:
     def error(self, attempt: int, slug: str) -> Path:
         """The error of one task in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
+
+    def errors(self) -> Iterator[tuple[int, Path]]:
+        """Yield the attempt and the file of each error that a task has written down."""
+        for path in self.directory.glob("errors/attempt-*/*.json"):
+            yield attempt_of(path), path
 
     def lock(self, slug: str) -> Path:
         """The lock of the launcher that runs one task."""

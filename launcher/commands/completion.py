@@ -10,14 +10,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.contract.task import JOBS, Mode
+from launcher.engines.table import ENGINES, SECTIONS, load
 from launcher.errors import LauncherError
 from launcher.rundir import run_names
-from launcher.spec.file import DEFAULT_FILE, ClusterFile, load
+from launcher.spec.file import DEFAULT_FILE, ClusterFile
 from launcher.spec.keys import known_keys, values
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.
-_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host")}
+_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host"), "run.on": tuple(ENGINES)}
 
 
 def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
@@ -40,7 +41,7 @@ def _keys(ctx: click.Context) -> Iterable[str]:
         own = values(_file(ctx))
     except (LauncherError, OSError):
         own = {}
-    return sorted({*known_keys(), *own})
+    return sorted({*known_keys(SECTIONS), *own})
 
 
 def _assignments(ctx: click.Context) -> Iterable[str]:
@@ -62,4 +63,5 @@ def _runs(ctx: click.Context) -> Iterable[str]:
 
 keys, assignments, tasks, runs = map(_completer, (_keys, _assignments, _tasks, _runs))
 jobs = _completer(lambda _: JOBS)
+engines = _completer(lambda _: ENGINES)
 tasks_and_jobs = _completer(lambda ctx: [*_tasks(ctx), *JOBS])

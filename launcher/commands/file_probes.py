@@ -11,12 +11,14 @@ import psutil
 
 from launcher.commands.findings import Finding, shown
 from launcher.commands.machine_probes import addresses_of, resolves
+from launcher.engines.table import load
 from launcher.errors import LauncherError, Problem, SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
+from launcher.plan.cores import usable_cores
 from launcher.plan.placement import place_file, ports_needed
 from launcher.plan.plan import Plan
-from launcher.spec.file import ClusterFile, check_job, load
+from launcher.spec.file import ClusterFile, check_job
 from launcher.spec.model import split_address
 from launcher.spec.rules import is_loopback
 from launcher.text import counted
@@ -60,7 +62,7 @@ def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
         return
     gpus = f"{len(inventory.gpus)}" if inventory.gpus else f"none ({inventory.gpu_note})"
     enough = f"enough for {counted(len(plan.tasks), 'task')}"
-    yield Finding("ok", "devices", f"{enough}; this machine has cores: {len(inventory.cores)}, GPUs: {gpus}")
+    yield Finding("ok", "devices", f"{enough}; this machine has cores: {len(usable_cores(inventory))}, GPUs: {gpus}")
     yield from ports(plan, inventory)
 
 

@@ -18,9 +18,10 @@ from typing import Any
 import psutil
 
 from launcher.commands.findings import Finding, State
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
+from launcher.plan.cores import usable_cores
 
 SUPPORTED = (2, 21)  # versions of TensorFlow
 _IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
@@ -59,7 +60,7 @@ def python() -> Finding:
 
 def cpu(inventory: Inventory) -> Iterator[Finding]:
     """Check the cores, and the instructions that TensorFlow's wheels need or would like."""
-    count = len(inventory.cores)
+    count = len(usable_cores(inventory))
     note = f"; {inventory.core_note}" if inventory.core_note else ""
     yield Finding(
         "ok" if count > 1 else "warning", "cores", f"{count}{note}", "" if count > 1 else "all tasks share it"
@@ -204,7 +205,7 @@ def private_network() -> Finding:
 def containers() -> Finding:
     """Look for a container engine and its compose."""
     try:
-        engine = Engine.find()
+        engine = Docker.find()
         compose = f"{' '.join(engine.compose)} {engine.compose_version()}"
     except LauncherError as error:
         what, _, remedy = str(error).partition("; ")

@@ -18,7 +18,7 @@ class ReadyFile:
 
     @classmethod
     def of_environment(cls) -> ReadyFile | None:
-        """Return the file, made sure not to be there yet; None where nobody asks for one."""
+        """Return the file, made sure not to be there yet; None if nobody asks for one."""
         name = os.environ.get(READY_FILE_KEY)
         if not name:
             return None
@@ -29,7 +29,7 @@ class ReadyFile:
         return file
 
     def show(self, *, ready: bool) -> None:
-        """Let the file be there, or not; UsageError where it cannot be written."""
+        """Let the file be there, or not; UsageError if it cannot be written."""
         try:
             self.path.touch() if ready else self.path.unlink(missing_ok=True)
         except OSError as error:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from launcher.contract.task import JOBS
-from launcher.spec.file import ClusterFile
+from launcher.spec.file import ClusterFile, Engines
 from launcher.spec.model import Cluster, ClusterSpec, JobSpec
 from launcher.spec.plain import find, holds
 
@@ -24,14 +24,17 @@ class Value(NamedTuple):
     origin: str
 
 
-def known_keys() -> list[str]:
-    """Return every dotted key that a file may have, but those that a job's ``args`` bring."""
-    return list(_keys(ClusterSpec))
+def known_keys(engines: Engines | None = None) -> list[str]:
+    """Return every dotted key that a file may have, with the engines' sections, but what a job's ``args`` bring."""
+    sections = [(name, model) for name, model in (engines or {}).items() if model]
+    return [*_keys(ClusterSpec), *(key for name, model in sections for key in (name, *_keys(model, f"{name}.")))]
 
 
-def is_key(key: str) -> bool:
+def is_key(key: str, engines: Engines | None = None) -> bool:
     """Whether a file may have a value at that dotted key."""
-    known, parts = known_keys(), key.split(".")
+    parts = key.split(".")
+    own = {name: engines[name] for name in parts[:1] if name in engines} if engines else {}  # the others stay unloaded
+    known = known_keys(own)
     if not all(parts):
         return False
     free = parts[0] == "args" or (".".join(parts[:-1]) in known and parts[-2] == "env")

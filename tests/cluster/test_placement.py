@@ -15,11 +15,12 @@ import pytest
 from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
 from launcher.host.inventory import take
+from launcher.plan.cores import usable_cores
 from launcher.rundir import RunFiles
 from tests.cluster.conftest import ROOT, Ran, Workplace
 from tests.unit.runtime.conftest import task_context
 
-CORES = [core.id for core in take().cores]
+CORES = [core.id for core in usable_cores(take())]
 ALL = sorted(psutil.Process().cpu_affinity())  # where a control group has a quota, more
 SHORT: dict[str, Any] = {"args": {"epochs": 5}}
 # Steals a core before the task looks: Python runs this file before anything else.

@@ -15,10 +15,11 @@ from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
 from launcher.commands.setup.config_edit import edit
 from launcher.contract.task import JOBS, Task
+from launcher.engines.table import SECTIONS, load
 from launcher.errors import UsageError, did_you_mean
 from launcher.spec.edit import key_edits
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
-from launcher.spec.file import DEFAULT_FILE, load
+from launcher.spec.file import DEFAULT_FILE
 from launcher.spec.keys import is_key, known_keys, values, values_at
 from launcher.text import printable
 
@@ -76,8 +77,8 @@ def an_edit(function: Command) -> Command:
 
 def keys_of(key: str) -> list[str]:
     """Return the parts of a dotted key; UsageError if no file may have it."""
-    if not is_key(key):
-        hint = did_you_mean(key, known_keys()) or "; `launcher config show` lists the keys"
+    if not is_key(key, SECTIONS):
+        hint = did_you_mean(key, known_keys(SECTIONS)) or "; `launcher config show` lists the keys"
         raise UsageError(f"there is no key {key!r}{hint}")
     return key.split(".")
 
@@ -94,7 +95,7 @@ def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
     inside = values_at(found, key)
     if not inside:
         above, _, name = key.rpartition(".")
-        hint = "" if key in known_keys() else did_you_mean(name, values_at(found, above))
+        hint = "" if key in known_keys(SECTIONS) else did_you_mean(name, values_at(found, above))
         raise UsageError(f"{key} has no value and no default in {file}{hint}")
     if as_json:
         click.echo(json.dumps(inside.get("", inside), indent=2))
@@ -146,7 +147,7 @@ def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_r
     _known_job(job)
     if addresses and count is not None:
         raise UsageError("give addresses or --count, not both: each address is a task")
-    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1), dry_run=dry_run)
+    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1, SECTIONS), dry_run=dry_run)
 
 
 @verb("remove", "Remove tasks.", "worker:2")
@@ -161,7 +162,7 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
     number = int(index) if colon else None
     gone = () if number is None else (Task(job, number),)
-    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1), dry_run=dry_run, gone=gone)
+    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1, SECTIONS), dry_run=dry_run, gone=gone)
 
 
 def _known_job(job: str) -> None:
@@ -239,4 +240,4 @@ def schema() -> None:
     """Print the JSON Schema of cluster files, for editors that complete and check as you type."""
     from launcher.spec.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(json_schema(SECTIONS), indent=2))

@@ -10,6 +10,7 @@ import click
 
 from launcher.commands.setup.config_files import exclusive, replace
 from launcher.contract.task import Task
+from launcher.engines.table import SECTIONS
 from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec.edit.line_ends import keeping_line_ends
 from launcher.spec.file import ClusterFile, check, check_job, read
@@ -56,7 +57,7 @@ def _readable(path: Path) -> str:
 
 def _valid(text: str, path: Path) -> ClusterFile | None:
     try:
-        return check(text, path)
+        return check(text, path, engines=SECTIONS)
     except SpecError:
         return None
 
@@ -64,7 +65,7 @@ def _valid(text: str, path: Path) -> ClusterFile | None:
 def _checked(text: str, path: Path, previous: ClusterFile | None) -> ClusterFile:
     """Check the file, its job and its args; a problem of the job is only a note if it was there before."""
     try:
-        file = check(text, path)
+        file = check(text, path, engines=SECTIONS)
     except SpecError as error:
         raise _refused(path, error) from None
     problems = _job_problems(file)

@@ -17,13 +17,15 @@ import click
 
 from launcher.commands import file_probes, machine_probes
 from launcher.commands.findings import Finding, State
-from launcher.commands.options import cluster_file, network_of, tasks_here
+from launcher.commands.options import cluster_file, tasks_here
 from launcher.contract.task import Task
-from launcher.engines.local.launch import Launch
+from launcher.engines.local.engine import network_of
+from launcher.engines.local.run import LocalRun
+from launcher.engines.table import load
 from launcher.host.inventory import take
 from launcher.plan.placement import place_file, ports_needed
 from launcher.rundir import RunFiles
-from launcher.spec.file import ClusterFile, load
+from launcher.spec.file import ClusterFile
 
 _ANSWER = re.compile(r"(?P<task>\w+:\d+) (?P<answer>[CG]PU:\d+: .*)")  # what jobs/hello.py prints
 
@@ -75,7 +77,7 @@ def run_hello(file: ClusterFile) -> Iterator[Finding]:
         plan = place_file(asked, take(ports_needed(asked.spec)))
         here = tasks_here(plan)
         files = RunFiles.create(Path(output), asked.spec.name)
-        launch = Launch(plan, here, files, screen, network=network_of(asked), began=time.monotonic())
+        launch = LocalRun(plan, here, files, screen, network=network_of(asked.spec), began=time.monotonic())
         outcome = launch.run()
     for task in here:
         answers = screen.answers.get(str(task.task), [])

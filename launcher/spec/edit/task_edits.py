@@ -7,13 +7,15 @@ from pathlib import Path
 
 from launcher.errors import UsageError
 from launcher.spec.edit.key_edits import append, set_key, unset_key, value
-from launcher.spec.file import ClusterFile, check
+from launcher.spec.file import ClusterFile, Engines, check
 from launcher.spec.model import JobSpec
 
 
-def add_tasks(text: str, file: Path, job: str, addresses: Sequence[str], count: int) -> str:
+def add_tasks(
+    text: str, file: Path, job: str, addresses: Sequence[str], count: int, engines: Engines | None = None
+) -> str:
     """Return the text with one more task at each address, or with ``count`` more; problems name ``file``."""
-    there = _job(check(text, file), job)
+    there = _job(check(text, file, engines=engines), job)
     if number := next((word for word in addresses if word.isdecimal()), None):
         raise UsageError(f"{number!r} is not an address; to add {number} tasks: config add {job} --count {number}")
     if addresses:
@@ -38,9 +40,9 @@ def _with_addresses(text: str, job: str, there: JobSpec | None, addresses: Seque
     return append(text, _addresses_key(text, job), addresses)
 
 
-def remove_tasks(text: str, file: Path, job: str, index: int | None, count: int) -> str:
+def remove_tasks(text: str, file: Path, job: str, index: int | None, count: int, engines: Engines | None = None) -> str:
     """Return the text without the task of that index, or (None) without the last ``count`` tasks."""
-    there = _job(check(text, file), job)
+    there = _job(check(text, file, engines=engines), job)
     tasks, what = there.tasks if there else 0, job if index is None else f"{job}:{index}"
     if there is None or not tasks or (index or 0) >= tasks:
         has = f"{job}:0 to {job}:{tasks - 1}" if tasks > 1 else f"{job}:0" if tasks else f"no {job}"

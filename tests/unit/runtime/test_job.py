@@ -53,12 +53,12 @@ def refused(place: Path, job: str) -> str:
     ("batch", "count", "sizes"),
     [(17, 3, [6, 6, 5]), (17, 5, [4, 4, 3, 3, 3]), (17, 1, [17]), (4, 2, [2, 2]), (2, 3, [1, 1, 0])],
 )
-def test_a_batch_is_shared_as_evenly_as_it_goes(batch: int, count: int, sizes: list[int]) -> None:
+def test_a_batch_is_shared_as_evenly_as_possible(batch: int, count: int, sizes: list[int]) -> None:
     rows = [Shard(index, count).rows(batch) for index in range(count)]
-    assert [there.stop - there.start for there in rows] == sizes
+    assert [share.stop - share.start for share in rows] == sizes
 
 
-def test_a_shard_is_the_whole_batch_where_nothing_else_is_said() -> None:
+def test_a_shard_is_the_whole_batch_by_default() -> None:
     assert Shard().rows(17) == slice(0, 17)
 
 
@@ -123,7 +123,7 @@ def test_a_module_that_does_not_define_exactly_one_job_is_refused(place: Path, t
     write(place, {"train.py": text})
     said = refused(place, "train.py")
     assert said.startswith(f"job: train.py defines {found}")
-    assert said.endswith("a job's module defines exactly one subclass of launcher.runtime.job.Job")
+    assert said.endswith("a job's module defines exactly one subclass of launcher.Job")
 
 
 def test_a_script_that_is_not_there_is_a_sentence(place: Path) -> None:

@@ -19,7 +19,7 @@ from launcher.cli import launcher
 from launcher.commands import file_probes, machine_probes
 from launcher.commands.findings import Finding
 from launcher.commands.setup import doctor
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.errors import UsageError
 from launcher.host.cores import Core
 from launcher.host.gpus import Gpu
@@ -193,16 +193,16 @@ def test_an_engine_that_does_not_answer_is_a_warning_and_none_at_all_is_not(
     def find() -> None:
         raise UsageError("the engine does not answer; start it")
 
-    monkeypatch.setattr(Engine, "find", find)
+    monkeypatch.setattr(Docker, "find", find)
     monkeypatch.setattr(shutil, "which", lambda _: docker)
     line = machine_probes.containers()
     assert (line.state, line.message, line.remedy) == (state, "the engine does not answer", "start it")
 
 
 def test_the_engine_and_its_compose_have_a_version_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(("docker", "compose"), rootless=False, version="27.1.1")
-    monkeypatch.setattr(Engine, "find", lambda: engine)
-    monkeypatch.setattr(Engine, "compose_version", lambda _: "2.29.1")
+    engine = Docker(("docker", "compose"), rootless=False, version="27.1.1")
+    monkeypatch.setattr(Docker, "find", lambda: engine)
+    monkeypatch.setattr(Docker, "compose_version", lambda _: "2.29.1")
     assert machine_probes.containers().message == "Docker Engine 27.1.1, docker compose 2.29.1"
 
 

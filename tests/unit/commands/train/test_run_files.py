@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from launcher.commands.train.run_files import changes, goes_on
+from launcher.commands.train.run_files import changes, continues
 from launcher.errors import UsageError
 from launcher.rundir import RunFiles, write_json
 from launcher.spec.file import load
@@ -66,17 +66,17 @@ def test_another_job_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_without_a_checkpoint_may_become_anything(files: RunFiles, capsys: pytest.CaptureFixture[str]) -> None:
     asked = load(files.cluster_file, ["args.epochs=20"]).spec
-    assert goes_on(files, asked, again=True)
+    assert continues(files, asked, again=True)
     assert capsys.readouterr().err == (
-        "run goes on changed: args.epochs was 10 and is 20 from the last checkpoint on\n"
+        "run continues with a change: args.epochs was 10 and is 20 from the last checkpoint on\n"
     )
     (files.checkpoints / "step-0000000001").rmdir()
-    assert not goes_on(files, asked, again=True)
+    assert not continues(files, asked, again=True)
 
 
 def test_a_finished_run_goes_on_only_where_more_is_asked_of_it(files: RunFiles) -> None:
     write_json(files.result, {"status": "done", "steps": 170})
     with pytest.raises(SystemExit) as caught:
-        goes_on(files, load(files.cluster_file).spec, again=True)
+        continues(files, load(files.cluster_file).spec, again=True)
     assert caught.value.code == 0
-    assert goes_on(files, load(files.cluster_file, ["args.epochs=20"]).spec, again=True)
+    assert continues(files, load(files.cluster_file, ["args.epochs=20"]).spec, again=True)
