@@ -21,7 +21,7 @@ from launcher.spec.yaml_parser import parse, root_of
 
 def set_key(text: str, keys: Keys, written: str) -> str:
     """Return the text with the value of a dotted key set, which may not be there yet; the value is YAML."""
-    data, meant = _plain(text), _plain_value(written, keys)
+    data, meant = plain_data(text), _plain_value(written, keys)
     # What was typed is not valid everywhere: a comment or | inside {}, for example.
     spellings = (written.strip(), in_one_line(meant))
     attempts = (put(apart, keys, spelled) for spelled in spellings for apart in _aliases_apart(text, keys, data))
@@ -30,7 +30,7 @@ def set_key(text: str, keys: Keys, written: str) -> str:
 
 def unset_key(text: str, keys: Keys) -> str:
     """Return the text without a dotted key, nor the mappings that it leaves empty; UsageError if it is not there."""
-    data = _plain(text)
+    data = plain_data(text)
     if not holds(data, keys):
         raise _not_set(data, keys)
     while len(keys) > 1 and len(find(data, keys[:-1])) == 1:
@@ -42,7 +42,7 @@ def unset_key(text: str, keys: Keys) -> str:
 def append(text: str, keys: Keys, values: Sequence[str]) -> str:
     """Return the text with values, each of them text, added to the end of a list."""
     for value in values:
-        data = _plain(text)
+        data = plain_data(text)
         meant = _with(text, keys, [*(find(data, keys) or []), value])
         attempts = (add_item(apart, keys, in_one_line(value)) for apart in _aliases_apart(text, keys, data))
         text = _first_valid(attempts, meant, keys)
@@ -51,18 +51,19 @@ def append(text: str, keys: Keys, values: Sequence[str]) -> str:
 
 def value(text: str, keys: Keys) -> Any:
     """Return the plain value of a dotted key as the text has it; None if it has none."""
-    return find(_plain(text), keys)
+    return find(plain_data(text), keys)
 
 
 def is_written(text: str, keys: Keys) -> bool:
     """Whether the text has that key."""
-    return holds(_plain(text), keys)
+    return holds(plain_data(text), keys)
 
 
 # What an edit means
 
 
-def _plain(text: str) -> Any:
+def plain_data(text: str) -> Any:
+    """Return the data of a text; SpecError if it is not YAML."""
     return _root(text).plain()
 
 
@@ -116,7 +117,7 @@ def _aliases_apart(text: str, keys: Keys, data: Any) -> Iterator[str]:
 def _first_valid(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
     """Return the first text whose data is what was meant; UsageError if there is none."""
     for text in attempts:
-        if _means(text, meant):
+        if means(text, meant):
             return text
     raise UsageError(
         f"{'.'.join(keys)} cannot be changed by itself: it shares its text with other keys (an anchor, an alias or "
@@ -124,9 +125,10 @@ def _first_valid(attempts: Iterable[str], meant: Any, keys: Keys) -> str:
     )
 
 
-def _means(text: str, meant: Any) -> bool:
+def means(text: str, meant: Any) -> bool:
+    """Whether the data of a text is what was meant."""
     try:
         # As JSON: 1 is not true there, and nan is nan.
-        return json.dumps(_plain(text), sort_keys=True) == json.dumps(meant, sort_keys=True)
+        return json.dumps(plain_data(text), sort_keys=True) == json.dumps(meant, sort_keys=True)
     except SpecError:
         return False
