@@ -21,7 +21,7 @@ VERBS = {
     "render": "Write the cluster as a compose file, a container for each task.",
     "check": "Check the cluster file, then what this machine must offer.",
     "config": "Read and edit the cluster file, its comments kept.",
-    "doctor": "Look at this machine: why does it not work?",
+    "doctor": "Find out what does not work on this machine, and what to do about it.",
 }
 _TRAIN = ("run", "plan", "check")  # the verbs of commands/train; the others are in commands/setup
 
@@ -69,7 +69,6 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.message = printable(error.message)  # type: ignore[misc,unused-ignore]
         error.show()
         sys.exit(2)
     except LauncherError as error:

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in a way a user can mend; each error is a sentence and an exit code."""
+"""Errors that a user can fix; each is a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PlacementError(LauncherError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a cluster file: where it stands, and what to do about it."""
+    """One thing wrong with a cluster file: its place, and what to do about it."""
 
     where: str  # "cluster.yaml:7", or "--set mode=fast"
     key: str  # "cluster.worker.tasks"; empty for the file as a whole
@@ -73,7 +73,7 @@ def listing(hint: str, known: Sequence[str], listed: str) -> str:
 
 
 def is_library(path: Path) -> bool:
-    """Whether a frame of a traceback lies in Python, in a package or in the launcher, and not in the user's code."""
-    # Not sys.base_prefix: that is /usr as often as not, and a job may lie in /usr/src/app.
+    """Whether a frame of a traceback is in Python, in a package or in the launcher, and not in the user's code."""
+    # Not sys.base_prefix: that is /usr as often as not, and a job may be in /usr/src/app.
     packages = {"site-packages", "dist-packages"} & set(path.parts)
     return bool(packages) or path.is_relative_to(_OURS) or path.is_relative_to(sysconfig.get_path("stdlib"))

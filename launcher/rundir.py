@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -25,6 +26,22 @@ def checkpoint_name(step: int) -> str:
     return f"{_CHECKPOINT}{step:010d}"
 
 
+@contextmanager
+def written_beside(path: Path, text: str, *, to_disk: bool = False) -> Iterator[str]:
+    """Write a text to a new private file beside its place; yields its name, which may be renamed, and cleans up."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            if to_disk:  # before the rename, so that not even a power cut leaves an empty file
+                file.flush()
+                os.fsync(file.fileno())
+        yield name
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
 def attempt_of(path: Path) -> int:
     """Return the attempt that a log or an error of a run is of."""
     return int(path.parent.name.rpartition("-")[2])
@@ -32,16 +49,10 @@ def attempt_of(path: Path) -> int:
 
 def write_whole(path: Path, text: str) -> None:
     """Write the text beside its place and rename it into it: no reader ever sees half a file."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes files private; a run's files are as readable as any other file the user makes.
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with written_beside(path, text) as name:
+        # A run's files are as readable as any other file the user makes.
+        os.chmod(name, 0o644)
+        os.replace(name, path)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -50,7 +61,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of a run; UsageError where it is damaged."""
+    """Read a file of a run; UsageError if it is damaged."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -59,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one line to a JSON-lines file, whole or not at all; OSError where it cannot be written.
+    """Add one line to a JSON-lines file, whole or not at all; OSError if it cannot be written.
 
     A single write, so lines of several processes never mix.
     """
@@ -72,6 +83,11 @@ def append_json(path: Path, value: Mapping[str, Any]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(descriptor)
+
+
+def run_names(output: Path) -> list[str]:
+    """Return the names of all runs in a directory, with ``latest`` if there is a newest one."""
+    return sorted(path.parent.name for path in output.glob("*/plan.json"))
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ class RunFiles:
 
     @property
     def cluster_file(self) -> Path:
-        """The cluster file as it was asked for, after --set."""
+        """The cluster file of the run, after --set."""
         return self.directory / "cluster.yaml"
 
     @property
@@ -126,7 +142,7 @@ class RunFiles:
         return self.directory / "checkpoints"
 
     def last_checkpoint(self) -> int:
-        """Return the step of the newest checkpoint; 0 where there is none."""
+        """Return the step of the newest checkpoint; 0 if there is none."""
         numbers = (path.name.removeprefix(_CHECKPOINT) for path in self.checkpoints.glob(f"{_CHECKPOINT}*"))
         return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
@@ -144,7 +160,7 @@ class RunFiles:
         return self.directory / "logs" / f"attempt-{attempt}" / f"{slug}.log"
 
     def error(self, attempt: int, slug: str) -> Path:
-        """What one task failed of in one attempt."""
+        """The error of one task in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
 
     def errors(self) -> Iterator[tuple[int, Path]]:
@@ -167,7 +183,7 @@ class RunFiles:
         return next(number for number in count(1) if not any(self.log(number, slug).exists() for slug in slugs))
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return result.json, or None where the run has not ended."""
+        """Return result.json, or None if the run has not ended."""
         if not self.result.exists():
             return None
         return read_json(self.result)
@@ -186,7 +202,7 @@ class RunFiles:
 
     @classmethod
     def join(cls, output: Path, name: str) -> RunFiles:
-        """Take ``<output>/<name>``, made where it is not there yet: launchers that share it come at the same moment."""
+        """Take ``<output>/<name>``, made if it does not exist: launchers that share it may start at the same moment."""
         directory = output / name
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -197,11 +213,11 @@ class RunFiles:
 
     @classmethod
     def find(cls, output: Path, run: str) -> RunFiles:
-        """Return the run of that name under ``output``, or at that path; UsageError where there is none."""
+        """Return the run of that name under ``output``, or at that path; UsageError if there is none."""
         for directory in (output / run, Path(run)):
             if _is_run(directory):
                 return cls(directory.resolve())
-        known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
+        known = [name for name in run_names(output) if name != LATEST]
         raise UsageError(
             f"there is no run {run!r}{did_you_mean(run, known) or listing('', known[:-6:-1], f'runs in {output}')}"
         )

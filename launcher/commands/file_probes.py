@@ -1,4 +1,4 @@
-"""What ``check`` and ``doctor`` look at for a cluster file: the file, its job, and what it asks of this machine."""
+"""The probes of a cluster file for ``check`` and ``doctor``: the file, its job, and what it needs of this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Show = Callable[[Problem], Finding]  # how a problem of the file is shown: with 
 
 
 def examine(path: Path, overrides: Sequence[str], show: Show = shown) -> Iterator[Finding]:
-    """Look at everything, as far as it can be looked at; what depends on a wrong file is left out."""
+    """Check everything that can be checked; what depends on an invalid file is left out."""
     try:
         file = load(path, overrides)
     except SpecError as error:
@@ -36,7 +36,7 @@ def examine(path: Path, overrides: Sequence[str], show: Show = shown) -> Iterato
     yield Finding("ok", str(path), f"{file.spec.mode}, {counted(file.spec.cluster.size, 'task')}")
     yield from job(file, show)
     yield from host(file, show)
-    yield output(file)
+    yield output(file, show)
 
 
 def job(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def job(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
 
 
 def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
-    """Look whether this machine has the cores, the GPUs and the ports that the file asks for."""
+    """Check whether this machine has the cores, the GPUs and the ports that the file asks for."""
     inventory = take(ports_needed(file.spec))
     try:
         plan = place_file(file, inventory)
@@ -67,38 +67,37 @@ def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
 
 
 def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
-    """Look whether each port that the file fixes on this machine is free, and name the process that holds it."""
+    """Check whether each port that the file fixes on this machine is free, and name the process that holds it."""
     written = {f"the rendezvous of {plan.leader}": plan.rendezvous} if plan.rendezvous else {}
     written = {str(task.task): task.address for task in plan.tasks if task.address} | written
     here = {name: split_address(address) for name, address in written.items() if _is_here(split_address(address)[0])}
     fixed = {name: port for name, (_, port) in here.items() if port and port not in inventory.ports}
     held = [
-        Finding("problem", f"port {port}", f"{name} needs it; {why}", "end that program, or choose another port")
+        Finding("problem", f"port {port}", f"{name} needs it; {why}", "stop that program, or choose another port")
         for name, port in fixed.items()
         if (why := who_holds(port))
     ]
     yield from held
     if not held:
         free = ", ".join(str(port) for port in sorted(fixed.values())[:10])
-        elsewhere = "those of the file are on other machines" if written.keys() - here.keys() else ""
-        none = elsewhere or "none is fixed; free ones are chosen at each start"
+        elsewhere = "the file's ports are on other machines" if written.keys() - here.keys() else ""
+        none = elsewhere or "none is fixed; free ports are chosen at each start"
         yield Finding("ok", "ports", f"{free} free" if free else none)
 
 
-def output(file: ClusterFile) -> Finding:
-    """Look whether run.output can be written to, or be made."""
+def output(file: ClusterFile, show: Show = shown) -> Finding:
+    """Check whether run.output can be written to, or be made."""
     directory = file.directory / file.spec.run.output
     there = next(path for path in (directory, *directory.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
-            return Finding("ok", "output", f"{directory} can be written to")
+            return Finding("ok", "output", f"{file.spec.run.output} can be written to")
     except OSError as error:
-        message = f"run.output: {there} cannot be written to: {error.strerror}"
-        return Finding("problem", file.locate("run.output"), message)
+        return show(Problem(file.locate("run.output"), "run.output", f"{there} cannot be written to: {error.strerror}"))
 
 
 def hosts(file: ClusterFile) -> Iterator[Finding]:
-    """Look whether every host of the file has an address."""
+    """Check whether every host of the file has an address."""
     names = {split_address(address)[0] for _, job in file.spec.cluster.items() for address in job.addresses}
     unknown = sorted(name for name in names if not resolves(name))
     if unknown:

@@ -1,4 +1,4 @@
-"""A finding: what ``check`` and ``doctor`` report of one thing that they looked at."""
+"""A finding: what ``check`` and ``doctor`` report of one thing that they checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what was found, and what to do about it."""
+    """What was checked, what was found, and what to do about it."""
 
     state: State
     about: str

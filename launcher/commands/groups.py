@@ -1,4 +1,4 @@
-"""A verb that has verbs of its own; a mistyped one gets the nearest right word."""
+"""A verb that has verbs of its own; a mistyped one gets the nearest known verb."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``check`` and ``doctor`` look at on this machine, one function for each part of it."""
+"""The probes of this machine for ``check`` and ``doctor``, one function for each part of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NETWORK = 60  # seconds
 _TASK = 0.7  # GiB that a task with TensorFlow takes at the least
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
 _INSTALL = f"pip install 'tensorflow=={SUPPORTED[0]}.{SUPPORTED[1]}.*'"
-_MODEL_FIT = "a train_step of one's own trains in both modes, also with Keras layers; model.fit trains in neither"
+_MODEL_FIT = "a custom train_step trains in both modes, also with Keras layers; model.fit works in neither"
 
 
 def machine() -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def machine() -> Iterator[Finding]:
 
 
 def python() -> Finding:
-    """Look at the interpreter."""
+    """Check the interpreter."""
     version = platform.python_version()
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Finding("ok", "Python", f"{version} on {platform.system()} {platform.machine()}")
@@ -59,10 +59,12 @@ def python() -> Finding:
 
 
 def cpu(inventory: Inventory) -> Iterator[Finding]:
-    """Look at the cores, and at the instructions that TensorFlow's wheels need or would like."""
+    """Check the cores, and the instructions that TensorFlow's wheels need or would like."""
     count = len(usable_cores(inventory))
     note = f"; {inventory.core_note}" if inventory.core_note else ""
-    yield Finding("ok" if count > 1 else "warning", "cores", f"{count}{note}", "" if count > 1 else "tasks share it")
+    yield Finding(
+        "ok" if count > 1 else "warning", "cores", f"{count}{note}", "" if count > 1 else "all tasks share it"
+    )
     flags = _cpu_flags()
     if flags is None:
         return
@@ -70,12 +72,12 @@ def cpu(inventory: Inventory) -> Iterator[Finding]:
     if "avx" in flags:
         yield Finding("ok", "CPU features", ", ".join(fast).upper())
     else:
-        remedy = "build TensorFlow for this CPU, or use another machine: the wheels end with 'Illegal instruction'"
+        remedy = "build TensorFlow for this CPU, or use another machine: its wheels crash with 'Illegal instruction'"
         yield Finding("problem", "CPU features", "no AVX", remedy)
 
 
 def _cpu_flags() -> set[str] | None:
-    """Return what the CPU can do; None where that is not known or means something else (ARM)."""
+    """Return what the CPU can do; None if that is not known or means something else (ARM)."""
     try:
         found = re.search(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -84,7 +86,7 @@ def _cpu_flags() -> set[str] | None:
 
 
 def memory() -> Finding:
-    """Look at the memory that is left."""
+    """Check the memory that is left."""
     free, total = (value / 2**30 for value in (psutil.virtual_memory().available, psutil.virtual_memory().total))
     said = f"{free:.1f} of {total:.1f} GiB free, room for about {int(free / _TASK)} tasks"
     if free > 3 * _TASK:
@@ -93,10 +95,10 @@ def memory() -> Finding:
 
 
 def gpus(inventory: Inventory) -> Finding:
-    """Look at the GPUs and their driver."""
+    """Check the GPUs and their driver."""
     if not inventory.gpus:
         state: State = "ok" if inventory.gpu_note == "no NVIDIA driver" else "warning"
-        remedy = "" if state == "ok" else "nvidia-smi shows what the driver says; reinstall it where that fails too"
+        remedy = "" if state == "ok" else "run nvidia-smi; if that fails as well, reinstall the driver"
         return Finding(state, "GPUs", f"none ({inventory.gpu_note})", remedy)
     names = ", ".join(f"{gpu.id}: {gpu.name}" for gpu in inventory.gpus)
     return Finding("ok", "GPUs", f"{names}; driver {_driver()}{f'; {inventory.gpu_note}' * bool(inventory.gpu_note)}")
@@ -113,14 +115,14 @@ def _driver() -> str:
 
 
 def tensorflow() -> tuple[list[Finding], dict[str, Any]]:
-    """Look whether TensorFlow is there in a version that is supported, and works; also return what it answers."""
+    """Check that TensorFlow is installed in a supported version, and works; also return its answer."""
     version = _tensorflow_version()
     if version is None:
         return [Finding("problem", "TensorFlow", "is not installed", _INSTALL)], {}
     found = (
         []
         if _is_supported(version)
-        else [Finding("problem", "TensorFlow", f"{version}, which was not tried", _INSTALL)]
+        else [Finding("problem", "TensorFlow", f"{version}, which is not tested", _INSTALL)]
     )
     answer = ask_tensorflow(version)
     if isinstance(answer, Finding):
@@ -129,12 +131,12 @@ def tensorflow() -> tuple[list[Finding], dict[str, Any]]:
 
 
 def keras() -> Finding:
-    """Look which Keras there is, and say what is known of it beside the TensorFlow that there is."""
+    """Report which Keras is installed, and what is known of it with the installed TensorFlow."""
     version = _version("keras")
     if version is None:
         return Finding("ok", "Keras", "is not installed; only jobs need it")
     tried = _is_supported(_tensorflow_version() or "") and version.startswith("3.")
-    return Finding("ok", "Keras", f"{version}{f': {_MODEL_FIT}' if tried else ', which was not tried'}")
+    return Finding("ok", "Keras", f"{version}{f': {_MODEL_FIT}' if tried else ', which is not tested'}")
 
 
 def cuda(inventory: Inventory, found: dict[str, Any]) -> Finding:
@@ -142,7 +144,7 @@ def cuda(inventory: Inventory, found: dict[str, Any]) -> Finding:
     extra = "pip install 'tensorflow[and-cuda]'"
     if not found["cuda"]:
         state: State = "problem" if inventory.gpus else "ok"
-        return Finding(state, "CUDA", "this TensorFlow is built without", extra if inventory.gpus else "")
+        return Finding(state, "CUDA", "this TensorFlow is built without CUDA", extra if inventory.gpus else "")
     built = f"built for CUDA {found['cuda']}, cuDNN {found['cudnn']}"
     libraries = f"; finds {', '.join(found['found'])}" if found["found"] else ""
     missing = libraries + (f"; misses {', '.join(found['missing'])}" if found["missing"] else "")
@@ -175,7 +177,9 @@ def ask_tensorflow(version: str) -> dict[str, Any] | Finding:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_IMPORT, check=False)
     except subprocess.TimeoutExpired:
-        return Finding("problem", "TensorFlow", f"{version} was not imported after {_IMPORT} s", "is the disk slow?")
+        return Finding(
+            "problem", "TensorFlow", f"{version} was not imported after {_IMPORT} s", "check whether the disk is slow"
+        )
     if done.returncode == 0:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
@@ -191,9 +195,9 @@ def private_network() -> Finding:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_NETWORK, check=False)
         why = done.stdout.strip() or done.stderr.strip().rpartition("\n")[2]
     except subprocess.TimeoutExpired:
-        why = f"was not made within {_NETWORK} s"
+        why = f"could not be created within {_NETWORK} s"
     if not why:
-        return Finding("ok", "private network", "possible: the tasks' ports are closed to everyone else")
+        return Finding("ok", "private network", "available: nobody else can reach the tasks' ports")
     remedy = "the tasks' ports are open to the host's network: allow user namespaces, or keep a firewall"
     return Finding("warning", "private network", why, remedy)
 
@@ -213,18 +217,18 @@ def proxies() -> Iterator[Finding]:
     """Look for proxies that gRPC would go through."""
     there = [name for proxy in _PROXIES for name in (proxy, proxy.upper()) if os.environ.get(name)]
     if there:  # the names alone: what they hold may have a password in it
-        message = f"{', '.join(there)}: for downloads only; the launcher keeps the cluster's gRPC out of it"
+        message = f"{', '.join(there)}: used for downloads only; the cluster's gRPC bypasses it"
         yield Finding("ok", "proxies", message)
     else:
         yield Finding("ok", "proxies", "none is set")
 
 
 def own_name() -> Finding:
-    """Look whether this machine knows its own name."""
+    """Check whether this machine knows its own name."""
     if resolves(socket.gethostname()):
-        return Finding("ok", "own name", "has an address")
+        return Finding("ok", "hostname", "has an address")
     remedy = "add it to /etc/hosts, beside 127.0.1.1; tasks on several machines find each other by name"
-    return Finding("warning", "own name", "has no address", remedy)
+    return Finding("warning", "hostname", "has no address", remedy)
 
 
 def resolves(name: str) -> bool:

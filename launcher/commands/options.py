@@ -16,14 +16,14 @@ from launcher.engines.table import ENGINES
 from launcher.errors import UsageError, did_you_mean
 from launcher.plan.placement import hosts
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.spec.file import no_engine
+from launcher.spec.file import DEFAULT_FILE, no_engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def cluster_file(function: Command) -> Command:
     """Add the path of the cluster file (``file``) and ``--set KEY=VALUE`` (``overrides``)."""
-    argument = click.argument("file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), required=False)
+    argument = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, required=False)
     return argument(overrides_option(function))
 
 
@@ -118,5 +118,5 @@ def _reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     here = [task for task in plan.tasks if task.host == host]
     if not here:
-        raise UsageError(f"--host: no task runs on {host}{did_you_mean(host, hosts(plan), 'hosts')}")
+        raise UsageError(f"--host: no task is on {host}{did_you_mean(host, hosts(plan), 'hosts')}")
     return here

@@ -15,7 +15,7 @@ Config = TypeVar("Config")
 
 
 def job_module(job: str) -> str:
-    """Return the module that holds a job, or the path of its script as it is written."""
+    """Return the module of a job, or the path of its script as it is written."""
     return job if job.endswith(".py") or "." in job else f"jobs.{job}"
 
 

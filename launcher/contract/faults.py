@@ -1,4 +1,4 @@
-"""pydantic's errors turned into sentences of this project: what was found, what is allowed, the nearest right word."""
+"""pydantic's errors as sentences: what was found, what is allowed, the nearest known word."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KeyPath = tuple[str | int, ...]
 _QUOTED = re.compile("'([^']*)'")
 _LONGEST = 60  # characters of a value that a sentence shows
 
-# What was expected where pydantic found another type.
+# What was expected if pydantic found another type.
 _EXPECTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -48,8 +48,8 @@ _LIMITS = {
     "less_than": ("must be less than {lt}", "lt"),
     "less_than_equal": ("must be at most {le}", "le"),
     "multiple_of": ("must be a multiple of {multiple_of}", "multiple_of"),
-    "too_short": ("must hold at least {min_length}", "min_length"),
-    "too_long": ("must hold at most {max_length}", "max_length"),
+    "too_short": ("must have at least {min_length} items", "min_length"),
+    "too_long": ("must have at most {max_length} items", "max_length"),
     "string_too_long": ("must have at most {max_length} characters", "max_length"),
     "string_pattern_mismatch": ("must match {pattern}", "pattern"),
 }
@@ -61,7 +61,7 @@ class Fault:
 
     path: KeyPath
     message: str
-    # Keys that this fault was concluded from: where one of them is wrong itself, the conclusion is idle.
+    # Keys that this fault was concluded from: if one of them is wrong itself, this fault is dropped.
     relies_on: tuple[KeyPath, ...] = ()
 
 
@@ -71,7 +71,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def type_name(value: object) -> str:
-    """Return what a user calls the type of a value that stands in a YAML file."""
+    """Return a user's word for the type of a value of a YAML file."""
     names: list[tuple[type | tuple[type, ...], str]] = [
         (bool, "a boolean"), (int, "a whole number"), (float, "a number"), (str, "text"), (Mapping, "a mapping"),
         ((list, tuple), "a list"),
@@ -105,7 +105,7 @@ def faults(error: ValidationError, data: object, model: type) -> list[Fault]:
     return [Fault(path, message) for path, messages in others.items() for message in dict.fromkeys(messages)] + [
         Fault(path, _wrong(list(dict.fromkeys(kinds)), _at(data, path)))
         for path, kinds in expected.items()
-        # A union complains once for each of its members: where one member looks deeper, it is the one that was meant.
+        # A union complains once for each of its members: if one member looks deeper, it is the one that was meant.
         if not any(other[: len(path)] == path for other in [*others, *expected] if len(other) > len(path))
     ]
 
@@ -165,7 +165,7 @@ def _sentence(detail: Mapping[str, Any], path: KeyPath, model: type) -> str:
 
 
 def unknown_key(path: KeyPath, model: type) -> str:
-    """Return the sentence for a key that nobody knows: the nearest right one, and all that are allowed."""
+    """Return the sentence for an unknown key: the nearest known one, and all that are allowed."""
     key, known = str(path[-1]), _keys(_types_at(model, path[:-1]))
     hint = did_you_mean(key, known)
     if not hint and (homes := [name for name in known if key in _keys(_types_at(model, (*path[:-1], name)))]):
@@ -189,7 +189,7 @@ def _types_at(model: Any, path: KeyPath) -> list[Any]:
 
 
 def _members(kind: Any) -> Iterator[Any]:
-    # Annotated[X, ...] and X | Y name the types that stand behind them.
+    # Annotated[X, ...] and X | Y name the types inside them.
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         yield from _members(typing.get_args(kind)[0])

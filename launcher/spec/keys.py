@@ -1,4 +1,4 @@
-"""The keys of a cluster file: which there are, their defaults, and where each value of a file comes from."""
+"""The keys of a cluster file: their names, their defaults, and where each value of a file comes from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def is_key(key: str, engines: Engines | None = None) -> bool:
 
 
 def values_at(found: Mapping[str, Value], key: str) -> dict[str, Any]:
-    """Return what a dotted key holds: its value under "", or those inside it, under the rest of their keys."""
+    """Return the value of a dotted key under "", or the values inside it, under the rest of their keys."""
     key = _SHORT_ITEM.sub(r"\1.addresses.\2", key)
     inside = {name[len(key) + 1 :]: one.value for name, one in found.items() if f"{name}.".startswith(f"{key}.")}
     for name, one in found.items():
@@ -72,7 +72,7 @@ def written_duration(seconds: float) -> str:
 
 
 def _is_list(parts: Sequence[str]) -> bool:
-    """Whether the key so far holds a list, of addresses or of GPUs."""
+    """Whether the key is that of a list, of addresses or of GPUs."""
     if len(parts) < 2 or parts[0] != "cluster" or parts[1] not in JOBS:
         return False
     return parts[2:] in ([], ["addresses"], ["gpus"])
@@ -86,13 +86,13 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model that a field holds, if it holds one."""
+    """Return the model of a field, if it has one."""
     kinds = (field.annotation, *get_args(field.annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _defaults(model: type[BaseModel], data: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the defaults of what is not written; those of a job only where the job is."""
+    """Return the defaults of what is not written; those of a job only if the job is written."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         inner, written = _model(field), isinstance(data, Mapping) and name in data

@@ -14,7 +14,7 @@ from launcher.text import printable
 
 
 def apply(root: Node, override: str) -> Node:
-    """Return the tree with the key of ``key=value`` set; SpecError where it cannot be."""
+    """Return the tree with the key of ``key=value`` set; SpecError if it cannot be."""
     where = f"--set {printable(override)}"
     key, text = printable(override).partition("=")[0], override.partition("=")[2]
     parts = key.strip().split(".")
@@ -54,7 +54,7 @@ def set_node(node: Node, keys: Keys, value: Node, depth: int = 0) -> Node:
     if depth == len(keys):
         return value
     node = expand(node) if is_job(keys, depth) else node
-    # The parts of a tree that a key leads through keep the lines on which they stand.
+    # The parents of the changed key keep their own places.
     key = keys[depth]
     if isinstance(node.value, list):
         index = _index(node, keys, depth, value)

@@ -9,7 +9,7 @@ Keys = Sequence[str]
 
 
 def children(data: Any) -> dict[str, Any]:
-    """Return what a mapping or a list holds, by key; nothing for anything else."""
+    """Return the values inside a mapping or a list, by key; empty for anything else."""
     if isinstance(data, list):
         return {str(index): item for index, item in enumerate(data)}
     return data if isinstance(data, dict) else {}

@@ -1,4 +1,4 @@
-"""The JSON Schema of a cluster file, for editors that complete and check while one types."""
+"""The JSON Schema of a cluster file, for editors that complete and check as the user types."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def json_schema(engines: Engines) -> dict[str, Any]:
 
 
 def _tidy(key: dict[str, Any]) -> None:
-    """Write a default as a file has it, and leave out what says nothing: null is for keys that are not written."""
+    """Write a default as a file has it, and leave out null, which stands for keys that are not written."""
     key.pop("title", None)
     if isinstance(key.get("default"), float):
         key["default"] = written_duration(key["default"])

@@ -1,4 +1,4 @@
-"""The nodes of a YAML text: plain data that knows where each value stands, and what exactly is written there."""
+"""The nodes of a YAML text: plain data that knows the place of each value, and what exactly is written there."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from launcher.contract.faults import KeyPath
 
 @dataclass(frozen=True)
 class TextNode:
-    """A scalar, a list, a mapping or an alias as it is written; each alias is a node of its own, at its place."""
+    """A scalar, a list, a mapping or an alias as it is written; each alias is a separate node at its own place."""
 
     kind: type  # list, dict, or str for any scalar; an alias has that of what it stands for
     start: int  # an anchor is a part of it
-    end: int  # of its content: blanks, empty lines and comments behind it are not a part of it
+    end: int  # of its content: blanks, empty lines and comments after it are not a part of it
     line: int
     column: int
     value: str = ""  # of a scalar; the name of an alias
     is_alias: bool = False
-    is_block: bool = False  # a collection without brackets, or a scalar behind | or >
+    is_block: bool = False  # a collection without brackets, or a scalar after | or >
     items: tuple[tuple[TextNode, TextNode], ...] = ()  # keys with values; of a list, each item twice
 
     @property
@@ -36,7 +36,7 @@ class TextNode:
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands; a mapping holds nodes by key, each standing where its key stands."""
+    """A value and its place; a mapping has nodes by key, and the place of each is that of its key."""
 
     value: Any  # None, bool, int, float, str, dict[str, Node] or list[Node]
     where: str
@@ -57,7 +57,7 @@ class Node:
         return self.value[key] if inside else None
 
     def locate(self, path: KeyPath) -> str:
-        """Return where that key stands, or the nearest key above it that does."""
+        """Return the place of that key, or of the nearest key above it that exists."""
         node = self
         for key in path:
             child = node.child(key)
@@ -68,7 +68,7 @@ class Node:
 
 
 def to_node(value: Any) -> Node:
-    """Return plain data as nodes that stand nowhere."""
+    """Return plain data as nodes without a place."""
     if isinstance(value, dict):
         return Node({key: to_node(child) for key, child in value.items()}, "")
     return Node([to_node(item) for item in value] if isinstance(value, list) else value, "")

@@ -36,17 +36,17 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _KEEPS = re.compile(r"[|>]\d?\+")  # the head of a block scalar whose last empty lines count
 _PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))}
 
-# What the parser says, and what a person understands; the first that is found in the parser's words is taken.
+# Parts of the parser's messages, and the sentence for each; the first part that is found in a message counts.
 _SENTENCES = {
-    "mapping values are not allowed": "a ':' where none can stand; put a value that holds ': ' in quotes, "
-    "or mend the indentation",
+    "mapping values are not allowed": "a ':' is not allowed here; put a value that contains ': ' in quotes, "
+    "or fix the indentation",
     "',' or ']'": "a list that begins here with '[' is not closed with ']'",
     "',' or '}'": "a mapping that begins here with '{' is not closed with '}'",
     "unexpected end of stream": "text that begins here with a quote is not closed",
     "expected key": "the indentation does not fit the lines above",
     "expected <block end>": "the indentation does not fit the lines above",
     "'-' indicator": "the indentation does not fit the list above",
-    "expected ':'": "a key without a ':' behind it",
+    "expected ':'": "a key without a ':' after it",
     "<document start>": "nothing can follow here; a bracket or brace is closed that was not opened",
     "nesting depth": f"nested deeper than {MAX_DEPTH} levels",  # PyYAML 6.0.4 stops at a thousand by itself
     "escape": "an unknown escape after '\\'; use single quotes, or write '\\\\'",
@@ -54,10 +54,10 @@ _SENTENCES = {
 
 
 def parse(text: str, where: Callable[[int], str]) -> tuple[Node | None, list[Problem]]:
-    """Read one YAML document; ``where`` names a line. None: it is empty. SpecError where it cannot be read on."""
+    """Read one YAML document; ``where`` names a line. None: it is empty. SpecError if the rest cannot be read."""
     if found := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        raise SpecError([Problem(where(line), "", f"holds the control character U+{ord(found[0]):04X}; delete it")])
+        raise SpecError([Problem(where(line), "", f"contains the control character U+{ord(found[0]):04X}; delete it")])
     builder = _Builder(text, where)
     try:
         return builder.document(yaml.parse(text, Loader=_LOADER)), builder.problems
@@ -88,7 +88,7 @@ def resolve(text: str) -> Any:
 def _syntax(error: yaml.MarkedYAMLError, text: str, where: Callable[[int], str]) -> Problem:
     words = error.problem or "it cannot be read"
     sentence = next((sentence for part, sentence in _SENTENCES.items() if part in words), f"this is not YAML: {words}")
-    # What is not closed is best mended where it was opened.
+    # The place to fix what is not closed is where it was opened.
     opened = "begins here" in sentence and error.context_mark is not None
     mark = error.context_mark if opened else error.problem_mark
     if mark is None:
@@ -139,7 +139,7 @@ class _Builder:
         return None if root is None or (root.value is None and documents == 1) else root
 
     def _refuse(self, event: Any, path: KeyPath, message: str) -> NoReturn:
-        """Stop reading: what follows would only repeat this problem, or be too large to look at."""
+        """Stop reading: what follows would only repeat this problem, or be too large."""
         raise SpecError([*self.problems, self._problem(event, path, message)])
 
     def _problem(self, event: Any, path: KeyPath, message: str) -> Problem:
@@ -175,7 +175,7 @@ class _Builder:
             self._refuse(event, path, f"*{event.anchor} has no &{event.anchor} above it")
         node = self._anchors[event.anchor]
         if node is None:
-            self._refuse(event, path, f"*{event.anchor} stands inside &{event.anchor} itself, so it would never end")
+            self._refuse(event, path, f"*{event.anchor} is inside &{event.anchor} itself, so it would never end")
         self._grow(node.size, event, path)
         assert node.text is not None  # what the parser builds has a text
         text = _text_node(event, node.text.kind, _end(event), value=f"*{event.anchor}", is_alias=True)
@@ -184,11 +184,11 @@ class _Builder:
     def _check_tag(self, event: Any, path: KeyPath) -> None:
         if event.tag not in _PLAIN_TAGS:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
-            self.problems.append(self._problem(event, path, f"the tag {tag} is not understood; write the plain value"))
+            self.problems.append(self._problem(event, path, f"the tag {tag} is not supported; write the plain value"))
 
     def _scalar(self, event: Any, path: KeyPath) -> tuple[Any, TextNode]:
         if "\0" in event.value:  # no path and no variable can hold it
-            self.problems.append(self._problem(event, path, "holds a NUL character; leave it out"))
+            self.problems.append(self._problem(event, path, "contains a NUL character; leave it out"))
         text = event.tag in _PLAIN_TAGS and not event.implicit[0]  # quoted, or tagged !!str
         value = event.value if text or event.tag == "!" else resolve(event.value)
         block = event.style in ("|", ">")
@@ -241,7 +241,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent) and event.value:
             return node, str(event.value)  # as it is written: on, 1 and 0.50 are names here
         if not isinstance(node.value, str) or not node.value:
-            self._refuse(event, path, "a key is a word in front of a ':'")
+            self._refuse(event, path, "a key is a word before a ':'")
         return node, node.value
 
     def _merge(self, node: Node, event: Any, path: KeyPath) -> dict[str, Node]:

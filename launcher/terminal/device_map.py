@@ -1,4 +1,4 @@
-"""A picture in text of who has which core and which GPU: host, NUMA node, device, task."""
+"""A text picture of which task has which core and which GPU: host, NUMA node, device, task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from launcher.spec.model import LOOPBACK
 from launcher.spec.rules import machine
 from launcher.text import plural
 
-_FREE = "-"  # nobody has it
+_FREE = "-"  # no task has it
 _WIDEST = 40  # characters of a row's numbers
 _MOST_USERS = 3  # processes on a GPU that are named one by one
 
@@ -34,7 +34,7 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def shown(numbers: Sequence[int]) -> str:
-    """Return the numbers as ``ranges`` does, or not all of them where they alternate between sockets."""
+    """Return the numbers as ``ranges`` does, or an excerpt if the text would be too long."""
     text = ranges(numbers)
     return text if len(text) <= _WIDEST else f"{numbers[0]}…{numbers[-1]} ({len(numbers)} of them)"
 

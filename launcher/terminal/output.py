@@ -1,4 +1,4 @@
-"""BufferedOutput: a stream whose reader may pause without holding up who writes."""
+"""BufferedOutput: a stream whose reader may pause without blocking the writer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 from typing import TextIO
 
 _MOST = 1 << 20  # bytes that may wait for a reader who has paused: a terminal after Ctrl-S, a pager
-_PATIENCE = 3.0  # seconds for that reader to go on where more would wait, and at the end
+_PATIENCE = 3.0  # seconds for that reader to continue if more would wait, and at the end
 
 
 class BufferedOutput:
-    """Writes at once what the reader takes, and the rest with the next call; raises OSError where nobody reads."""
+    """Writes at once what the reader takes, and the rest with the next call; raises OSError if nobody reads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._descriptor = stream, _descriptor(stream)
@@ -35,7 +35,7 @@ class BufferedOutput:
         return bool(self._waiting)
 
     def write(self, text: str) -> int:
-        """Write the text, or keep it for as long as nobody reads."""
+        """Write the text, or keep it while the reader pauses."""
         if self._descriptor is None:
             self._stream.write(text)
         else:
@@ -44,14 +44,14 @@ class BufferedOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Write of what is kept as much as the reader takes."""
+        """Write as much of what is kept as the reader takes."""
         if self._descriptor is None:
             self._stream.flush()
         else:
             self._pass_on(self._descriptor, _MOST)
 
     def finish(self) -> None:
-        """Write all that is kept; TimeoutError where nobody reads it in time."""
+        """Write all that is kept; TimeoutError if it is not read in time."""
         if self._descriptor is not None:
             self._pass_on(self._descriptor, 0)
 
@@ -61,7 +61,7 @@ class BufferedOutput:
             too_much = len(self._waiting) > most
             seconds = max(0.0, until - time.monotonic()) if too_much else 0.0
             if select.select([], [descriptor], [], seconds)[1]:
-                # A pipe that has room has it for so many bytes, and does not let anybody wait.
+                # A pipe that is ready takes this many bytes without blocking.
                 del self._waiting[: os.write(descriptor, self._waiting[: select.PIPE_BUF])]
             elif too_much:
                 self._waiting.clear()
@@ -73,5 +73,5 @@ class BufferedOutput:
 def _descriptor(stream: TextIO) -> int | None:
     try:
         return stream.fileno()
-    except OSError:  # io.UnsupportedOperation: it lies in memory, and takes everything
+    except OSError:  # io.UnsupportedOperation: it is in memory, and takes everything
         return None

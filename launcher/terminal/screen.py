@@ -27,10 +27,10 @@ class _Console(Console):
 
 
 class TerminalScreen:
-    """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
+    """Coloured and live on a terminal, plain if it is piped; raises OSError if the reader is gone."""
 
     def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
-        """Without ``prefixed`` a line stands as it was printed: whoever reads knows which task it is."""
+        """Without ``prefixed`` a line is shown as it was printed: the reader knows which task it is."""
         self._output = BufferedOutput(stream or sys.stdout)
         names = [str(task) for task in tasks]
         self._prefixed = prefixed
@@ -45,13 +45,13 @@ class TerminalScreen:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             live = Live(console=self._console, transient=True, auto_refresh=False)
-            with contextlib.suppress(OSError):  # whoever writes the first line is told that nobody reads
+            with contextlib.suppress(OSError):  # the first line that is written raises it again
                 live.start()
                 self._live = live
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):  # nobody reads any more, which whoever wrote was told
+        with contextlib.suppress(OSError):  # the reader is gone, and an earlier write has raised it
             if self._live:
                 self._live.stop()
             self._output.finish()
@@ -74,7 +74,7 @@ class TerminalScreen:
             self._write(text)
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Redraw the live line, which piped output has not, and write what was kept while nobody read."""
+        """Redraw the live line, if there is one, and write what was kept while the reader paused."""
         now = time.monotonic()
         if progress:
             self._first = self._first or (now, progress["step"])

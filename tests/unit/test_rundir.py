@@ -292,7 +292,7 @@ def test_an_unknown_run_gets_the_nearest_name_or_the_newest_five(tmp_path: Path)
 
 
 @pytest.mark.parametrize("run", ["x", "", "latest", "../x", "a\x00b", "x" * 300])
-def test_where_there_is_no_run_a_sentence_says_so(tmp_path: Path, run: str) -> None:
+def test_if_there_is_no_run_a_sentence_says_so(tmp_path: Path, run: str) -> None:
     (tmp_path / "latest").symlink_to("gone")
     for output in (tmp_path, tmp_path / "not-there"):
         with pytest.raises(UsageError, match=r"there is no run .*; runs in .*: none$"):

@@ -19,6 +19,7 @@ from launcher.engines.table import SECTIONS, load
 from launcher.errors import UsageError, did_you_mean
 from launcher.spec.edit import key_edits
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
+from launcher.spec.file import DEFAULT_FILE
 from launcher.spec.keys import is_key, known_keys, values, values_at
 from launcher.text import printable
 
@@ -45,7 +46,7 @@ class ConfigVerbs(Group):
 def command() -> None:
     """Read and edit the cluster file.
 
-    An edit keeps every other byte of the file; what would leave a wrong file is refused, and changes nothing.
+    An edit leaves every other byte of the file as it is; an edit that would make the file invalid is refused.
 
     \b
     Examples:
@@ -62,9 +63,8 @@ def verb(name: str, short: str, example: str) -> Callable[[Callable[..., Any]], 
 
 def the_file(function: Command) -> Command:
     """Add ``--file PATH`` (``file``)."""
-    default = Path("cluster.yaml")
     return click.option(
-        "--file", type=click.Path(path_type=Path), default=default, help="The cluster file (cluster.yaml)."
+        "--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help=f"The cluster file ({DEFAULT_FILE})."
     )(function)
 
 
@@ -76,7 +76,7 @@ def an_edit(function: Command) -> Command:
 
 
 def keys_of(key: str) -> list[str]:
-    """Return the parts of a dotted key; UsageError where it is none that a file may have."""
+    """Return the parts of a dotted key; UsageError if no file may have it."""
     if not is_key(key, SECTIONS):
         hint = did_you_mean(key, known_keys(SECTIONS)) or "; `launcher config show` lists the keys"
         raise UsageError(f"there is no key {key!r}{hint}")
@@ -89,7 +89,7 @@ def keys_of(key: str) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
 @the_file
 def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
-    """Print the value of KEY, its default where the file does not have it."""
+    """Print the value of KEY, or its default if the file does not set it."""
     keys_of(key)
     found = values(load(file, overrides))
     inside = values_at(found, key)
@@ -113,7 +113,7 @@ def written(value: Any) -> str:
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True, shell_complete=completion.assignments)
 @an_edit
 def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
-    """Set each KEY, dotted, to its VALUE; all of them, or none where the result would be wrong."""
+    """Set each KEY, dotted, to its VALUE; all of them, or none if the file would become invalid."""
     pairs = []
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
@@ -123,16 +123,16 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
     edit(file, lambda text: reduce(lambda done, pair: key_edits.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
-@verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
+@verb("unset", "Remove keys, so that their defaults apply.", "run.restarts")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completion.keys)
 @an_edit
 def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
-    """Take each KEY out of the file, so that its default counts."""
+    """Remove each KEY from the file, so that its default applies."""
     edit(file, lambda text: reduce(_without, keys, text), dry_run=dry_run)
 
 
 def _without(text: str, key: str) -> str:
-    """Take a key out, and above all one that should not be there."""
+    """Remove a key, even one that should not be there."""
     parts = key.split(".")
     return key_edits.unset_key(text, parts if key_edits.is_written(text, parts) else keys_of(key))
 
@@ -140,7 +140,7 @@ def _without(text: str, key: str) -> str:
 @verb("add", "Add tasks to a job.", "worker --count 2")
 @click.argument("job", shell_complete=completion.jobs)
 @click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
-@click.option("--count", type=click.IntRange(min=1), help="How many tasks more (1).")
+@click.option("--count", type=click.IntRange(min=1), help="How many tasks to add (1).")
 @an_edit
 def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_run: bool) -> None:
     """Add tasks to JOB (worker, ps, chief, evaluator): a number, or one at each ADDRESS."""
@@ -152,7 +152,7 @@ def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_r
 
 @verb("remove", "Remove tasks.", "worker:2")
 @click.argument("what", metavar="TASK|JOB", shell_complete=completion.tasks_and_jobs)
-@click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks.")
+@click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks to remove (1).")
 @an_edit
 def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
     """Remove one TASK (worker:2), or the last tasks of a JOB (worker --count 2)."""
@@ -175,7 +175,7 @@ def _known_job(job: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print keys, values and origins as JSON.")
 @the_file
 def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
-    """Show every value, with the defaults of what the file does not have, and where each comes from."""
+    """Show every value, defaults included, and where each comes from."""
     found = values(load(file, overrides))
     if as_json:
         click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
@@ -193,7 +193,7 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     "--run",
     metavar="RUN",
     shell_complete=completion.runs,
-    help="Compare with what this run (its name, its path, or latest) was asked.",
+    help="Compare with the cluster file of this run (its name, its path, or latest).",
 )
 @overrides_option
 @the_file
@@ -226,16 +226,18 @@ def _value(side: dict[str, Any], key: str) -> Any:
 @verb("format", "Tidy the layout.", "--dry-run")
 @an_edit
 def format_(file: Path, dry_run: bool) -> None:
-    """Tidy the file's layout: no blanks at line ends, no runs of empty lines, two columns of indentation."""
+    """Tidy the file's layout: no blanks at line ends, no repeated empty lines, two columns of indentation."""
     from launcher.spec.edit.layout import tidy
 
     edit(file, tidy, dry_run=dry_run)
 
 
 @verb("schema", "Print the JSON Schema of cluster files.", "> cluster.schema.json")
-@click.option("--file", expose_value=False, help="Taken as by the other verbs; the schema is that of all files.")
+@click.option(
+    "--file", expose_value=False, help="Accepted as by the other verbs; the schema is the same for all files."
+)
 def schema() -> None:
-    """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
+    """Print the JSON Schema of cluster files, for editors that complete and check as you type."""
     from launcher.spec.schema import json_schema
 
     click.echo(json.dumps(json_schema(SECTIONS), indent=2))

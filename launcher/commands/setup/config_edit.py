@@ -1,4 +1,4 @@
-"""An edit of a cluster file: checked before it is written, with what changes and who uses it now said first."""
+"""An edit of a cluster file: checked before it is written; its changes and the runs that it affects are shown first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.config_files import alone, replace
+from launcher.commands.setup.config_files import exclusive, replace
 from launcher.contract.task import Task
 from launcher.engines.table import SECTIONS
 from launcher.errors import Problem, SpecError, UsageError
@@ -21,17 +21,17 @@ from launcher.text import printable
 def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Iterable[Task] = ()) -> None:
     """Change a file's text, show what changes, and write it unless this is a dry run.
 
-    ``gone`` are the tasks that the change takes out, where their numbers do not say it. UsageError where the change
-    cannot be made, or would leave a file that is wrong: then nothing is written.
+    ``gone`` are the tasks that the change removes, if their number alone does not say which. UsageError if the change
+    cannot be made, or would make the file invalid: then nothing is written.
     """
-    with alone(path):
+    with exclusive(path):
         before = _readable(path)
         after = keeping_line_ends(before, change)
-        was = _right(before, path)
-        asked = _checked(after, path, was)
+        previous = _valid(before, path)
+        asked = _checked(after, path, previous)
         show_diff(before, after, path)
-        if was:
-            _say_who_uses(was, gone or _lost(was, asked))
+        if previous:
+            _note_affected_runs(previous, gone or _removed(previous, asked))
         if not dry_run and after != before:
             replace(path, after)
     if after == before:
@@ -47,7 +47,7 @@ def show_diff(before: str, after: str, path: Path) -> None:
 
 
 def _readable(path: Path) -> str:
-    """Return the file's text; SpecError where it is not YAML, with the line that has to be mended first."""
+    """Return the file's text; SpecError if it is not YAML, with the line that has to be fixed first."""
     text = read(path)
     _, problems = parse(text, lambda line: f"{path}:{line}")
     if problems:
@@ -55,21 +55,21 @@ def _readable(path: Path) -> str:
     return text
 
 
-def _right(text: str, path: Path) -> ClusterFile | None:
+def _valid(text: str, path: Path) -> ClusterFile | None:
     try:
         return check(text, path, engines=SECTIONS)
     except SpecError:
         return None
 
 
-def _checked(text: str, path: Path, was: ClusterFile | None) -> ClusterFile:
-    """Check the file, and its job with its args: what was wrong with these before is told, what was right stays so."""
+def _checked(text: str, path: Path, previous: ClusterFile | None) -> ClusterFile:
+    """Check the file, its job and its args; a problem of the job is only a note if it was there before."""
     try:
         file = check(text, path, engines=SECTIONS)
     except SpecError as error:
         raise _refused(path, error) from None
-    problems = _of_job(file)
-    if problems and was and not _of_job(was):
+    problems = _job_problems(file)
+    if problems and previous and not _job_problems(previous):
         raise _refused(path, SpecError(problems))
     for problem in problems:
         click.echo(printable(f"note: {problem}"), err=True)
@@ -77,10 +77,10 @@ def _checked(text: str, path: Path, was: ClusterFile | None) -> ClusterFile:
 
 
 def _refused(path: Path, error: SpecError) -> UsageError:
-    return UsageError(f"the edit is refused, and {path} stays as it is:\n{error}")
+    return UsageError(f"the edit is refused; {path} is unchanged:\n{error}")
 
 
-def _of_job(file: ClusterFile) -> tuple[Problem, ...]:
+def _job_problems(file: ClusterFile) -> tuple[Problem, ...]:
     try:
         check_job(file)
     except SpecError as error:
@@ -88,14 +88,14 @@ def _of_job(file: ClusterFile) -> tuple[Problem, ...]:
     return ()
 
 
-def _lost(before: ClusterFile, after: ClusterFile) -> Iterable[Task]:
+def _removed(before: ClusterFile, after: ClusterFile) -> Iterable[Task]:
     kept = dict(after.spec.cluster.tasks())
     return [task for task, _ in before.spec.cluster.tasks() if task not in kept]
 
 
-def _say_who_uses(file: ClusterFile, gone: Iterable[Task]) -> None:
+def _note_affected_runs(file: ClusterFile, gone: Iterable[Task]) -> None:
     from launcher.engines.run_lock import users
 
     for task in gone:
         for run, holder in users(file.directory / file.spec.run.output, task):
-            click.echo(f"note: {run.name} uses {task} now ({holder}) and goes on as it was started", err=True)
+            click.echo(f"note: {run.name} is running {task} ({holder}) and continues as it was started", err=True)

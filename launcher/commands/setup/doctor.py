@@ -1,4 +1,4 @@
-"""``launcher doctor``: why does it not work? One page on this machine, each line with its remedy."""
+"""``launcher doctor``: what does not work, and why? One page on this machine, each line with its remedy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from launcher.commands.findings import Finding, masked
 from launcher.commands.options import cluster_file
 from launcher.engines.table import load
 from launcher.errors import SpecError
+from launcher.spec.file import DEFAULT_FILE
 from launcher.text import printable
 
-DEFAULT = Path("cluster.yaml")
-_WIDE = 15  # of what is looked at
+_WIDE = 15  # characters of what is checked
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -30,7 +30,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @cluster_file
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
 def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
-    """Look at this machine, and at FILE where there is one: what works, what does not, and what to do about it.
+    """Examine this machine, and FILE if it exists: what works, what does not, and what to do about it.
 
     Ready to paste into an issue: no secrets, no addresses but those of FILE. Exit codes: 0 nothing is wrong; 1 there is
     a problem.
@@ -50,8 +50,8 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
 
 
 def cluster(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
-    """Look at the cluster file, and at what it asks of this machine and of the network; no secret is shown."""
-    if path == DEFAULT and not path.exists():
+    """Check the cluster file, and what it needs of this machine and of the network; no secret is shown."""
+    if path == DEFAULT_FILE and not path.exists():
         yield Finding("ok", "cluster file", f"there is no {path}", "launcher config init writes one")
         return
     yield from file_probes.examine(

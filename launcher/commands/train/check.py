@@ -61,33 +61,33 @@ def _all(file: Path, overrides: Sequence[str], *, live: bool) -> Iterator[Findin
         found.append(finding)
         yield finding
     if live and all(finding.ok for finding in found):
-        yield from greet(load(file, overrides))
+        yield from run_hello(load(file, overrides))
 
 
 def _tensorflow() -> Iterator[Finding]:
-    """Look at TensorFlow last, since it takes seconds."""
+    """Check TensorFlow last, since it takes seconds."""
     yield from machine_probes.tensorflow()[0]
 
 
-def greet(file: ClusterFile) -> Iterator[Finding]:
-    """Start the cluster with the job hello, and look what each of its tasks computed."""
-    heard = Heard()
+def run_hello(file: ClusterFile) -> Iterator[Finding]:
+    """Start the cluster with the job hello, and report what each of its tasks computed."""
+    screen = HelloScreen()
     with tempfile.TemporaryDirectory() as output:
         asked = replace(file, spec=file.spec.model_copy(update={"job": "hello", "args": {}}))
         plan = place_file(asked, take(ports_needed(asked.spec)))
         here = tasks_here(plan)
         files = RunFiles.create(Path(output), asked.spec.name)
-        launch = LocalRun(plan, here, files, heard, network=network_of(asked.spec), began=time.monotonic())
+        launch = LocalRun(plan, here, files, screen, network=network_of(asked.spec), began=time.monotonic())
         outcome = launch.run()
     for task in here:
-        said = heard.answers.get(str(task.task), [])
-        state: State = "ok" if said and outcome.exit_code == 0 else "problem"
-        yield Finding(state, str(task.task), "; ".join(said) or "computed nothing")
+        answers = screen.answers.get(str(task.task), [])
+        state: State = "ok" if answers and outcome.exit_code == 0 else "problem"
+        yield Finding(state, str(task.task), "; ".join(answers) or "computed nothing")
     if outcome.cause:
         yield Finding("problem", str(outcome.cause.task), outcome.cause.error)
 
 
-class Heard:
+class HelloScreen:
     """A screen that keeps what hello computed: task → a line for each of its devices."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Heard:
             self.answers.setdefault(found["task"], []).append(found["answer"])
 
     def note(self, text: str) -> None:
-        """Show nothing: the findings say it all."""
+        """Show nothing: the findings tell everything."""
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Show nothing: hello is over before anyone looks."""
+        """Show nothing: hello is over at once."""

@@ -1,4 +1,4 @@
-"""Edits of how many tasks a job has, and where they lie."""
+"""Edits of how many tasks a job has, and of their addresses."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from launcher.spec.model import JobSpec
 def add_tasks(
     text: str, file: Path, job: str, addresses: Sequence[str], count: int, engines: Engines | None = None
 ) -> str:
-    """Return the text with a task more at each address, or with so many more; ``file`` is for its problems."""
+    """Return the text with one more task at each address, or with ``count`` more; problems name ``file``."""
     there = _job(check(text, file, engines=engines), job)
     if number := next((word for word in addresses if word.isdecimal()), None):
-        raise UsageError(f"{number!r} is no address; for {number} tasks more: config add {job} --count {number}")
+        raise UsageError(f"{number!r} is not an address; to add {number} tasks: config add {job} --count {number}")
     if addresses:
         return _with_addresses(text, job, there, addresses)
     if there and there.addresses:
-        raise UsageError(f"the tasks of {job} have addresses; name those of the new ones: config add {job} node-c:2222")
+        raise UsageError(
+            f"the tasks of {job} have addresses; give those of the new tasks: config add {job} node-c:2222"
+        )
     return _with_tasks(text, job, (there.tasks if there else 0) + count)
 
 
@@ -39,7 +41,7 @@ def _with_addresses(text: str, job: str, there: JobSpec | None, addresses: Seque
 
 
 def remove_tasks(text: str, file: Path, job: str, index: int | None, count: int, engines: Engines | None = None) -> str:
-    """Return the text without the task of that index, or (None) without so many of the last."""
+    """Return the text without the task of that index, or (None) without the last ``count`` tasks."""
     there = _job(check(text, file, engines=engines), job)
     tasks, what = there.tasks if there else 0, job if index is None else f"{job}:{index}"
     if there is None or not tasks or (index or 0) >= tasks:

@@ -52,7 +52,7 @@ def offered(*words: str) -> list[str]:
         (["config", "diff", "--run", "n"], ["night"]),
     ],
 )
-def test_words_are_offered_where_they_fit(words: list[str], expected: list[str]) -> None:
+def test_words_are_offered_if_they_fit(words: list[str], expected: list[str]) -> None:
     assert sorted(offered(*words)) == sorted(expected)
 
 

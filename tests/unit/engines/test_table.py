@@ -35,7 +35,7 @@ def test_the_file_may_name_every_engine_and_no_other(tmp_path: Path) -> None:
     assert {table.load(path, [f"run.on={name}"]).spec.run.on for name in table.ENGINES} == set(table.ENGINES)
     with pytest.raises(SpecError) as caught:
         table.load(path)
-    assert str(caught.value) == f"{path}:4: run.on: there is no engine 'x'. Engines: local, compose"
+    assert str(caught.value) == f"{path}:4: run.on: there is no engine 'x'; engines: local, compose"
 
 
 def test_without_a_word_the_tasks_are_processes_of_this_machine(tmp_path: Path) -> None:
@@ -64,5 +64,5 @@ def test_nothing_but_the_compose_engine_and_the_doctor_knows_of_docker() -> None
         if "import Docker" in path.read_text() or '"docker"' in path.read_text()
     }
     assert {name for name in found if not name.startswith("engines/compose/")} <= {
-        "commands/setup/diagnosis.py",
+        "commands/machine_probes.py",
     }

@@ -118,14 +118,20 @@ def test_a_wrong_value_is_shown_with_what_is_allowed(write: Write, line: str, ex
         ("{worker: ['a:0']}", "cluster.worker.addresses.0: 'a:0' has port 0"),
         ("{worker: ['a:70000']}", "cluster.worker.addresses.0: 'a:70000' has port 70000"),
         ("{worker: [5]}", "cluster.worker.addresses.0: must be text, not 5 (a whole number)"),
-        ("{worker: [a:1, A:1]}", "cluster.worker.addresses.1: A:1 is cluster.worker.addresses.0 already"),
+        (
+            "{worker: [a:1, A:1]}",
+            "cluster.worker.addresses.1: A:1 is already the address of cluster.worker.addresses.0",
+        ),
         (
             "{worker: [localhost:5], ps: {port: 5}}",
-            "cluster.ps.port: 127.0.0.1:5 is cluster.worker.addresses.0 already",
+            "cluster.ps.port: 127.0.0.1:5 is already the address of cluster.worker.addresses.0",
         ),
         ("{worker: {tasks: 3, addresses: [a:1]}}", "cluster.worker.tasks: is 3, but addresses lists 1"),
         ("{worker: {tasks: 9, port: 65530}}", "cluster.worker.port: tasks need ports up to 65538"),
-        ("{worker: [a:1, localhost:2]}", "cluster.worker.addresses.1: localhost is another machine on every machine"),
+        (
+            "{worker: [a:1, localhost:2]}",
+            "cluster.worker.addresses.1: localhost is a different machine on every machine",
+        ),
         ("{worker: [a:1], ps: 1}", "cluster.ps: has no addresses, but other tasks run on a"),
         ("{worker: {gpus: [0, 0]}}", "cluster.worker.gpus: GPU 0 is listed twice"),
         ("{worker: {gpus: some}}", "must be a count (0, 2), a list of ids ([0, 1]) or auto, not 'some' (text)"),

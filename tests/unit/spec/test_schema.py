@@ -89,7 +89,7 @@ def test_every_example_file_is_valid(name: str, text: str) -> None:
         ("cluster: {worker: 2}", "$"),
     ],
 )
-def test_what_the_models_refuse_the_schema_refuses_where_it_stands(text: str, where: str) -> None:
+def test_what_the_models_refuse_the_schema_refuses_at_the_same_place(text: str, where: str) -> None:
     assert errors(text) == [where]
 
 

@@ -47,7 +47,7 @@ def test_what_was_written_before_comes_before_and_nothing_is_kept_without_need(p
     assert pipe.read() == b"before, after"
 
 
-def test_a_reader_who_pauses_holds_nobody_up_and_gets_everything_in_order(pipe: Pipe) -> None:
+def test_a_reader_who_pauses_blocks_no_writer_and_gets_everything_in_order(pipe: Pipe) -> None:
     for line in MORE_THAN_A_PIPE_TAKES:
         pipe.output.write(line)
     assert pipe.output.is_behind
@@ -62,7 +62,7 @@ def test_a_reader_who_pauses_holds_nobody_up_and_gets_everything_in_order(pipe: 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_where_too_much_waits_nobody_reads(pipe: Pipe) -> None:
+def test_a_reader_who_pauses_too_long_is_an_error(pipe: Pipe) -> None:
     with pytest.raises(TimeoutError, match="nobody has read the output"):
         pipe.output.write("x" * 2 * module._MOST)
     assert not pipe.output.is_behind  # and who ends now has not to wait again
@@ -83,7 +83,7 @@ def test_a_pipe_that_is_closed_surfaces_at_once(pipe: Pipe) -> None:
         pipe.output.write("x")
 
 
-def test_a_terminal_that_is_paused_with_ctrl_s_holds_nobody_up() -> None:
+def test_a_terminal_that_is_paused_with_ctrl_s_blocks_no_writer() -> None:
     screen, keyboard = pty.openpty()
     with os.fdopen(keyboard, "w", encoding="utf-8") as stream:
         output = BufferedOutput(stream)

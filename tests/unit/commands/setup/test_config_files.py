@@ -88,12 +88,12 @@ def test_edits_at_once_lose_nothing(place: Path) -> None:
 
 def test_an_edit_waits_for_another_one_and_not_for_ever(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(config_files, "_PATIENCE", 0.1)
-    with config_files.alone(Path("cluster.yaml")):
-        assert refused("set", "mode=async") == f"another edit of {place} has not ended for 0.1 s"
+    with config_files.exclusive(Path("cluster.yaml")):
+        assert refused("set", "mode=async") == f"another edit in {place} has not finished within 0.1 s; try again"
     held = threading.Event()
 
     def hold() -> None:
-        with config_files.alone(Path("cluster.yaml")):
+        with config_files.exclusive(Path("cluster.yaml")):
             held.set()
 
     thread = threading.Thread(target=hold)
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_there_is_a_sentence() -> None:
 def test_links_in_a_circle_are_a_sentence(place: Path) -> None:
     (place / "circle.yaml").symlink_to("circle.yaml")
     assert "circle.yaml" in refused("set", "mode=async", "--file", "circle.yaml")
-    assert "circle.yaml is there already" in refused("init", "--yes", "--file", "circle.yaml")
+    assert "circle.yaml exists already" in refused("init", "--yes", "--file", "circle.yaml")
     assert "circle.yaml cannot be written" in refused("init", "--yes", "--force", "--file", "circle.yaml")
 
 
@@ -141,14 +141,14 @@ def test_a_new_file_is_as_readable_as_others(place: Path) -> None:
     assert (place / "new.yaml").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_directory_that_is_not_there_is_told_before_anything_is_asked(place: Path) -> None:
+def test_a_missing_directory_is_reported_before_any_question(place: Path) -> None:
     assert refused("init", "--file", "no/cluster.yaml") == (
         f"no/cluster.yaml cannot be written: there is no directory {place / 'no'}; make it first"
     )
 
 
 def test_what_somebody_has_written_a_moment_ago_stays() -> None:
-    with pytest.raises(UsageError, match=r"^cluster\.yaml is there already; nothing was written$"):
+    with pytest.raises(UsageError, match=r"^cluster\.yaml exists already; nothing was written$"):
         config_files.write_new(Path("cluster.yaml"), "mine")
     assert text() == FILE
     assert names() == ["cluster.yaml"]

@@ -60,7 +60,7 @@ def test_a_page_has_a_line_for_everything_and_exit_code_0(place: Path) -> None:
     about = [line["about"] for line in page["lines"]]
     assert about == [
         *("Python", "cores", *(["CPU features"] if "CPU features" in about else []), "memory", "GPUs", "Keras"),
-        *("TensorFlow", "CUDA", "private network", "containers", "proxies", "own name", "cluster.yaml"),
+        *("TensorFlow", "CUDA", "private network", "containers", "proxies", "hostname", "cluster.yaml"),
         *("job", "devices", "ports", "output"),
     ]
     assert (page["ok"], result.exit_code) == (True, 0)
@@ -86,7 +86,7 @@ def test_without_a_file_the_next_step_is_said() -> None:
 def test_secrets_of_a_proxy_stay_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
     (line,) = machine_probes.proxies()
-    assert line.message == "HTTPS_PROXY: for downloads only; the launcher keeps the cluster's gRPC out of it"
+    assert line.message == "HTTPS_PROXY: used for downloads only; the cluster's gRPC bypasses it"
 
 
 def test_tensorflow_answers_from_a_process_of_its_own() -> None:
@@ -102,7 +102,7 @@ def test_tensorflow_answers_from_a_process_of_its_own() -> None:
 
 def test_one_core_is_a_warning_and_what_takes_cores_away_is_said() -> None:
     one, *_ = machine_probes.cpu(Inventory("here", (Core(0, 0),), core_note="a quota of 1 core"))
-    assert one == Finding("warning", "cores", "1; a quota of 1 core", "tasks share it")
+    assert one == Finding("warning", "cores", "1; a quota of 1 core", "all tasks share it")
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:
     ("gpus", "found", "state", "said"),
     [
         ((), {}, "ok", "built for CUDA 12.5.1, cuDNN 9; not needed without a GPU"),
-        ((), {"cuda": ""}, "ok", "this TensorFlow is built without"),
-        ((GPU,), {"cuda": ""}, "problem", "this TensorFlow is built without"),
+        ((), {"cuda": ""}, "ok", "this TensorFlow is built without CUDA"),
+        ((GPU,), {"cuda": ""}, "problem", "this TensorFlow is built without CUDA"),
         ((GPU,), {"gpus": ["/gpu:0"]}, "ok", "built for CUDA 12.5.1, cuDNN 9; sees 1 of 1 GPUs"),
         (
             (GPU,),
@@ -160,9 +160,9 @@ def test_what_tensorflow_sees_is_compared_with_what_there_is(
 
 @pytest.mark.parametrize(
     ("versions", "state", "said"),
-    [({}, "problem", "is not installed"), ({"tensorflow": "2.15.1"}, "problem", "2.15.1, which was not tried")],
+    [({}, "problem", "is not installed"), ({"tensorflow": "2.15.1"}, "problem", "2.15.1, which is not tested")],
 )
-def test_another_tensorflow_is_a_problem_with_the_command_that_mends_it(
+def test_another_tensorflow_is_a_problem_with_the_command_that_fixes_it(
     monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], state: str, said: str
 ) -> None:
     monkeypatch.setattr(machine_probes, "_version", versions.get)
@@ -209,15 +209,15 @@ def test_the_engine_and_its_compose_have_a_version_each(monkeypatch: pytest.Monk
 def test_a_network_that_is_not_made_in_time_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_probes, "_NETWORK", 0)
     line = machine_probes.private_network()
-    assert (line.state, line.message) == ("warning", "was not made within 0 s")
+    assert (line.state, line.message) == ("warning", "could not be created within 0 s")
 
 
 @pytest.mark.parametrize(
     ("tensorflow", "keras", "said"),
     [
         ("2.21.0", "3.12.0", f"3.12.0: {machine_probes._MODEL_FIT}"),
-        ("2.21.0", "2.15.0", "2.15.0, which was not tried"),
-        ("2.15.1", "3.12.0", "3.12.0, which was not tried"),
+        ("2.21.0", "2.15.0", "2.15.0, which is not tested"),
+        ("2.15.1", "3.12.0", "3.12.0, which is not tested"),
     ],
 )
 def test_of_keras_is_said_what_was_tried(
@@ -275,7 +275,7 @@ def test_ports_on_other_machines_are_not_called_free(place: Path, monkeypatch: p
     (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a.invalid:1, node-b.invalid:1]\n")
     monkeypatch.setattr(file_probes, "resolves", lambda _: True)
     lines = [line.message for line in doctor.cluster(Path("cluster.yaml"), ()) if line.about == "ports"]
-    assert lines == ["those of the file are on other machines"]
+    assert lines == ["the file's ports are on other machines"]
 
 
 def test_hosts_without_an_address_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

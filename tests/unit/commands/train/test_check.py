@@ -77,7 +77,7 @@ def test_a_job_that_is_not_there_does_not_hide_the_rest() -> None:
 def test_a_port_that_is_held_names_the_process(held: int) -> None:
     (problem,) = problems(call(f"cluster.worker=[localhost:{held}]"))
     assert problem.startswith(f"port {held}: worker:0 needs it; ")
-    assert problem.endswith(f"(pid {os.getpid()}) holds it; end that program, or choose another port")
+    assert problem.endswith(f"(pid {os.getpid()}) holds it; stop that program, or choose another port")
 
 
 def test_ports_of_other_machines_are_not_looked_at(held: int) -> None:

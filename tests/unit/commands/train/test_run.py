@@ -80,11 +80,11 @@ def test_tasks_of_several_machines_are_refused_with_what_to_call_on_each() -> No
         (("--task", "ps:0"), "--task: ps:0 does not start: sync mode starts no ps"),
         (("--task", "1"), "--task: '1' is not a task; a task is written job:index, like worker:1"),
         ((*HOSTS, "--host", "node-c"), "--host: no task is on node-c; did you mean 'node-"),
-        ((*HOSTS, "--host", "x"), "--host: no task is on x. Hosts: node-a, node-b"),
+        ((*HOSTS, "--host", "x"), "--host: no task is on x; hosts: node-a, node-b"),
         (("--set", "job=helo"), "--set job=helo: job: there is no job 'helo'; did you mean 'hello'?"),
         (("--set", "job=linear_regression", "--set", "args.rate=1"), "--set args.rate=1: args.rate: unknown key"),
         (("gone.yaml",), "gone.yaml: "),
-        (("--resume", "demo-1"), "there is no run 'demo-1': runs holds no run"),
+        (("--resume", "demo-1"), "there is no run 'demo-1'; runs in runs: none"),
     ],
 )
 def test_what_cannot_start_is_a_sentence_and_leaves_nothing(arguments: tuple[str, ...], sentence: str) -> None:

@@ -76,7 +76,7 @@ def test_a_key_that_is_set_changes_its_own_line_only(key: str, value: str, gone:
     assert edit.value(after, keys(key)) == edit._plain_value(value, [])
 
 
-def test_what_is_new_stands_with_its_own_mapping_before_the_comment_of_the_next() -> None:
+def test_what_is_new_is_written_in_its_own_mapping_before_the_comment_of_the_next() -> None:
     after = set_key(FILE, keys("cluster.worker.cpus"), "2").splitlines()
     assert after[after.index("    cpus: 2") + 1] == "  # the judge"
     after = set_key(FILE, keys("cluster.chief"), "1").splitlines()
@@ -104,19 +104,19 @@ def test_a_block_that_is_replaced_goes_whole() -> None:
     assert "  # the judge" in after
 
 
-def test_a_comment_behind_the_key_of_a_block_stays() -> None:
+def test_a_comment_after_the_key_of_a_block_stays() -> None:
     text = "job: hello\ncluster:   # whom\n  worker: 2\nrun:   # how\n"
     assert set_key(text, ["cluster"], "{worker: 3}").splitlines()[1] == "cluster: {worker: 3}   # whom"
     assert set_key(text, ["run"], "{restarts: 1}").splitlines()[-1] == "run: {restarts: 1}   # how"
 
 
-def test_nothing_is_left_behind_an_emptied_value() -> None:
+def test_nothing_is_left_after_an_emptied_value() -> None:
     after = set_key(FILE, ["run"], "")
     assert after.splitlines()[-2] == "run:"
     assert set_key(after, ["run"], "{restarts: 1}").splitlines()[-2] == "run: {restarts: 1}"
 
 
-def test_short_forms_are_spelled_out_where_a_key_needs_it() -> None:
+def test_short_forms_are_spelled_out_if_a_key_needs_it() -> None:
     after = set_key(LISTED, keys("cluster.worker.cpus"), "2")
     assert after.splitlines()[2:7] == [
         "  worker:",
@@ -156,7 +156,7 @@ def test_in_braces_a_key_goes_with_its_comma() -> None:
 
 
 def test_a_key_that_is_not_there_cannot_be_unset() -> None:
-    with pytest.raises(UsageError, match=r"^run\.restarts is not written in the file, so it has its default already$"):
+    with pytest.raises(UsageError, match=r"^run\.restarts is not set in the file, so it has its default already$"):
         unset_key(FILE, keys("run.restarts"))
 
 
