@@ -15,7 +15,7 @@ import yaml
 
 from launcher.errors import SpecError
 from tests.docs.pages import PAGES, README, ROOT, asked, block_named, blocks, named_files
-from tests.unit.plan.test_placement_machines import machine
+from tests.unit.plan.machines import machine
 
 TAKE = "launcher.commands.train.plan.take"  # reads this machine
 DOCS = "\n".join(page.read_text() for page in PAGES)

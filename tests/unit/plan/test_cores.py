@@ -77,12 +77,14 @@ def test_no_task_gets_a_core_beyond_the_quota() -> None:
 
 
 @pytest.mark.parametrize(("cores", "tasks", "threads"), [(1, 1, 1), (1, 4, 1), (4, 2, 2), (5, 2, 2), (128, 3, 42)])
-def test_where_nobody_asks_all_run_anywhere_with_an_even_share_of_threads(cores: int, tasks: int, threads: int) -> None:
+def test_if_no_task_asks_for_cores_all_run_anywhere_with_an_even_share_of_threads(
+    cores: int, tasks: int, threads: int
+) -> None:
     found = assigned(host([0] * cores), worker=(tasks, None))
     assert found == {f"worker:{i}": CoreShare((), threads) for i in range(tasks)}
 
 
-def test_those_who_ask_get_their_own_in_order_and_the_others_share_the_rest() -> None:
+def test_tasks_that_ask_for_cores_get_their_own_in_order_and_the_others_share_the_rest() -> None:
     assert assigned(host([0] * 8), chief=(1, 1), worker=(2, 2), ps=(2, None)) == {
         "chief:0": CoreShare((0,), 1),
         "worker:0": CoreShare((1, 2), 2),
@@ -97,7 +99,7 @@ def test_more_that_share_than_there_is_left_have_a_thread_each() -> None:
     assert {found[f"ps:{i}"] for i in range(5)} == {CoreShare((3,), 1)}
 
 
-def test_where_nothing_is_left_the_others_run_anywhere() -> None:
+def test_if_nothing_is_left_the_others_run_anywhere() -> None:
     assert assigned(host([0] * 4), worker=(2, 2), ps=(2, None))["ps:1"] == CoreShare((), 1)
 
 
@@ -108,7 +110,7 @@ def test_the_number_of_a_core_is_the_kernel_s_and_not_its_place_in_the_row() -> 
     }  # fmt: skip
 
 
-def test_cores_come_from_the_node_of_the_gpu_whoever_is_asked_first() -> None:
+def test_cores_come_from_the_node_of_the_gpu_whichever_task_is_first() -> None:
     found = assigned(TWO_SOCKETS, {"worker:0": [1], "worker:1": [0]}, worker=(2, 2))
     assert [found[f"worker:{i}"].cores for i in range(2)] == [(4, 5), (0, 1)]
 
@@ -119,7 +121,7 @@ def test_a_node_s_cores_need_not_stand_in_a_row() -> None:
     assert [found[f"worker:{i}"].cores for i in range(2)] == [(0, 2), (1, 3)]
 
 
-def test_the_node_of_the_first_gpu_comes_first_where_a_task_has_gpus_of_both() -> None:
+def test_the_node_of_the_first_gpu_comes_first_if_a_task_has_gpus_of_both() -> None:
     assert assigned(TWO_SOCKETS, {"worker:0": [1, 0]}, worker=(1, 5))["worker:0"].cores == (4, 5, 6, 7, 0)
 
 
@@ -134,12 +136,12 @@ def test_a_gpu_on_a_node_whose_cores_are_all_forbidden_gets_others() -> None:
     assert assigned(there, {"worker:0": [0]}, worker=(1, None))["worker:0"] == CoreShare((), 4)
 
 
-def test_who_has_gpus_chooses_before_who_has_none_and_leaves_it_the_rest() -> None:
+def test_tasks_with_gpus_choose_before_those_without() -> None:
     found = assigned(TWO_SOCKETS, {"worker:0": [0]}, chief=(1, 3), worker=(1, 3))
     assert (found["worker:0"].cores, found["chief:0"].cores) == ((0, 1, 2), (4, 5, 6))
 
 
-def test_a_task_without_gpus_stays_on_one_node_where_one_has_room() -> None:
+def test_a_task_without_gpus_stays_on_one_node_if_one_has_room() -> None:
     found = assigned(host([0, 0, 0, 1, 1, 1, 1]), worker=(1, 1), ps=(1, 4), evaluator=(1, 2))
     assert [share.cores for share in found.values()] == [(0,), (3, 4, 5, 6), (1, 2)]
 
@@ -158,12 +160,12 @@ def test_tasks_with_gpus_that_ask_for_no_cores_share_those_of_their_node() -> No
     }
 
 
-def test_where_a_node_is_taken_its_tasks_without_cores_share_what_is_left_elsewhere() -> None:
+def test_if_a_node_is_taken_its_tasks_without_cores_share_what_is_left_elsewhere() -> None:
     found = assigned(TWO_SOCKETS, {"chief:0": [0], "worker:0": [0]}, chief=(1, 4), worker=(1, None))
     assert found["worker:0"] == CoreShare((4, 5, 6, 7), 4)
 
 
-def test_on_one_socket_gpus_pin_nobody() -> None:
+def test_on_one_socket_gpus_pin_no_task() -> None:
     there = host([0] * 4, gpus=[0, 0])
     assert assigned(there, {"worker:0": [0], "worker:1": [1]}, worker=(2, None)) == {
         "worker:0": CoreShare((), 2), "worker:1": CoreShare((), 2),
@@ -208,7 +210,7 @@ def asks(draw: st.DrawFn) -> tuple[Inventory, dict[str, Any], dict[str, list[int
 
 @examples(400)
 @given(asks())
-def test_no_core_is_pinned_twice_and_who_has_gpus_is_near_them_while_there_is_room(
+def test_no_core_is_pinned_twice_and_tasks_are_near_their_gpus_while_there_is_room(
     case: tuple[Inventory, dict[str, Any], dict[str, list[int]]],
 ) -> None:
     there, jobs, gpus = case
@@ -243,7 +245,7 @@ def test_threads_of_tasks_whose_gpus_span_sockets_are_no_more_than_the_cores() -
     assert sum(share.threads for share in found.values()) <= 8
 
 
-def test_who_has_no_gpu_takes_cores_away_from_those_that_lie_near_one() -> None:
+def test_a_task_without_gpus_takes_cores_that_are_near_no_task_s_gpu() -> None:
     found = assigned(host([0, 0, 1, 1], gpus=[0]), {"worker:0": [0]}, worker=(1, None), ps=(1, 2))
     assert found["ps:0"].cores == (2, 3)
     assert found["worker:0"].cores == (0, 1)

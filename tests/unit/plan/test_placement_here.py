@@ -1,4 +1,4 @@
-"""Several machines: this one gives what it has, the others are trusted to have what is asked of them."""
+"""Several machines: this one gives what it has, the others are assumed to have what is asked of them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_this_machine_is_refused_what_it_has_not(here: Task | str) -> None:
     assert refusal(more, host(cores=2), "a") == "cluster.worker.cpus: worker asks for 3 cores; this machine has 2"
 
 
-def test_where_nobody_says_which_machine_this_is_all_are_like_it() -> None:
+def test_if_it_is_not_said_which_machine_this_is_all_are_like_it() -> None:
     assert refusal(spec(worker={**TWO, "cpus": 3}), host(cores=2), None).endswith("this machine has 2")
     assert shares(place(spec(worker={**TWO, "cpus": 2}), host(cores=2)))["worker:0"] == ((10, 11), ())
 
@@ -89,13 +89,13 @@ def test_this_machine_has_many_names(here: Task | str) -> None:
     assert refusal(asked, host(cores=2), here).endswith("worker asks for 4 cores (2 tasks x 2); this machine has 2")
 
 
-def test_tasks_without_addresses_lie_on_this_machine() -> None:
+def test_tasks_without_addresses_run_on_this_machine() -> None:
     asked = spec(worker={"tasks": 2, "cpus": 2})
     assert "this machine has 2" in refusal(asked, host(cores=2), Task("worker", 1))
     assert "this machine has 2" in refusal(asked, host(cores=2), "localhost")
 
 
-def test_an_added_chief_lies_where_the_first_worker_does() -> None:
+def test_an_added_chief_runs_where_the_first_worker_does() -> None:
     asked = spec("async", worker={**TWO, "cpus": 2}, ps={"addresses": ["b:2"]})
     plan = place(asked, host(cores=3), here="a")
     assert shares(plan) == {
@@ -166,12 +166,12 @@ def test_there_are_the_gpus_that_are_asked_for(jobs: list[tuple[str, int, dict[s
     assign_devices(there, found)  # refuses nothing
 
 
-def test_who_does_not_compute_gradients_asks_for_no_gpu() -> None:
+def test_a_task_that_computes_no_gradients_asks_for_no_gpu() -> None:
     assert assumed_inventory(requests(("ps", 2, {}), role=Role.SERVE), host(gpus=4)).gpus == ()
     assert assumed_inventory(requests(("evaluator", 1, {}), role=Role.EVALUATE), host(gpus=4)).gpus == ()
 
 
-def test_what_is_asked_of_another_machine_is_dealt_out_there_whatever_this_one_has() -> None:
+def test_what_is_asked_of_another_machine_is_assigned_there_whatever_this_one_has() -> None:
     there = requests(("chief", 1, {"gpus": [9, 3], "cpus": 7}), ("worker", 4, {"gpus": 2, "cpus": 3}))
     found = assign_devices(there, assumed_inventory(there, Inventory("empty", ())))
     assert found[Task("chief", 0)].gpus == (9, 3)

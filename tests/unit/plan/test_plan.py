@@ -13,7 +13,7 @@ from launcher.errors import SpecError, UsageError
 from launcher.plan.placement import place
 from launcher.plan.plan import Plan
 from launcher.spec.model import ClusterSpec
-from tests.unit.plan.test_placement_machines import machine, placed
+from tests.unit.plan.machines import machine, placed
 
 NUMBERS = st.none() | st.integers(1, 4)
 ARGS = st.dictionaries(

@@ -13,7 +13,7 @@ from launcher.commands.train import plan as module
 from launcher.commands.train.plan import command
 from launcher.errors import LauncherError
 from launcher.host.inventory import Core, Inventory
-from tests.unit.plan.test_placement_machines import machine
+from tests.unit.plan.machines import machine
 
 SHARE = "write fewer tasks, or let them share one: gpus: [0] with gpu_memory"
 FILE = 'job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0, env: {MINE: "it\'s $HOME"}}, ps: 3}\n'
