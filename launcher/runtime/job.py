@@ -1,27 +1,20 @@
-"""Job: training code that never knows which strategy runs it."""
+"""Job: training code that does not know which strategy runs it."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from launcher.contract.args import job_module, read_args
 from launcher.contract.context import TaskContext
-from launcher.errors import UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.training.waiting import Waiting
+from launcher.runtime.training.collective_time import CollectiveTime
 
-__all__ = ["History", "Job", "Metrics", "RunFiles", "Shard", "load_job"]
+__all__ = ["History", "Job", "Metrics", "RunFiles", "Shard"]
 
 # The figures of one step or one evaluation: name → scalar or vector.
 Metrics = Mapping[str, Any]
@@ -33,7 +26,7 @@ History = Sequence[Mapping[str, Any]]
 class Shard:
     """One replica's share of every global batch: ``index`` of ``count`` equal parts.
 
-    ``deterministic`` is False under ParameterServerStrategy, where all workers run one and the same dataset graph: a
+    ``deterministic`` is False under ParameterServerStrategy, because all workers run one and the same dataset graph: a
     fixed seed there would make every worker draw the same mini-batches.
     """
 
@@ -70,11 +63,11 @@ class Job(tf.Module):
         super().__init__(name="job")
         self.config = config
         self.context = context
-        self.waiting = Waiting()
+        self.collective_time = CollectiveTime()
 
     @property
     def directory(self) -> Path:
-        """Where relative paths of the cluster file start."""
+        """The directory that relative paths of the cluster file start from."""
         return Path(self.context.directory)
 
     def build(self) -> None:
@@ -87,7 +80,7 @@ class Job(tf.Module):
     def train_step(self, batch: Any) -> Metrics:
         """Train one step on one replica and return its share of the figures: the Trainer adds the shares up.
 
-        The only place where gradients are applied.
+        It is the only method that applies gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} trains {self.steps} steps and has no train_step()")
 
@@ -102,66 +95,14 @@ class Job(tf.Module):
         return f"step {report['step']}/{self.steps}  {figures}"
 
     def report(self, run: RunFiles, history: History) -> None:
-        """Leave what people look at (pictures, exports, a summary); runs once, on the leader, when training is done."""
+        """Write what people look at (pictures, exports, a summary); runs once, on the leader, when training is done."""
 
     def sum_over_replicas(self, tensors: Any) -> Any:
-        """Add a structure of tensors up over all replicas of a synchronous step; for use in ``train_step``."""
+        """Return a structure of tensors, summed over all replicas of a synchronous step; for use in ``train_step``."""
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync == 1:
             return tensors
         # all_reduce asks each tensor for its device, and one that comes straight from a dataset has none
         # (distribute/cross_device_ops.py:81, "destinations can not be empty").
         tensors = tf.nest.map_structure(tf.identity, tensors)
-        return self.waiting.around(tensors, partial(context.all_reduce, tf.distribute.ReduceOp.SUM))
-
-
-def load_job(context: TaskContext) -> Job:
-    """Import the job that the cluster file names and make it from its ``args``; UsageError where that is impossible."""
-    module = _import(job_module(context.job), context)
-    job_class = _job_class(module, context.job)
-    return job_class(read_args(job_class.Config, context.args), context)
-
-
-def _import(name: str, context: TaskContext) -> ModuleType:
-    if name.endswith(".py"):
-        return _import_script(Path(context.directory, name))
-    if not _is_there(name):
-        raise UsageError(f"job: there is no module {name!r}")
-    module = importlib.import_module(name)
-    # A job that is a package keeps its Job class in `job`, beside a `config` that needs no TensorFlow.
-    if hasattr(module, "__path__") and importlib.util.find_spec(f"{name}.job"):
-        module = importlib.import_module(f"{name}.job")
-    return module
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError as error:
-        if f"{name}.".startswith(f"{error.name}."):  # it, or a package on the way to it
-            return False
-        raise
-
-
-def _import_script(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"job: there is no script {path}")
-    sys.path.insert(0, str(path.parent))
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _job_class(module: ModuleType, job: str) -> type[Job]:
-    own = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Job) and value.__module__ == module.__name__
-    ]
-    if len(own) == 1:
-        return own[0]
-    found = "no subclass of Job" if not own else " and ".join(value.__name__ for value in own)
-    raise UsageError(
-        f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.runtime.job.Job"
-    )
+        return self.collective_time.around(tensors, partial(context.all_reduce, tf.distribute.ReduceOp.SUM))

@@ -43,7 +43,7 @@ class RunState(Enum):
 
 @dataclass(frozen=True)
 class Told:
-    """A task told something (launcher/runtime/metrics.py)."""
+    """A task told something (launcher/runtime/reporter.py)."""
 
     task: Task
     event: str
