@@ -6,6 +6,7 @@ seconds, and only so many of them may be connected at a time.
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import time
@@ -120,8 +121,9 @@ class Hub:
             accepted, _ = self._listener.accept()
         except BlockingIOError:
             return  # it has gone again
-        except OSError:
-            self._drop_oldest_stranger()  # this process has no more file descriptors
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._drop_oldest_stranger()
             return
         accepted.setblocking(False)
         number = next(self._numbers)

@@ -147,14 +147,13 @@ class _Thread:
         self._hub.wake()
 
     def next_action(self) -> TaskAction:
-        """Return what the task has to do next."""
-        return self._for_task.get()  # bounded: Leading has a deadline for everything
+        """Wait for what the task has to do next; bounded by the deadlines of ``Leading``."""
+        return self._for_task.get()
 
     def wait_until_done(self) -> None:
         """Wait until this task may leave."""
-        while not isinstance(action := self.next_action(), Done):
-            if isinstance(action, Leave):
-                raise action.error
+        while not isinstance(self.next_action(), Done):
+            pass  # it leaves already, for a reason of its own
 
     def loss(self, seconds: float) -> LauncherError | None:
         """Return why this attempt fails, if that becomes known within so many seconds."""

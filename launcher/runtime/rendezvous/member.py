@@ -115,13 +115,19 @@ class _Listening:
         return self._loss
 
     def _run(self) -> None:
-        loss: LauncherError | None = None
+        gone = f"{self._leader} went away without saying that the run is over"
+        loss: LauncherError | None = PeerGone(gone, self._leader)
         try:
             self.stopped = self._hear_end()
+            loss = None
         except LauncherError as error:
             loss = error
         except (OSError, EOFError, *NONSENSE):
-            loss = PeerGone(f"{self._leader} went away without saying that the run is over", self._leader)
+            pass  # as if it had closed the connection
+        finally:
+            self._end(loss)
+
+    def _end(self, loss: LauncherError | None) -> None:
         self._wire.close()
         with self._lock:
             self._loss, leave = loss, self._leave
