@@ -1,4 +1,4 @@
-"""``python -m launcher.runtime.diagnosis``: what TensorFlow finds on this machine, as JSON, in a process of its own."""
+"""``python -m launcher.runtime.diagnosis``: what TensorFlow finds on this machine, as JSON, in a separate process."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def peer_failure(task: Task, error: Exception) -> PeerFailed:
 def record(context: TaskContext, error: BaseException) -> int:
     """Write error.json and the traceback into the log; return the exit code.
 
-    If nothing can be written, the launcher is told what the file would have said.
+    If nothing can be written, the launcher is sent what the file would have held.
     """
     trace = "".join(traceback.format_exception(error))
     if silent := _silent(error, context):

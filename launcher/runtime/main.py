@@ -49,7 +49,7 @@ def _prepare(context: TaskContext) -> None:
 
 def _import_tensorflow() -> None:
     # `import tensorflow` eagerly imports Keras' optimizers, a quarter of its time (tensorflow/__init__.py:459-471), and
-    # accepts that Keras is not there. A job that wants Keras imports it as always, later.
+    # accepts that Keras is not there. A job that uses Keras imports it later, in the usual way.
     sys.modules["keras"] = None  # type: ignore[assignment]
     import tensorflow  # noqa: F401
 

@@ -32,7 +32,7 @@ from launcher.runtime.training.strategy import build_strategy
 from launcher.runtime.training.sync import SyncTrainer
 from launcher.runtime.training.trainer import Trainer
 
-_LOOK_EVERY = 0.5  # seconds between an evaluator's looks for a new checkpoint
+_LOOK_EVERY = 0.5  # seconds between an evaluator's searches for a new checkpoint
 
 
 def run_task(context: TaskContext, deadline: float) -> bool:

@@ -107,7 +107,7 @@ class Checkpoints:
         """Read the newest checkpoint into the job and return its step, for a task that only evaluates.
 
         None if there is none but that of the step ``other_than``, or if its files are damaged: the leader, which names
-        what is damaged, may have removed it a moment ago.
+        what is damaged, may have just removed it.
         """
         newest = self.files.newest()
         if newest is None or newest.step == other_than or damage(newest.directory):

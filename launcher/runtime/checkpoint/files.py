@@ -31,12 +31,12 @@ class Reader(Protocol):
     """Where files are read from."""
 
     def read(self, count: int, /) -> bytes:
-        """Return at most so many bytes; none at the end."""
+        """Return at most ``count`` bytes; none at the end."""
 
 
 @dataclass(frozen=True)
 class Saved:
-    """One complete checkpoint. ``identity`` tells it from another run's checkpoint of the same step."""
+    """One complete checkpoint. ``identity`` distinguishes it from another run's checkpoint of the same step."""
 
     step: int
     identity: str
@@ -44,7 +44,7 @@ class Saved:
     repeated: int = 0  # updates that may be in it twice
 
     def offer(self) -> dict[str, Any]:
-        """Return what a member is told about it: step, identity, and each file with its size in bytes."""
+        """Return what a member receives about it: step, identity, and each file with its size in bytes."""
         files = {path.name: path.stat().st_size for path in sorted(self.directory.iterdir())}
         return {"step": self.step, "id": self.identity, "files": files}
 
@@ -134,7 +134,7 @@ class CheckpointFiles:
         shutil.rmtree(aside, ignore_errors=True)
 
     def keep(self, number: int) -> None:
-        """Remove all but the newest so many."""
+        """Remove all but this number of the newest."""
         for old in self.saved()[:-number]:
             shutil.rmtree(old.directory)
 

@@ -1,7 +1,7 @@
 """Hub: all connections of a leader, read and written by one thread, so that none holds up another.
 
 Anyone on the network may connect and send anything. Whoever has not said who it is may send one short line within a few
-seconds, and only so many of them may be connected at a time.
+seconds, and the number of such connections is limited.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Hub:
             self._waker.send(b"x")
 
     def poll(self, seconds: float) -> Iterator[Heard | Lost | Sent]:
-        """Wait at most so long for something to happen, and yield it."""
+        """Wait at most this long for something to happen, and yield it."""
         asked = time.monotonic()
         for key, mask in self._selector.select(0 if self._happened else seconds):
             if key.data == 0:
@@ -90,7 +90,7 @@ class Hub:
             self._send_some(number, connection, partial(connection.outbox.put, encoded(message)))
 
     def send_files(self, number: int, sizes: Mapping[Path, int]) -> None:
-        """Send the content of each file, of so many bytes."""
+        """Send the content of files; ``sizes`` has their bytes."""
         for path, size in sizes.items():
             if connection := self._connections.get(number):
                 self._send_some(number, connection, partial(connection.outbox.put_file, path, size))

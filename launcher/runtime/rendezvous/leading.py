@@ -51,7 +51,7 @@ from launcher.runtime.rendezvous.states import Finish, Goodbye, Phase
 GOODBYE = 2.0  # seconds that members get to hear why the run has failed
 _ANNOUNCE_FIRST = 1.0  # seconds until the first line about who is missing
 _INFORM_EVERY = 1.0  # seconds between two messages to a member about who is missing
-_FINISH_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that were in the same step a moment ago
+_FINISH_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that have just run the same step
 # Seconds without a heartbeat after which a serving task is lost: it runs none of the user's code that could hold
 # Python's lock. Tasks that train may be silent; TensorFlow's own heartbeats watch those.
 _SERVES_SILENTLY = 20.0

@@ -23,7 +23,7 @@ _LAST_WORD = 2.0  # seconds that a leader gets to say which peer was lost
 class Member:
     """A task that meets the others at the leader. A context manager: it waits until all have met.
 
-    An error in its block is told to all.
+    An error in its block is sent to all.
     """
 
     def __init__(self, context: TaskContext, deadline: float, tell: Tell) -> None:
@@ -50,7 +50,7 @@ class Member:
             self._met.send(**failure_message(peer_failure(self._context.task, error)))
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
-        """From now on call ``leave``, in a thread of its own, as soon as the leader is lost or the run has failed."""
+        """From now on call ``leave``, from another thread, as soon as the leader is lost or the run has failed."""
         self._met.watch(leave)
 
     def finish(self, *, stopped: bool = False) -> None:
@@ -102,12 +102,12 @@ class _Listening:
             leave(loss)
 
     def leave_it(self) -> None:
-        """Call nobody any more: this task leaves by itself."""
+        """Do not call ``leave`` any more: this task leaves by itself."""
         with self._lock:
             self._leave = None
 
     def loss(self, seconds: float | None) -> LauncherError | None:
-        """Wait for the end, at most so many seconds, and return why the attempt fails, if it does.
+        """Wait for the end, at most this long, and return why the attempt fails, if it does.
 
         None seconds are bounded, too: the leader's silence is an end.
         """

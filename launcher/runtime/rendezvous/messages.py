@@ -67,7 +67,7 @@ class Inbox:
         return content if isinstance(content, dict) else {}
 
     def take(self, count: int) -> bytes:
-        """Take at most so many bytes."""
+        """Take at most ``count`` bytes."""
         taken = bytes(self._bytes[:count])
         del self._bytes[:count]
         return taken

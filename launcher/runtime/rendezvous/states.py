@@ -15,7 +15,7 @@ class Phase(Enum):
     """Where the meeting is."""
 
     MEETING = auto()  # members come, and get prepared
-    HOSTS = auto()  # all are prepared; this task looks for everyone's address
+    HOSTS = auto()  # all are prepared; this task looks up every task's address
     STARTING = auto()  # all are told to go
     STARTED = auto()  # all have been told
 

@@ -13,7 +13,7 @@ from launcher.contract.context import TaskContext
 from launcher.runtime.job import Job, Shard
 from launcher.runtime.training.trainer import Trainer, in_turn
 
-_POLL = 0.02  # seconds between two looks at the progress
+_POLL = 0.02  # seconds between two checks of the progress
 _FINISH = 12.0  # seconds that scheduled calls get to finish once the task was asked to stop
 _ROUNDS = 10  # calls of each worker after which the coordinator looks whether a checkpoint is due
 _BATCH = 5.0  # seconds that those calls may take: a task that is asked to stop has to finish them
@@ -69,7 +69,7 @@ class AsyncTrainer(Trainer):
         return stop or self.checkpoints.due(target), stop
 
     def _set_batch(self, steps: int, seconds: float) -> None:
-        """Choose how many steps to schedule next, given how long so many have taken."""
+        """Choose how many steps to schedule next, given how long the last ``steps`` have taken."""
         workers = len(self._workers)
         self._batch = min(max(workers, int(steps * _BATCH / seconds)), _ROUNDS * workers * self.job.steps_per_call)
 

@@ -1,4 +1,4 @@
-"""How long the replicas of a task wait for those of other tasks, which tells a straggler from its peers."""
+"""How long the replicas of a task wait for those of other tasks, which tells a straggler from the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CollectiveTime:
         self._replicas = 1
 
     def measure(self, replicas: int) -> None:
-        """From now on measure, for so many replicas of this task; before the step is traced."""
+        """Measure from now on, for this number of replicas of this task; call it before the step is traced."""
         self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._replicas = replicas
 

@@ -16,8 +16,8 @@ class Stop:
     def listen(self) -> None:
         """Take SIGTERM from now on; needs the strategy before.
 
-        MultiWorkerMirroredStrategy's runtime installs a SIGTERM handler of its own that only takes a note, and plain
-        SIGTERM no longer ends the task.
+        MultiWorkerMirroredStrategy's runtime installs a SIGTERM handler of its own that only notes the signal, so
+        that plain SIGTERM no longer ends the task.
         """
         signal.signal(signal.SIGTERM, self._ask)
 

@@ -41,10 +41,10 @@ class SyncTrainer(Trainer):
         count = min(self.job.steps_per_call, target - self.step)
         began = time.monotonic()
         figures, sums = self._call(self._iterator, tf.constant(count), self._contribution(self.step + count))
-        # Summed over all tasks: each takes the same decision after the same step, whatever its own clock says.
+        # Summed over all tasks: each decides the same after the same step, although their clocks differ.
         save, stop, *times = sums.numpy()
         waited = self.job.collective_time.take()
-        # The first call traces the step; a call in which nobody measured how long it waited tells nothing either.
+        # The first call traces the step; a call in which no wait was measured says nothing either.
         measured = waited and self._first_call
         self._own_time = max(0.0, time.monotonic() - began - waited) / count if measured else 0.0
         self._reached(self.step + count, plain(figures), self._step_times(times))
