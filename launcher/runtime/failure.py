@@ -55,7 +55,7 @@ def is_consequence(error: BaseException) -> bool:
     return isinstance(error, PeerGone | PeerFailed) or type(error).__name__ in _OF_PEERS
 
 
-def may_restart(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     """Whether a restart may help."""
     return is_consequence(error) and not isinstance(error, PeerFailed)
 
@@ -91,7 +91,7 @@ def record(context: TaskContext, error: BaseException) -> int:
         "traceback": trace,
         "is_sentence": isinstance(error, LauncherError),
         "consequence": is_consequence(error),
-        "mendable": may_restart(error),
+        "mendable": is_retryable(error),
         "own": is_own(error),
         "peer": error.peer if isinstance(error, PeerGone) else "",
         "exit_code": code,
