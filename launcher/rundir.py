@@ -7,14 +7,14 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import UsageError, did_you_mean
+from launcher.errors import UsageError, did_you_mean, listing
 
 LATEST = "latest"
 _CHECKPOINT = "step-"
@@ -23,6 +23,11 @@ _CHECKPOINT = "step-"
 def checkpoint_name(step: int) -> str:
     """Return the name of the directory of one step's checkpoint; such names sort as their steps do."""
     return f"{_CHECKPOINT}{step:010d}"
+
+
+def attempt_of(path: Path) -> int:
+    """Return the attempt that a log or an error of a run is of."""
+    return int(path.parent.name.rpartition("-")[2])
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -71,7 +76,7 @@ def append_json(path: Path, value: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, by name."""
+    """The paths of one run's files and directories; ``directory`` is the run's own. Nothing is read or created."""
 
     directory: Path
 
@@ -99,6 +104,11 @@ class RunFiles:
     def compose(self) -> Path:
         """The compose file of a run in containers."""
         return self.directory / "compose.yaml"
+
+    @property
+    def compose_plan(self) -> Path:
+        """The plan as the containers read it, with their own paths."""
+        return self.compose.with_suffix(".plan.json")
 
     @property
     def metrics(self) -> Path:
@@ -136,6 +146,11 @@ class RunFiles:
     def error(self, attempt: int, slug: str) -> Path:
         """What one task failed of in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
+
+    def errors(self) -> Iterator[tuple[int, Path]]:
+        """Yield the attempt and the file of each error that a task has written down."""
+        for path in self.directory.glob("errors/attempt-*/*.json"):
+            yield attempt_of(path), path
 
     def lock(self, slug: str) -> Path:
         """The lock of the launcher that runs one task."""
@@ -187,8 +202,9 @@ class RunFiles:
             if _is_run(directory):
                 return cls(directory.resolve())
         known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
-        there = f"{output} holds {', '.join(known[-5:])}" if known else f"{output} holds no run"
-        raise UsageError(f"there is no run {run!r}: {there}{did_you_mean(run, known)}")
+        raise UsageError(
+            f"there is no run {run!r}{did_you_mean(run, known) or listing('', known[:-6:-1], f'runs in {output}')}"
+        )
 
 
 def _is_run(directory: Path) -> bool:

@@ -10,13 +10,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.contract.task import JOBS, Mode
+from launcher.engines.table import ENGINES, SECTIONS, load
 from launcher.errors import LauncherError
-from launcher.spec.file import ClusterFile, load
+from launcher.spec.file import ClusterFile
 from launcher.spec.keys import known_keys, values
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.
-_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host")}
+_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host"), "run.on": tuple(ENGINES)}
 
 
 def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
@@ -39,7 +40,7 @@ def _keys(ctx: click.Context) -> Iterable[str]:
         own = values(_file(ctx))
     except (LauncherError, OSError):
         own = {}
-    return sorted({*known_keys(), *own})
+    return sorted({*known_keys(SECTIONS), *own})
 
 
 def _assignments(ctx: click.Context) -> Iterable[str]:
@@ -61,4 +62,5 @@ def _runs(ctx: click.Context) -> Iterable[str]:
 
 keys, assignments, tasks, runs = map(_completer, (_keys, _assignments, _tasks, _runs))
 jobs = _completer(lambda _: JOBS)
+engines = _completer(lambda _: ENGINES)
 tasks_and_jobs = _completer(lambda ctx: [*_tasks(ctx), *JOBS])

@@ -151,6 +151,9 @@ class Checkpoint(_Model):
 class RunSpec(_Model):
     """How the job is run: where to, how safely, how patiently."""
 
+    on: Annotated[
+        str, StringConstraints(min_length=1), Field(description="the engine that starts the tasks", examples=["local"])
+    ] = "local"
     output: Annotated[
         str,
         StringConstraints(min_length=1),

@@ -13,13 +13,14 @@ import click
 from launcher.commands import completion
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
-from launcher.commands.setup.edits import edit
+from launcher.commands.setup.config_edit import edit
 from launcher.contract.task import JOBS, Task
+from launcher.engines.table import SECTIONS, load
 from launcher.errors import UsageError, did_you_mean
-from launcher.spec.edit import values as text_of
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
-from launcher.spec.file import load
+from launcher.spec.edit import key_edits
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.keys import is_key, known_keys, values, values_at
+from launcher.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,8 +77,8 @@ def an_edit(function: Command) -> Command:
 
 def keys_of(key: str) -> list[str]:
     """Return the parts of a dotted key; UsageError where it is none that a file may have."""
-    if not is_key(key):
-        hint = did_you_mean(key, known_keys()) or "; `launcher config show` lists the keys"
+    if not is_key(key, SECTIONS):
+        hint = did_you_mean(key, known_keys(SECTIONS)) or "; `launcher config show` lists the keys"
         raise UsageError(f"there is no key {key!r}{hint}")
     return key.split(".")
 
@@ -94,7 +95,7 @@ def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
     inside = values_at(found, key)
     if not inside:
         above, _, name = key.rpartition(".")
-        hint = "" if key in known_keys() else did_you_mean(name, values_at(found, above))
+        hint = "" if key in known_keys(SECTIONS) else did_you_mean(name, values_at(found, above))
         raise UsageError(f"{key} has no value and no default in {file}{hint}")
     if as_json:
         click.echo(json.dumps(inside.get("", inside), indent=2))
@@ -119,7 +120,7 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
         if not equals or not key.strip():
             raise UsageError(f"write KEY=VALUE, like cluster.worker.tasks=3, not {assignment!r}")
         pairs.append((keys_of(key.strip()), value))
-    edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
+    edit(file, lambda text: reduce(lambda done, pair: key_edits.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
 @verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
@@ -133,7 +134,7 @@ def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
 def _without(text: str, key: str) -> str:
     """Take a key out, and above all one that should not be there."""
     parts = key.split(".")
-    return text_of.unset_key(text, parts if text_of.is_written(text, parts) else keys_of(key))
+    return key_edits.unset_key(text, parts if key_edits.is_written(text, parts) else keys_of(key))
 
 
 @verb("add", "Add tasks to a job.", "worker --count 2")
@@ -146,7 +147,7 @@ def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_r
     _known_job(job)
     if addresses and count is not None:
         raise UsageError("give addresses or --count, not both: each address is a task")
-    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1), dry_run=dry_run)
+    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1, SECTIONS), dry_run=dry_run)
 
 
 @verb("remove", "Remove tasks.", "worker:2")
@@ -161,13 +162,12 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
     number = int(index) if colon else None
     gone = () if number is None else (Task(job, number),)
-    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1), dry_run=dry_run, gone=gone)
+    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1, SECTIONS), dry_run=dry_run, gone=gone)
 
 
 def _known_job(job: str) -> None:
     if job not in JOBS:
-        hint = did_you_mean(job, JOBS) or f"; jobs: {', '.join(JOBS)}"
-        raise UsageError(f"there is no job {job!r}{hint}")
+        raise UsageError(f"there is no job {job!r}{did_you_mean(job, JOBS, 'jobs')}")
 
 
 @verb("show", "Show every value and where it comes from.", "--set mode=async")
@@ -180,10 +180,11 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     if as_json:
         click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
         return
-    wide, long = (max(map(len, cells)) for cells in (found, [written(value.value) for value in found.values()]))
+    shown = {key: printable(written(value.value)) for key, value in found.items()}
+    wide, long = (max(map(len, cells)) for cells in (found, shown.values()))
     for key, value in found.items():
-        origin = click.style(value.origin, dim=value.origin == "default")
-        click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
+        origin = click.style(printable(value.origin), dim=value.origin == "default")
+        click.echo(f"{key:<{wide}}  {shown[key]:<{min(long, 40)}}  {origin}")
 
 
 @verb("diff", "Compare with another file, a run, or --set.", "--run latest")
@@ -213,7 +214,7 @@ def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Pa
     for key in changed:
         for mark, colour, side in (("-", "red", before), ("+", "green", after)):
             if key in side:
-                click.echo(click.style(f"{mark} {key}: {written(side[key].value)}", fg=colour))
+                click.echo(click.style(printable(f"{mark} {key}: {written(side[key].value)}"), fg=colour))
     if not changed:
         click.echo("no difference")
 
@@ -237,4 +238,4 @@ def schema() -> None:
     """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
     from launcher.spec.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(json_schema(SECTIONS), indent=2))

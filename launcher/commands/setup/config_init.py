@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.edit_files import behind_links, replace, write_new
+from launcher.commands.setup.config_files import behind_links, replace, write_new
 from launcher.commands.train.plan import table
+from launcher.engines.table import SECTIONS
 from launcher.errors import LauncherError, UsageError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.placement import place_file, ports_needed
@@ -156,7 +157,7 @@ def _first_line(file: Path) -> str:
 
 
 def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
-    asked = check(text, file)
+    asked = check(text, file, engines=SECTIONS)
     click.echo()
     for line in _planned_lines(file, text):
         click.echo(line)
@@ -172,7 +173,7 @@ def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
 
 
 def _planned_lines(file: Path, text: str) -> Sequence[str]:
-    asked = check(text, file)
+    asked = check(text, file, engines=SECTIONS)
     try:
         return list(table(place_file(asked, take(ports_needed(asked.spec)))))
     except LauncherError as error:

@@ -62,6 +62,4 @@ def _job_class(module: ModuleType, job: str) -> type[Job]:
     if len(own) == 1:
         return own[0]
     found = "no subclass of Job" if not own else " and ".join(value.__name__ for value in own)
-    raise UsageError(
-        f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.runtime.job.Job"
-    )
+    raise UsageError(f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.Job")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import JOB, PATIENCE
-from tests.cluster.test_readme import COMMANDS, run
+from tests.docs.pages import commands, run
 from tests.engines.compose.conftest import ROOT, Containers, docker, launcher, left_of, read_until
 
 pytestmark = pytest.mark.timeout(600)  # the first test builds the image
@@ -46,7 +46,7 @@ def other_owner(containers: Containers) -> int:
 def test_one_command_of_the_readme_trains_in_containers_and_removes_them(
     monkeypatch: pytest.MonkeyPatch, command: str, compose: str, tasks: list[str], tolerance: float
 ) -> None:
-    assert command in COMMANDS
+    assert command in commands()
     monkeypatch.setenv("COMPOSE", compose)
     printed = run(command, ROOT, patience=540)  # the first one builds the image
     directory = ROOT / printed.rpartition("run directory: ")[2].strip()
@@ -69,7 +69,7 @@ def test_the_results_belong_to_the_user_who_started_it_under_sudo(
 ) -> None:
     monkeypatch.setenv("SUDO_UID", str(other_owner))
     monkeypatch.setenv("SUDO_GID", str(other_owner))
-    ran = containers.run("--compose", args={"epochs": 2})
+    ran = containers.run("--on", "compose", args={"epochs": 2})
     assert ran.code == 0, ran.output
     there = [containers.directory / "runs", *(containers.directory / "runs").rglob("*")]
     assert {path.lstat().st_uid for path in there} == {other_owner}
@@ -80,18 +80,18 @@ def test_a_signal_stops_the_containers_and_removes_them(
     containers: Containers, number: signal.Signals, code: int
 ) -> None:
     containers.write(args=LONG)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0005")
     process.send_signal(number)
     ran = containers.finish(process, seen)
     assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (code, "stopped", code), ran.output
-    assert "to go on: launcher run --compose --resume runs/test-" in ran.output
+    assert "to continue: launcher run --resume runs/test-" in ran.output
     assert containers.left() == []
 
 
 def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) -> None:
     containers.write(args=LONG)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "2 containers")
     process.send_signal(signal.SIGINT)
     ran = containers.finish(process, seen)
@@ -102,12 +102,12 @@ def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) 
 def test_a_stopped_run_goes_on_in_containers(containers: Containers) -> None:
     args = {"epochs": 400, "report_every": 10}
     containers.write(args=args, run={"checkpoint": {"every": "50 steps"}})
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0050")
     process.send_signal(signal.SIGINT)
     assert containers.finish(process, seen).code == 130
     (containers.directory / "cluster.yaml").unlink()  # the run has its own
-    resumed = containers.finish(containers.start("run", "--compose", "--resume", "latest"))
+    resumed = containers.finish(containers.start("run", "--on", "compose", "--resume", "latest"))
     assert resumed.code == 0, resumed.output
     assert "resumed at step" in resumed.output
     assert resumed.result["steps"] == 400 * 17
@@ -116,7 +116,7 @@ def test_a_stopped_run_goes_on_in_containers(containers: Containers) -> None:
 
 def test_an_exception_of_the_job_comes_last_with_the_users_line(containers: Containers) -> None:
     (containers.directory / "train.py").write_text(FAILING)
-    ran = containers.run("--compose", job="train.py", args={})
+    ran = containers.run("--on", "compose", job="train.py", args={})
     assert ran.code == 1, ran.output
     *_, cause, code, log = ran.output.rstrip().splitlines()
     assert cause.endswith(" failed: ValueError: the figures are bad")
@@ -176,7 +176,7 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_nobodys_roo
     monkeypatch.setenv("SUDO_UID", str(other_owner))
     monkeypatch.setenv("SUDO_GID", str(other_owner))
     containers.write(args=LONG)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     read_until(process, "Epoch: 0005")
     (network,) = json.loads(docker("network", "inspect", containers.network()))
     assert network["Internal"]
@@ -187,7 +187,7 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_nobodys_roo
         assert docker_says["Config"]["User"] == f"{other_owner}:{other_owner if os.getuid() == 0 else os.getgid()}"
         assert docker_says["Config"]["Labels"]["launcher.run"] == containers.run_directory.name
         mounts = {mount["Destination"]: mount["RW"] for mount in docker_says["Mounts"]}
-        assert mounts == {"/cluster": False, "/runs": True}
+        assert mounts == {"/cluster": False, "/runs": True, "/plan.json": False}
         wait_until_healthy(container)
     process.terminate()
     assert containers.finish(process).code == 143
@@ -225,7 +225,7 @@ def test_the_directory_of_the_job_is_read_only(containers: Containers, tmp_path:
     (containers.directory / "train.py").write_text(
         FAILING.replace('raise ValueError("the figures are bad")', 'open("/cluster/mine", "w")')
     )
-    ran = containers.run("--compose", job="train.py", args={})
+    ran = containers.run("--on", "compose", job="train.py", args={})
     assert ran.code == 1
     assert "Read-only file system" in ran.output
     assert not (tmp_path / "mine").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.runtime.job import Job, Shard
@@ -14,16 +14,15 @@ from tests.unit.runtime.conftest import task_context
     ("batch", "count", "sizes"),
     [(17, 3, [6, 6, 5]), (17, 5, [4, 4, 3, 3, 3]), (17, 1, [17]), (4, 2, [2, 2]), (2, 3, [1, 1, 0])],
 )
-def test_a_batch_is_shared_as_evenly_as_it_goes(batch: int, count: int, sizes: list[int]) -> None:
+def test_a_batch_is_shared_as_evenly_as_possible(batch: int, count: int, sizes: list[int]) -> None:
     rows = [Shard(index, count).rows(batch) for index in range(count)]
-    assert [there.stop - there.start for there in rows] == sizes
+    assert [share.stop - share.start for share in rows] == sizes
 
 
-def test_a_shard_is_the_whole_batch_where_nothing_else_is_said() -> None:
+def test_a_shard_is_the_whole_batch_by_default() -> None:
     assert Shard().rows(17) == slice(0, 17)
 
 
-@settings(derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 10_000), st.integers(1, 200))
 def test_shares_cover_the_batch_in_order_without_overlap_and_differ_by_at_most_one(batch: int, count: int) -> None:
     shares = [range(batch)[Shard(index, count).rows(batch)] for index in range(count)]

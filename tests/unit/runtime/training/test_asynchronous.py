@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.runtime.training.asynchronous import AsyncTrainer
@@ -37,7 +37,6 @@ def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked
     assert there._batch == expected
 
 
-@settings(derandomize=True, deadline=None, database=None)
 @given(st.integers(1, 500), st.integers(1, 20), st.integers(1, 50))
 def test_calls_add_up_stay_short_and_are_equally_many_for_each_worker(steps: int, workers: int, per_call: int) -> None:
     calls = shares(steps, workers, per_call)

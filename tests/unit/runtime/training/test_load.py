@@ -98,7 +98,7 @@ def test_a_module_that_does_not_define_exactly_one_job_is_refused(place: Path, t
     write(place, {"train.py": text})
     said = refused(place, "train.py")
     assert said.startswith(f"job: train.py defines {found}")
-    assert said.endswith("a job's module defines exactly one subclass of launcher.runtime.job.Job")
+    assert said.endswith("a job's module defines exactly one subclass of launcher.Job")
 
 
 def test_a_script_that_is_not_there_is_a_sentence(place: Path) -> None:
