@@ -188,7 +188,8 @@ class _Thread:
             self._handle(event, time.monotonic())
         while not self._posted.empty():
             self._handle(self._posted.get(), time.monotonic())
-        self._handle(Tick(), asked)
+        if self._leading.wake_at <= asked:
+            self._handle(Tick(), asked)
 
     def _handle(self, event: Event, now: float) -> None:
         for action in self._leading.handle(event, now):

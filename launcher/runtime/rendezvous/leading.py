@@ -82,8 +82,12 @@ class Leading:
         self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> Sequence[Action]:
-        """Take one event in and return what follows from it."""
-        self.wake_at = math.inf
+        """Take one event in and return what follows from it.
+
+        What depends on all members follows from the next Tick, which is due at once unless this was a heartbeat.
+        """
+        if not (isinstance(event, Heard) and event.message.get("alive")):
+            self._wake(-math.inf)
         match event:
             case Heard():
                 self._heard(event.connection, event.message, now)
@@ -102,8 +106,9 @@ class Leading:
                 self._left = True  # this task leaves with its own error
                 self._fail(event.failure, now, Done())
             case Tick():
+                self.wake_at = math.inf
                 self._look_for_silence(now)
-        self._advance(now)
+                self._advance(now)
         actions, self._actions = self._actions, []
         return actions
 
@@ -195,7 +200,7 @@ class Leading:
         if not missing:
             self._phase = Phase.HOSTS
             self._act(FindHosts(self._members.left_out))
-        elif self._members.can_spare(missing) and self._due(self._patience, now):
+        elif self._context.fewest_workers and self._due(self._patience, now) and self._members.can_spare(missing):
             for connection, member in self._members.leave_out(missing).items():
                 self._say_last(connection, refused=f"the run continues without {member.name}")
             self._meet(now)
