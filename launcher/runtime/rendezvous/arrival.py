@@ -41,7 +41,7 @@ class Arrival:
         return wire
 
     def _unreached(self) -> list[str]:
-        return [f"{self._leader} (nobody answers at {self._context.rendezvous})"]
+        return [f"{self._leader} (no answer at {self._context.rendezvous})"]
 
     def _try_to_meet(self) -> Wire | None:
         """Return None if the leader cannot be reached, or is gone before all have met."""

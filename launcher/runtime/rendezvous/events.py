@@ -42,7 +42,7 @@ class HostsFound:
 
 @dataclass(frozen=True)
 class Watching:
-    """From now on this task can be told to leave."""
+    """From now on this task can be made to leave."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class SendFiles:
 
 @dataclass(frozen=True)
 class HangUp:
-    """Send nothing more once all is sent; go on reading."""
+    """Send nothing more once all is sent; keep reading."""
 
     connection: int
 

@@ -1,11 +1,12 @@
 """Hub: all connections of a leader, read and written by one thread, so that none holds up another.
 
 Anyone on the network may connect and send anything. Whoever has not said who it is may send one short line within a few
-seconds, and only so many of them may be connected at a time.
+seconds, and the number of such connections is limited.
 """
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import time
@@ -58,7 +59,7 @@ class Hub:
             self._waker.send(b"x")
 
     def poll(self, seconds: float) -> Iterator[Heard | Lost | Sent]:
-        """Wait at most so long for something to happen, and yield it."""
+        """Wait at most this long for something to happen, and yield it."""
         asked = time.monotonic()
         for key, mask in self._selector.select(0 if self._happened else seconds):
             if key.data == 0:
@@ -89,7 +90,7 @@ class Hub:
             self._send_some(number, connection, partial(connection.outbox.put, encoded(message)))
 
     def send_files(self, number: int, sizes: Mapping[Path, int]) -> None:
-        """Send the content of each file, of so many bytes."""
+        """Send the content of files; ``sizes`` has their bytes."""
         for path, size in sizes.items():
             if connection := self._connections.get(number):
                 self._send_some(number, connection, partial(connection.outbox.put_file, path, size))
@@ -120,8 +121,9 @@ class Hub:
             accepted, _ = self._listener.accept()
         except BlockingIOError:
             return  # it has gone again
-        except OSError:
-            self._drop_oldest_stranger()  # this process has no more file descriptors
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._drop_oldest_stranger()
             return
         accepted.setblocking(False)
         number = next(self._numbers)

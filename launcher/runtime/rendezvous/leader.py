@@ -48,7 +48,10 @@ _CLOSE_TIMEOUT = 5.0  # seconds that this thread gets to end
 
 
 class Leader:
-    """The task that the others meet at. A context manager: it waits until all have met, and tells all of an error."""
+    """The task that the others meet at. A context manager: it waits until all have met.
+
+    An error in its block is sent to all.
+    """
 
     def __init__(self, context: TaskContext, deadline: float, tell: Tell) -> None:
         self.step, self.left_out = 0, context.left_out
@@ -73,7 +76,7 @@ class Leader:
             self._thread.close()
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
-        """From now on call ``leave``, in a thread of its own, as soon as a task is lost that this one needs."""
+        """From now on call ``leave``, from another thread, as soon as a task is lost that this one needs."""
         self._met.leave = leave
         self._met.post(Watching())
 
@@ -115,7 +118,7 @@ class Leader:
     def _tell_why(self, thread: _Thread, error: Exception) -> None:
         """Tell the others why this task ends; raise the loss of another task if that is why."""
         if is_consequence(error):
-            # What TensorFlow says of a lost peer does not name it; its connection tells in a moment.
+            # TensorFlow's error about a lost peer does not name it; its connection will, very soon.
             loss = thread.loss(GOODBYE)
             if loss and error is not loss:
                 raise loss from error
@@ -135,7 +138,7 @@ class _Thread:
         self._for_task: SimpleQueue[TaskAction] = SimpleQueue()
         self._loss: LauncherError | None = None
         self._is_lost, self._closing = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rendezvous", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -147,17 +150,16 @@ class _Thread:
         self._hub.wake()
 
     def next_action(self) -> TaskAction:
-        """Return what the task has to do next."""
-        return self._for_task.get()  # bounded: Leading has a deadline for everything
+        """Wait for what the task has to do next; bounded by the deadlines of ``Leading``."""
+        return self._for_task.get()
 
     def wait_until_done(self) -> None:
         """Wait until this task may leave."""
-        while not isinstance(action := self.next_action(), Done):
-            if isinstance(action, Leave):
-                raise action.error
+        while not isinstance(self.next_action(), Done):
+            pass  # it leaves already, for a reason of its own
 
     def loss(self, seconds: float) -> LauncherError | None:
-        """Return why this attempt fails, if that becomes known within so many seconds."""
+        """Return why this attempt fails, if that becomes known in time."""
         self._is_lost.wait(seconds)
         return self._loss
 
@@ -186,7 +188,8 @@ class _Thread:
             self._handle(event, time.monotonic())
         while not self._posted.empty():
             self._handle(self._posted.get(), time.monotonic())
-        self._handle(Tick(), asked)
+        if self._leading.wake_at <= asked:
+            self._handle(Tick(), asked)
 
     def _handle(self, event: Event, now: float) -> None:
         for action in self._leading.handle(event, now):

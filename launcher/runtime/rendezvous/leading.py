@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
 from launcher.contract.context import TaskContext
@@ -48,44 +46,15 @@ from launcher.runtime.rendezvous.messages import (
     not_formed,
     peer_failed,
 )
+from launcher.runtime.rendezvous.states import Finish, Goodbye, Phase
 
 GOODBYE = 2.0  # seconds that members get to hear why the run has failed
 _ANNOUNCE_FIRST = 1.0  # seconds until the first line about who is missing
 _INFORM_EVERY = 1.0  # seconds between two messages to a member about who is missing
-_FINISH_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that were in the same step a moment ago
+_FINISH_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that have just run the same step
 # Seconds without a heartbeat after which a serving task is lost: it runs none of the user's code that could hold
 # Python's lock. Tasks that train may be silent; TensorFlow's own heartbeats watch those.
 _SERVES_SILENTLY = 20.0
-
-
-class _Phase(Enum):
-    """Where the meeting is."""
-
-    MEETING = auto()  # members come, and get prepared
-    HOSTS = auto()  # all are prepared; this task looks for everyone's address
-    STARTING = auto()  # all are told to go
-    STARTED = auto()  # all have been told
-
-
-@dataclass
-class _Goodbye:
-    """All were told why the attempt fails; ``then`` follows when they have heard it."""
-
-    loss: LauncherError
-    message: Mapping[str, Any]
-    until: float
-    then: Leave | Done | None
-    teller: int | None = None  # the connection that the reason came by
-
-
-@dataclass
-class _Finish:
-    """This task has finished, and waits for the others (``until`` then), or for their leaving, once ``agreed``."""
-
-    stopped: bool
-    until: float
-    agreed: bool = False
-    done: bool = False
 
 
 class Leading:
@@ -101,20 +70,24 @@ class Leading:
         self._members = Members(context)
         self._finished: set[str] = set()
         self._gone: set[str] = set()  # their connection was closed, after all had met
-        self._phase = _Phase.MEETING
+        self._phase = Phase.MEETING
         self._deadline = deadline
         self._patience = (now + deadline) / 2  # until then those that may be missing are waited for
         self._announce_at = now + _ANNOUNCE_FIRST
         self._unsent: set[int] = set()  # connections whose go is not on its way
         self._unsent_until = math.inf
         self._watched = self._left = False  # whether this task can be told to leave; whether it was
-        self._goodbye: _Goodbye | None = None
-        self._finish: _Finish | None = None
+        self._goodbye: Goodbye | None = None
+        self._finish: Finish | None = None
         self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> Sequence[Action]:
-        """Take one event in and return what follows from it."""
-        self.wake_at = math.inf
+        """Take one event in and return what follows from it.
+
+        What depends on all members follows from the next Tick, which is due at once unless this was a heartbeat.
+        """
+        if not (isinstance(event, Heard) and event.message.get("alive")):
+            self._wake(-math.inf)
         match event:
             case Heard():
                 self._heard(event.connection, event.message, now)
@@ -123,18 +96,19 @@ class Leading:
             case Sent():
                 self._unsent.discard(event.connection)
             case HostsFound():
-                self._phase = _Phase.MEETING if self._members.missing() else _Phase.STARTING
+                self._phase = Phase.MEETING if self._members.missing() else Phase.STARTING
                 self._unsent_until = now + HELLO_TIMEOUT
             case Watching():
                 self._watched = True
             case Finished():
-                self._finish = _Finish(event.stopped, now + _FINISH_TIMEOUT)
+                self._finish = Finish(event.stopped, now + _FINISH_TIMEOUT)
             case Failed():
                 self._left = True  # this task leaves with its own error
                 self._fail(event.failure, now, Done())
             case Tick():
+                self.wake_at = math.inf
                 self._look_for_silence(now)
-        self._advance(now)
+                self._advance(now)
         actions, self._actions = self._actions, []
         return actions
 
@@ -204,29 +178,29 @@ class Leading:
 
     @property
     def _formed(self) -> bool:
-        return self._phase in (_Phase.STARTING, _Phase.STARTED)
+        return self._phase in (Phase.STARTING, Phase.STARTED)
 
     def _meet(self, now: float) -> None:
         if self._formed or not self._members.absent():
             for connection, member in self._members.of(Stage.JOINED).items():
                 self._prepare(connection, member, now)
-        if self._phase is _Phase.MEETING:
+        if self._phase is Phase.MEETING:
             self._wait_for_members(now)
         if self._formed:
             for connection, member in self._members.of(Stage.PREPARED).items():
                 self._start(connection, member, now)
         # Building a MultiWorkerMirroredStrategy holds Python's lock until all peers have connected: a member that has
         # not heard the go by then never would.
-        if self._phase is _Phase.STARTING and (not self._unsent or self._due(self._unsent_until, now)):
-            self._phase = _Phase.STARTED
+        if self._phase is Phase.STARTING and (not self._unsent or self._due(self._unsent_until, now)):
+            self._phase = Phase.STARTED
             self._act(Formed(self._members.left_out))
 
     def _wait_for_members(self, now: float) -> None:
         missing = self._members.missing()
         if not missing:
-            self._phase = _Phase.HOSTS
+            self._phase = Phase.HOSTS
             self._act(FindHosts(self._members.left_out))
-        elif self._members.can_spare(missing) and self._due(self._patience, now):
+        elif self._context.fewest_workers and self._due(self._patience, now) and self._members.can_spare(missing):
             for connection, member in self._members.leave_out(missing).items():
                 self._say_last(connection, refused=f"the run continues without {member.name}")
             self._meet(now)
@@ -277,16 +251,16 @@ class Leading:
         """Note the first loss of a task that this attempt needs, and tell the others which it is."""
         if self._finish is None and self._goodbye is None:
             message = {"lost": str(loss), "peer": loss.peer}
-            self._begin_goodbye(_Goodbye(loss, message, now + GOODBYE, Leave(loss)))
+            self._begin_goodbye(Goodbye(loss, message, now + GOODBYE, Leave(loss)))
 
     def _member_failed(self, connection: int, failure: PeerFailed, now: float) -> None:
         if not (self._goodbye and isinstance(self._goodbye.loss, PeerFailed)):
             self._fail(failure, now, None if self._finish else Leave(failure), connection)
 
     def _fail(self, failure: PeerFailed, now: float, then: Leave | Done | None, teller: int | None = None) -> None:
-        self._begin_goodbye(_Goodbye(failure, failure_message(failure), now + GOODBYE, then, teller))
+        self._begin_goodbye(Goodbye(failure, failure_message(failure), now + GOODBYE, then, teller))
 
-    def _begin_goodbye(self, goodbye: _Goodbye) -> None:
+    def _begin_goodbye(self, goodbye: Goodbye) -> None:
         self._goodbye = goodbye
         self._dismiss(goodbye.message, Stage.JOINED, Stage.PREPARING, Stage.PREPARED, Stage.STARTED)
         self._act(NoteLoss(goodbye.loss))
@@ -296,14 +270,14 @@ class Leading:
             member.stage = Stage.DISMISSED
             self._say_last(connection, **message)
 
-    def _say_goodbye(self, goodbye: _Goodbye, now: float) -> None:
+    def _say_goodbye(self, goodbye: Goodbye, now: float) -> None:
         heard_by_all = self._members.here.keys() <= {goodbye.teller}
         if goodbye.then is None or not (heard_by_all or self._due(goodbye.until, now)):
             return
         if isinstance(goodbye.then, Done):
             goodbye.then = None
             self._act(Done())
-        elif self._watched or self._phase is not _Phase.STARTED:
+        elif self._watched or self._phase is not Phase.STARTED:
             self._leave(goodbye.loss)
 
     def _leave(self, error: LauncherError) -> None:
@@ -311,7 +285,7 @@ class Leading:
             self._left = True
             self._act(Leave(error))
 
-    def _part(self, finish: _Finish, now: float) -> None:
+    def _part(self, finish: Finish, now: float) -> None:
         """Once all that train have finished, send all away; once they have gone, this task may go."""
         trainers = {name for name, role in self._members.roles.items() if not role.serves}
         if not finish.agreed and (trainers <= self._finished | self._gone or self._due(finish.until, now)):

@@ -1,8 +1,8 @@
-"""Rendezvous: the tasks of a cluster meet before any TensorFlow server starts, and leave when nobody needs another.
+"""Rendezvous: the tasks of a cluster meet before any TensorFlow server starts, and leave together.
 
 The leader listens; every member connects, names itself, and hears who is missing until all are there. Then each gets
 ready: it finds every task's host, and has the checkpoint that all resume from. The same connection is open as long as
-the run: it tells at once when a task is lost, which TensorFlow finds out in ten seconds or never, it carries the reason
+the run: it shows at once when a task is lost, which TensorFlow finds out in ten seconds or never, it carries the reason
 if a task fails for good, and it agrees on the end.
 """
 
@@ -28,7 +28,7 @@ class Meeting(Protocol):
     """One task's part in the rendezvous. A context manager: it waits until all have met.
 
     Entering it raises FormationError, which names the missing tasks, when the deadline has passed; PeerFailed if
-    another task fails meanwhile. An error in its block is told to all.
+    another task fails meanwhile. An error in its block is sent to all.
     """
 
     step: int  # from which all resume
@@ -41,17 +41,17 @@ class Meeting(Protocol):
         """Tell the others why this task ends, if a restart would not help."""
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
-        """From now on call ``leave``, in a thread of its own, as soon as this task can only fail."""
+        """From now on call ``leave``, from another thread, as soon as this task can only fail."""
 
     def finish(self, *, stopped: bool = False) -> None:
         """Say that this task has finished, and return when all may leave."""
 
     def wait_for_end(self) -> bool:
-        """Serve until the leader says that nobody needs this task; return whether the run came to its end."""
+        """Serve until the leader says that this task is no longer needed; return whether the run came to its end."""
 
 
 class Alone:
-    """The meeting of a task that has nobody to meet."""
+    """The meeting of a task that has no other task to meet."""
 
     def __init__(self, context: TaskContext) -> None:
         self.step, self.left_out = 0, context.left_out
@@ -63,10 +63,10 @@ class Alone:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Nobody is there to be told."""
+        """Do nothing: there is no other task."""
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
-        """Return: nobody can be lost."""
+        """Do nothing: no other task can be lost."""
 
     def finish(self, *, stopped: bool = False) -> None:
         """Return at once."""

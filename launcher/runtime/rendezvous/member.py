@@ -23,7 +23,7 @@ _LAST_WORD = 2.0  # seconds that a leader gets to say which peer was lost
 class Member:
     """A task that meets the others at the leader. A context manager: it waits until all have met.
 
-    An error in its block is told to all.
+    An error in its block is sent to all.
     """
 
     def __init__(self, context: TaskContext, deadline: float, tell: Tell) -> None:
@@ -50,7 +50,7 @@ class Member:
             self._met.send(**failure_message(peer_failure(self._context.task, error)))
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
-        """From now on call ``leave``, in a thread of its own, as soon as the leader is lost or the run has failed."""
+        """From now on call ``leave``, from another thread, as soon as the leader is lost or the run has failed."""
         self._met.watch(leave)
 
     def finish(self, *, stopped: bool = False) -> None:
@@ -102,12 +102,12 @@ class _Listening:
             leave(loss)
 
     def leave_it(self) -> None:
-        """Call nobody any more: this task leaves by itself."""
+        """Do not call ``leave`` any more: this task leaves by itself."""
         with self._lock:
             self._leave = None
 
     def loss(self, seconds: float | None) -> LauncherError | None:
-        """Wait for the end, at most so many seconds, and return why the attempt fails, if it does.
+        """Wait for the end, at most this long, and return why the attempt fails, if it does.
 
         None seconds are bounded, too: the leader's silence is an end.
         """
@@ -115,13 +115,19 @@ class _Listening:
         return self._loss
 
     def _run(self) -> None:
-        loss: LauncherError | None = None
+        gone = f"{self._leader} went away without saying that the run is over"
+        loss: LauncherError | None = PeerGone(gone, self._leader)
         try:
             self.stopped = self._hear_end()
+            loss = None
         except LauncherError as error:
             loss = error
         except (OSError, EOFError, *NONSENSE):
-            loss = PeerGone(f"{self._leader} went away without saying that the run is over", self._leader)
+            pass  # as if it had closed the connection
+        finally:
+            self._end(loss)
+
+    def _end(self, loss: LauncherError | None) -> None:
         self._wire.close()
         with self._lock:
             self._loss, leave = loss, self._leave

@@ -36,7 +36,7 @@ class Member:
 
 
 class Members:
-    """All that should come to one leader, by name, and those that are here, by the number of their connection."""
+    """All tasks that should meet one leader, by name, and those that are connected, by the number of the connection."""
 
     def __init__(self, context: TaskContext) -> None:
         self._context = context

@@ -67,7 +67,7 @@ class Inbox:
         return content if isinstance(content, dict) else {}
 
     def take(self, count: int) -> bytes:
-        """Take at most so many bytes."""
+        """Take at most ``count`` bytes."""
         taken = bytes(self._bytes[:count])
         del self._bytes[:count]
         return taken
@@ -80,7 +80,8 @@ def failure_message(failure: PeerFailed) -> dict[str, Any]:
 
 def peer_failed(message: Mapping[str, Any]) -> PeerFailed:
     """Return the error that a message with ``failed`` reports."""
-    return PeerFailed(str(message["failed"]), int(message.get("exit_code", 1)), own=bool(message.get("own")))
+    code = message.get("exit_code")
+    return PeerFailed(str(message["failed"]), code if isinstance(code, int) else 1, own=bool(message.get("own")))
 
 
 def not_formed(missing: Collection[str]) -> FormationError:

@@ -33,7 +33,7 @@ class Outbox:
         self._add(iter((data,)))
 
     def put_file(self, path: Path, size: int) -> None:
-        """Add the content of a file of so many bytes."""
+        """Add the content of a file of ``size`` bytes."""
         self._add(_chunks(path, size))
 
     def send_some(self, connection: socket.socket) -> None:

@@ -40,7 +40,7 @@ class Wire:
             self._socket.sendall(encoded(message))
 
     def hear(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next message; None if none has arrived within so many seconds, one of NONSENSE if it is none."""
+        """Return the next message; None if none arrives in time. Raises one of NONSENSE for anything else."""
         until = time.monotonic() + seconds
         while (message := self._inbox.message()) is None:
             if not self._selector.select(max(0.0, until - time.monotonic())):
@@ -49,7 +49,7 @@ class Wire:
         return message
 
     def read(self, count: int) -> bytes:
-        """Return at least one and at most so many bytes."""
+        """Return at least one and at most ``count`` bytes."""
         if there := self._inbox.take(count):
             return there
         if not self._selector.select(HELLO_TIMEOUT):

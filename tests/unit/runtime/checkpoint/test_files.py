@@ -70,7 +70,7 @@ def test_a_step_that_is_not_there_is_a_sentence(files: CheckpointFiles, step: in
     save(files, 9)
     with pytest.raises(LauncherError) as caught:
         files.at(step)
-    assert str(caught.value) == f"{files._directory} holds no checkpoint of step {step}, where the run continues"
+    assert str(caught.value) == f"{files._directory} holds no checkpoint of step {step} to resume from"
 
 
 def test_what_is_half_written_or_none_of_ours_is_not_one(files: CheckpointFiles) -> None:

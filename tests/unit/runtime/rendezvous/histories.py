@@ -50,9 +50,11 @@ class History:
         self._told: dict[int, list[Mapping[str, Any] | str]] = {}
         self._asked: list[TaskAction] = []  # of the task
 
-    def happen(self, event: Event) -> None:
-        for action in self.leading.handle(event, self.now):
-            self._note(action)
+    def happen(self, *events: Event) -> None:
+        """Let these events happen, and the tick that follows them."""
+        for event in (*events, Tick()):
+            for action in self.leading.handle(event, self.now):
+                self._note(action)
 
     def _note(self, action: Action) -> None:
         match action:
@@ -71,9 +73,9 @@ class History:
         until = self.now + seconds
         while self.leading.wake_at < until:
             self.now = max(self.now, self.leading.wake_at)
-            self.happen(Tick())
+            self.happen()
         self.now = until
-        self.happen(Tick())
+        self.happen()
 
     def hello(self, name: str, **more: Any) -> int:
         """Let a task connect and say who it is; return its connection."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -33,11 +34,12 @@ def test_a_leader_that_was_only_made_does_nothing(place: Place) -> None:
         socket.create_connection(("127.0.0.1", place.port))
 
 
-def test_a_hundred_members_meet(place: Place) -> None:
+def test_a_hundred_members_meet_in_one_thread(place: Place) -> None:
     leader = place.send("worker:0", cluster={"worker": tuple(f"127.0.0.1:{number}" for number in range(1, 102))})
     members = [place.member(f"worker:{number}") for number in range(1, 101)]
     go(*members)
     result(leader)
+    assert [thread.name for thread in threading.enumerate()].count("rendezvous") == 1
 
 
 @pytest.mark.parametrize(

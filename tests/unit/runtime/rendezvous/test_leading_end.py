@@ -133,10 +133,9 @@ def test_what_has_arrived_before_the_time_that_counts_is_no_silence() -> None:
     """Whoever holds Python's lock for a minute keeps the leader from the heartbeats that have arrived."""
     history, worker, ps = formed(**ASYNC)
     asked, history.now = history.now + 1.0, history.now + 60.0
-    history.happen(Heard(worker, ALIVE))
+    assert history.leading.handle(Heard(worker, ALIVE), history.now) == []
+    assert [type(action) for action in history.leading.handle(Tick(), asked)] == []
     history.happen(Heard(ps, ALIVE))
-    assert history.leading.handle(Tick(), asked) == []
-    history.happen(Tick())
     assert none_left(history.asked())
 
 
@@ -145,6 +144,15 @@ def test_a_task_that_trains_may_be_silent_and_hears_that_the_leader_lives() -> N
     history.wait(600.0)
     assert history.told(first) == history.told(second) == [ALIVE] * 120
     assert history.asked() == []
+
+
+def test_a_heartbeat_makes_nothing_due() -> None:
+    history, worker, _ = formed(**ASYNC)
+    due = history.leading.wake_at
+    history.leading.handle(Heard(worker, ALIVE), history.now + 1.0)
+    assert history.leading.wake_at == due > history.now
+    history.leading.handle(Heard(worker, {"finished": True}), history.now + 1.0)
+    assert history.leading.wake_at < history.now
 
 
 # A failure

@@ -63,7 +63,7 @@ def test_all_meet_when_the_leader_comes_first(place: Place) -> None:
 def test_all_meet_when_the_leader_comes_last_and_the_members_say_whom_they_wait_for(place: Place) -> None:
     said: queue.Queue[list[str]] = queue.Queue()
     members = [place.send(task, tell=lambda missing: said.put(list(missing))) for task in ("worker:1", "worker:2")]
-    waits = f"worker:0 (nobody answers at 127.0.0.1:{place.port})"
+    waits = f"worker:0 (no answer at 127.0.0.1:{place.port})"
     assert [said.get(timeout=PATIENCE) for _ in members] == [[waits]] * 2
     for task in (place.send("worker:0"), *members):
         result(task)

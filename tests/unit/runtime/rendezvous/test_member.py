@@ -98,7 +98,7 @@ def test_files_that_cannot_be_written_are_a_sentence(place: Place, answering: An
 def test_a_member_whose_leader_never_comes_names_it_and_where_it_looked(place: Place) -> None:
     with pytest.raises(FormationError) as caught:
         result(place.send("worker:1", seconds=0.05))
-    assert str(caught.value).endswith(f"missing: worker:0 (nobody answers at 127.0.0.1:{place.port})")
+    assert str(caught.value).endswith(f"missing: worker:0 (no answer at 127.0.0.1:{place.port})")
 
 
 def test_a_member_says_who_is_missing_as_it_hears_it(answering: Answering) -> None:

@@ -65,7 +65,7 @@ def test_bytes_between_messages_are_taken_as_they_are() -> None:
 def test_a_failure_arrives_as_it_was() -> None:
     failure = peer_failed(failure_message(PeerFailed("no", 7, own=True)))
     assert (str(failure), failure.exit_code, failure.own) == ("no", 7, True)
-    assert peer_failed({"failed": "no"}).exit_code == 1
+    assert [peer_failed({"failed": "no", **more}).exit_code for more in ({}, {"exit_code": "x"})] == [1, 1]
 
 
 def test_who_never_came_is_named_with_exit_code_3() -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError
-from launcher.runtime.training.proof import prove_devices, prove_placement
+from launcher.runtime.training.placement_check import check_devices, check_placement
 from tests.unit.runtime.conftest import task_context
 
 
@@ -40,13 +40,13 @@ def logical(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_task_says_which_cores_and_gpus_it_has(has: Any) -> None:
     has({3, 2}, gpus=2, chosen="4,6")
-    seen = prove_placement(task_context(cores=(2, 3), gpus=(4, 6)))
+    seen = check_placement(task_context(cores=(2, 3), gpus=(4, 6)))
     assert seen == {"cores": [2, 3], "gpus": {"4": "Tesla T4", "6": "Tesla T4"}}
 
 
 def test_a_task_that_is_not_pinned_may_have_any_cores(has: Any) -> None:
     has({0, 5})
-    assert prove_placement(task_context()) == {"cores": [0, 5], "gpus": {}}
+    assert check_placement(task_context()) == {"cores": [0, 5], "gpus": {}}
 
 
 @pytest.mark.parametrize("cores", [{0, 1}, {1}, {2, 3, 4}, {3}])
@@ -54,14 +54,14 @@ def test_other_cores_than_planned_are_an_error(has: Any, cores: set[int]) -> Non
     has(cores)
     shown = ", ".join(map(str, sorted(cores)))
     with pytest.raises(LauncherError) as caught:
-        prove_placement(task_context(cores=(2, 3)))
+        check_placement(task_context(cores=(2, 3)))
     assert str(caught.value) == f"the plan gives worker:0 the cores 2, 3; it has {shown}"
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_an_error_with_a_remedy(has: Any) -> None:
     has({0})
     with pytest.raises(LauncherError) as caught:
-        prove_placement(task_context(gpus=(1,)))
+        check_placement(task_context(gpus=(1,)))
     assert str(caught.value) == (
         "the plan gives worker:0 GPU 1, and TensorFlow sees none; its log says why "
         "(CUDA comes with pip install 'tensorflow[and-cuda]')"
@@ -72,14 +72,14 @@ def test_a_gpu_too_many_is_an_error_with_what_made_it_visible(has: Any, monkeypa
     has({0}, gpus=1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(LauncherError) as caught:
-        prove_placement(task_context())
+        check_placement(task_context())
     assert str(caught.value) == "the plan gives worker:0 no GPU, and TensorFlow sees 1 GPU; CUDA_VISIBLE_DEVICES is '0'"
 
 
 def test_fewer_gpus_than_planned_are_counted(has: Any) -> None:
     has({0}, gpus=1)
     with pytest.raises(LauncherError) as caught:
-        prove_placement(task_context("worker:1", gpus=(4, 6)))
+        check_placement(task_context("worker:1", gpus=(4, 6)))
     assert str(caught.value) == (
         "the plan gives worker:1 GPU 4, 6, and TensorFlow sees 1 GPU; its log says why "
         "(CUDA comes with pip install 'tensorflow[and-cuda]')"
@@ -92,7 +92,7 @@ def test_more_gpus_than_planned_are_an_error_even_where_nobody_chose_among_them(
     has({0}, gpus=3)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(LauncherError) as caught:
-        prove_placement(task_context(gpus=(4, 6)))
+        check_placement(task_context(gpus=(4, 6)))
     assert str(caught.value) == (
         "the plan gives worker:0 GPU 4, 6, and TensorFlow sees 3 GPUs; CUDA_VISIBLE_DEVICES is None"
     )
@@ -101,7 +101,7 @@ def test_more_gpus_than_planned_are_an_error_even_where_nobody_chose_among_them(
 def test_other_gpus_than_planned_are_an_error_although_they_are_as_many(has: Any) -> None:
     has({0}, gpus=2, chosen="0,1")
     with pytest.raises(LauncherError) as caught:
-        prove_placement(task_context(gpus=(4, 6)))
+        check_placement(task_context(gpus=(4, 6)))
     assert str(caught.value) == (
         "the plan gives worker:0 GPU 4, 6, and TensorFlow sees 2 GPUs; CUDA_VISIBLE_DEVICES is '0,1'"
     )
@@ -110,7 +110,7 @@ def test_other_gpus_than_planned_are_an_error_although_they_are_as_many(has: Any
 def test_a_gpu_without_a_name_is_there_all_the_same(has: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     has({0}, gpus=1, chosen="2")
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {})
-    assert prove_placement(task_context(gpus=(2,)))["gpus"] == {"2": "unknown"}
+    assert check_placement(task_context(gpus=(2,)))["gpus"] == {"2": "unknown"}
 
 
 def test_where_the_system_does_not_tell_a_process_its_cores_those_of_the_plan_are_believed(
@@ -118,23 +118,23 @@ def test_where_the_system_does_not_tell_a_process_its_cores_those_of_the_plan_ar
 ) -> None:
     has(set())
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert prove_placement(task_context(cores=(3, 2))) == {"cores": [2, 3], "gpus": {}}
+    assert check_placement(task_context(cores=(3, 2))) == {"cores": [2, 3], "gpus": {}}
 
 
 def test_the_order_in_which_the_plan_names_cores_is_of_no_matter(has: Any) -> None:
     has({7, 2})
-    assert prove_placement(task_context(cores=(7, 2)))["cores"] == [2, 7]
+    assert check_placement(task_context(cores=(7, 2)))["cores"] == [2, 7]
 
 
 def test_an_evaluator_counts_the_devices_that_carry_no_jobs_name(logical: Any) -> None:
     logical("/device:CPU:0")
-    assert prove_devices(task_context("evaluator:0", role=Role.EVALUATE)) == ["/device:CPU:0"]
+    assert check_devices(task_context("evaluator:0", role=Role.EVALUATE)) == ["/device:CPU:0"]
 
 
 def test_a_coordinator_does_not_count_the_devices_of_its_workers(logical: Any) -> None:
     names = [f"/job:{job}/replica:0/task:0/device:{kind}" for job in ("chief", "ps") for kind in ("CPU:0", "GPU:0")]
     logical(*names)
-    assert prove_devices(task_context("chief:0", role=Role.COORDINATE, cluster={"chief": ("a:1",)})) == names
+    assert check_devices(task_context("chief:0", role=Role.COORDINATE, cluster={"chief": ("a:1",)})) == names
 
 
 CLUSTER = "/job:worker/replica:0/task:{}/device:{}"
@@ -158,7 +158,7 @@ def test_the_devices_to_compute_on_are_as_many_as_planned(
     logical: Any, changes: dict[str, Any], names: list[str]
 ) -> None:
     logical(*names)
-    assert prove_devices(task_context(**changes)) == names
+    assert check_devices(task_context(**changes)) == names
 
 
 @pytest.mark.parametrize(
@@ -192,5 +192,5 @@ def test_another_number_of_devices_is_an_error(
 ) -> None:
     logical(*names)
     with pytest.raises(LauncherError) as caught:
-        prove_devices(task_context(**changes))
+        check_devices(task_context(**changes))
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""What was placed is what happens: a task looks at its own cores and devices before it computes."""
+"""Whether a task has the cores and devices that the plan gives it, checked before it computes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from launcher.errors import PlacementError
 from launcher.text import counted
 
 
-def prove_placement(context: TaskContext) -> Mapping[str, Any]:
-    """Return the cores and GPUs that this process has; PlacementError where they are not those of the plan."""
+def check_placement(context: TaskContext) -> Mapping[str, Any]:
+    """Return the cores and GPUs that this process has; PlacementError if they are not those of the plan."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else sorted(context.cores)
     if context.cores and cores != sorted(context.cores):
         raise PlacementError(f"the plan gives {context.task} the cores {_shown(context.cores)}; it has {_shown(cores)}")
@@ -26,8 +26,8 @@ def prove_placement(context: TaskContext) -> Mapping[str, Any]:
     return {"cores": cores, "gpus": dict(zip(map(str, context.gpus), names, strict=True))}
 
 
-def prove_devices(context: TaskContext) -> list[str]:
-    """Return this task's logical devices; PlacementError where there are not as many to compute on as planned."""
+def check_devices(context: TaskContext) -> list[str]:
+    """Return this task's logical devices; PlacementError if there are not as many to compute on as planned."""
     kind = "GPU" if context.gpus else "CPU"
     planned = len(context.gpus or (0,)) * (context.virtual_devices or 1)
     devices = [device.name for device in tf.config.list_logical_devices()]

@@ -1,4 +1,4 @@
-"""Waiting: how long the replicas of a task wait for those of other tasks, which tells a slow worker from its peers."""
+"""How long the replicas of a task wait for those of other tasks, which tells a straggler from the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 
-class Waiting:
+class CollectiveTime:
     """The seconds that were spent in sums over all replicas. Does nothing before ``measure``."""
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Waiting:
         self._replicas = 1
 
     def measure(self, replicas: int) -> None:
-        """From now on measure, for so many replicas of this task; before the step is traced."""
+        """Measure from now on, for this number of replicas of this task; call it before the step is traced."""
         self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._replicas = replicas
 
@@ -34,7 +34,7 @@ class Waiting:
         return summed
 
     def take(self) -> float:
-        """Return the seconds since this was called before."""
+        """Return the seconds since the last call of this method."""
         if self._seconds is None:
             return 0.0
         seconds = float(self._seconds.numpy())

@@ -12,7 +12,7 @@ import tensorflow as tf
 from launcher.contract.roles import Role
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job
-from launcher.runtime.metrics import Reporter, plain
+from launcher.runtime.reporter import Reporter, plain
 from tests.unit.runtime.conftest import task_context
 
 
@@ -127,7 +127,7 @@ def test_a_history_that_ends_before_its_checkpoint_is_not_touched(
 ) -> None:
     files = RunFiles(tmp_path)
     files.metrics.write_text(records(10, 20))
-    monkeypatch.setattr("launcher.runtime.metrics.write_whole", pytest.fail)
+    monkeypatch.setattr("launcher.runtime.reporter.write_whole", pytest.fail)
     reporter = Reporter(task_context(directory=tmp_path))
     reporter.resume_at(20)
     assert len(reporter.history) == 2

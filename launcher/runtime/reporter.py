@@ -1,4 +1,4 @@
-"""What a task tells: reports for the run's files, and the same for the launcher that watches."""
+"""Reporter: what a task writes to the run's files, and sends to the launcher that started it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def plain(value: Any) -> Any:
 
 
 class Reporter:
-    """One task's voice: ``tell`` reaches the launcher, ``report`` reaches metrics.jsonl as well."""
+    """Sends one task's events: ``tell`` reaches the launcher, ``report`` reaches metrics.jsonl as well."""
 
     def __init__(self, context: TaskContext) -> None:
         self._fd = context.report_fd
         self._files = RunFiles(Path(context.run_directory))
-        self._speaks = context.is_leader or context.role is Role.EVALUATE
+        self._writes = context.is_leader or context.role is Role.EVALUATE
         self._task = str(context.task)
         self._started = time.monotonic()
         self.history: list[dict[str, Any]] = []
@@ -50,38 +50,39 @@ class Reporter:
                 os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
 
     def report(
-        self, job: Job, step: int, figures: Mapping[str, Any], pace: Mapping[str, float] | None = None
+        self, job: Job, step: int, figures: Mapping[str, Any], step_times: Mapping[str, float] | None = None
     ) -> dict[str, Any]:
-        """Record the job's figures at a step, tell them, and return the record; LauncherError where it cannot.
+        """Record the job's figures at a step, tell them, and return the record; LauncherError if the disk fails.
 
-        ``pace`` has each worker's own seconds per step, where they are known.
+        ``step_times`` has each worker's own seconds per step, if they are known.
         """
         epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
         seconds = round(time.monotonic() - self._started, 3)
         record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
         self.history.append(record)
-        if self._speaks:
-            self._write_down(record)
-        self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **({"pace": pace} if pace else {}))
+        if self._writes:
+            self._write(record)
+        times = {"pace": step_times} if step_times else {}
+        self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **times)
         return record
 
-    def _write_down(self, record: Mapping[str, Any]) -> None:
+    def _write(self, record: Mapping[str, Any]) -> None:
         try:
             append_json(self._files.metrics, record)
         except OSError as error:
-            where, why = self._files.metrics, error.strerror
-            raise LauncherError(f"the report of step {record['step']} cannot be written to {where}: {why}") from error
+            path, why = self._files.metrics, error.strerror
+            raise LauncherError(f"the report of step {record['step']} cannot be written to {path}: {why}") from error
 
     def last_step(self) -> int:
-        """Return the last step that this task has reported, in any attempt; 0 where it has reported none."""
+        """Return the last step that this task has reported, in any attempt; 0 if it has reported none."""
         return max((record["step"] for record in self._records() if record["task"] == self._task), default=0)
 
     def resume_at(self, step: int) -> None:
-        """Take up the history of the attempts before, without what was reported after the checkpoint at ``step``."""
+        """Read the history of the attempts before, without what was reported after the checkpoint at ``step``."""
         records = self._records()
         kept = [record for record in records if record["step"] <= step]
         self.history = [record for record in kept if record["task"] == self._task]
-        if self._speaks and len(kept) < len(records):
+        if self._writes and len(kept) < len(records):
             write_whole(self._files.metrics, "".join(json.dumps(record) + "\n" for record in kept))
 
     def _records(self) -> list[dict[str, Any]]:
@@ -92,7 +93,7 @@ class Reporter:
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """Return one report; None for a line that a killed task, or a full disk, has left half written."""
+    """Return one report; None for a line that a killed task, or a full disk, has left incomplete."""
     try:
         record = json.loads(line)
     except ValueError:
