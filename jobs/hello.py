@@ -34,9 +34,9 @@ class Hello(Job):
         for question, (answer, right) in answers.items():
             _check(question, answer, right, device)
         shown = ", ".join(f"{question} = {_shown(answer)}" for question, (answer, _) in answers.items())
-        print(f"{self._name(device)}: {shown}", flush=True)
+        print(f"{self._label(device)}: {shown}", flush=True)
 
-    def _name(self, device: str) -> str:
+    def _label(self, device: str) -> str:
         place = tf.DeviceSpec.from_string(device)
         local = place.job in (None, "localhost")
         task = str(self.context.task) if local else f"{place.job}:{place.task}"

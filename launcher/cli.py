@@ -11,6 +11,7 @@ import click
 from launcher import __version__
 from launcher.commands.groups import Group
 from launcher.errors import LauncherError
+from launcher.text import printable
 
 _COMPLETE = "_LAUNCHER_COMPLETE"  # in the environment while a shell asks click what may follow
 
@@ -68,11 +69,12 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc,unused-ignore]
         error.show()
         sys.exit(2)
     except LauncherError as error:
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error)), err=True)
         sys.exit(error.exit_code)
-    except OSError as error:  # a full disk, a closed pipe: what could be mended has been mended further down
-        click.echo(f"{error.filename or 'the output'}: {error.strerror or error}", err=True)
+    except OSError as error:  # a full disk or a closed pipe, and nothing below could handle it
+        click.echo(printable(f"{error.filename or 'the output'}: {error.strerror or error}"), err=True)
         sys.exit(1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+_MOST = 20  # words of a list in a message
 _OURS = Path(__file__).parent
 
 
@@ -53,11 +54,22 @@ class SpecError(UsageError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
-    as_written = {name.lower(): name for name in reversed(list(known))}
-    near = get_close_matches(word.lower(), as_written, n=1)
-    return f"; did you mean {as_written[near[0]]!r}?" if near else ""
+def did_you_mean(word: str, known: Iterable[str], listed: str = "", *, key: Callable[[str], str] = str.lower) -> str:
+    """Return "; did you mean 'x'?" for the nearest known word, or nothing; with ``listed``, the known words as well.
+
+    Words are compared by their ``key``. ``listed`` is what the words are, like "tasks".
+    """
+    names = list(known)
+    as_written = {key(name): name for name in reversed(names)}
+    near = get_close_matches(key(word), as_written, n=1)
+    hint = f"; did you mean {as_written[near[0]]!r}?" if near else ""
+    return listing(hint, names, listed) if listed else hint
+
+
+def listing(hint: str, known: Sequence[str], listed: str) -> str:
+    """Return "; did you mean 'x'? Tasks: x, y" with a hint from ``did_you_mean``, and "; tasks: x, y" without."""
+    words = ", ".join([*known[:_MOST], *(["…"] if len(known) > _MOST else [])]) or "none"
+    return f"{hint} {listed[0].upper()}{listed[1:]}: {words}" if hint else f"; {listed}: {words}"
 
 
 def is_library(path: Path) -> bool:

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import UsageError, did_you_mean
+from launcher.errors import UsageError, did_you_mean, listing
 
 LATEST = "latest"
 _CHECKPOINT = "step-"
@@ -202,8 +202,9 @@ class RunFiles:
             if _is_run(directory):
                 return cls(directory.resolve())
         known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
-        there = f"{output} holds {', '.join(known[-5:])}" if known else f"{output} holds no run"
-        raise UsageError(f"there is no run {run!r}: {there}{did_you_mean(run, known)}")
+        raise UsageError(
+            f"there is no run {run!r}{did_you_mean(run, known) or listing('', known[:-6:-1], f'runs in {output}')}"
+        )
 
 
 def _is_run(directory: Path) -> bool:

@@ -89,8 +89,7 @@ def planned(plan: Plan, name: str) -> TaskPlan:
         if idle.task == task:
             raise UsageError(f"--task: {task} does not start: {idle.reason}")
     known = [str(there.task) for there in plan.tasks]
-    hint = did_you_mean(name, known) or f"; tasks: {', '.join(known[:8])}"
-    raise UsageError(f"--task: the plan has no {name}{hint}")
+    raise UsageError(f"--task: the plan has no {name}{did_you_mean(name, known, 'tasks')}")
 
 
 def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> list[TaskPlan]:
@@ -119,6 +118,5 @@ def _reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     here = [task for task in plan.tasks if task.host == host]
     if not here:
-        names = hosts(plan)
-        raise UsageError(f"--host: no task is on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
+        raise UsageError(f"--host: no task runs on {host}{did_you_mean(host, hosts(plan), 'hosts')}")
     return here

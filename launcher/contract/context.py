@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
 from launcher.contract.task import Mode, Task
 
@@ -106,4 +106,4 @@ class TaskContext:
     @classmethod
     def from_environment(cls) -> TaskContext:
         """Read LAUNCHER_TASK; raises KeyError where this process was not started by the launcher."""
-        return cls.from_json(os.environ[ENVIRONMENT_KEY])
+        return cls.from_json(os.environ[TASK_KEY])

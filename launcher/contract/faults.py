@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from launcher.errors import did_you_mean
+from launcher.errors import did_you_mean, listing
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -170,7 +170,7 @@ def unknown_key(path: KeyPath, model: type) -> str:
     hint = did_you_mean(key, known)
     if not hint and (homes := [name for name in known if key in _keys(_types_at(model, (*path[:-1], name)))]):
         hint = f"; did you mean '{dotted((*path[:-1], homes[0], key))}'?"
-    return f"unknown key{hint + ' Allowed' if hint else '; allowed'}: {', '.join(known) or 'none'}"
+    return f"unknown key{listing(hint, known, 'allowed')}"
 
 
 def _missing(path: KeyPath, model: type) -> str:

@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.contract.environment import READY_FILE_KEY
 from launcher.errors import UsageError
-
-ENVIRONMENT_KEY = "LAUNCHER_READY_FILE"
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,12 @@ class ReadyFile:
     @classmethod
     def of_environment(cls) -> ReadyFile | None:
         """Return the file, made sure not to be there yet; None if nobody asks for one."""
-        name = os.environ.get(ENVIRONMENT_KEY)
+        name = os.environ.get(READY_FILE_KEY)
         if not name:
             return None
         file = cls(Path(name))
         if not file.path.parent.is_dir():
-            raise UsageError(f"{ENVIRONMENT_KEY}: there is no directory {file.path.parent}")
+            raise UsageError(f"{READY_FILE_KEY}: there is no directory {file.path.parent}")
         file.show(ready=False)
         return file
 
@@ -34,4 +33,4 @@ class ReadyFile:
         try:
             self.path.touch() if ready else self.path.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"{ENVIRONMENT_KEY}: cannot write {self.path}: {error.strerror}") from None
+            raise UsageError(f"{READY_FILE_KEY}: cannot write {self.path}: {error.strerror}") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher import __version__
 from launcher.contract.context import TaskContext
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
 from launcher.errors import UsageError
@@ -128,7 +128,7 @@ class Plan:
         variables = dict(plan.environment or {})
         if context.cluster:
             variables["TF_CONFIG"] = context.tf_config
-        return variables | {ENVIRONMENT_KEY: context.to_json()}
+        return variables | {TASK_KEY: context.to_json()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plan.json and ``plan --json`` have it; ``from_dict`` reads it back equal."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from launcher.contract.context import TaskContext
+from launcher.contract.task import Task
 from launcher.errors import LauncherError, is_library
 from launcher.rundir import RunFiles, write_json
 from launcher.runtime.metrics import Reporter
@@ -66,9 +67,11 @@ def is_own(error: BaseException) -> bool:
     return not is_consequence(error)
 
 
-def sentence(error: BaseException) -> str:
-    """Return the error as one task tells it to another."""
-    return str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {_message(error)}"
+def peer_failure(task: Task, error: Exception) -> PeerFailed:
+    """Return a task's own error as the others hear of it."""
+    code = error.exit_code if isinstance(error, LauncherError) else 1
+    said = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {_message(error)}"
+    return PeerFailed(f"{task} failed: {said}", code, own=is_own(error))
 
 
 def record(context: TaskContext, error: BaseException) -> int:

@@ -21,7 +21,7 @@ from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job, load_job
 from launcher.runtime.metrics import Reporter, plain
-from launcher.runtime.rendezvous.meeting import Meeting, meet
+from launcher.runtime.rendezvous.meeting import Meeting, meeting
 from launcher.runtime.rendezvous.messages import ALIVE_EVERY
 from launcher.runtime.training.proof import prove_devices, prove_placement
 from launcher.runtime.training.server import start_server
@@ -51,19 +51,19 @@ def play(context: TaskContext, deadline: float) -> bool:
 
 def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_class: type[Trainer]) -> bool:
     job = load_job(context)
-    with _meet(context, reporter, deadline) as meeting:
-        context = _going_on(context, reporter, meeting)
+    with _meeting(context, reporter, deadline) as met:
+        context = _going_on(context, reporter, met)
         strategy = build_strategy(context)
         stop = Stop()  # from here on TensorFlow would take the signal and do nothing about it
-        meeting.watch(partial(_leave, context))
-        reporter.tell("ready", devices=prove_devices(context), step=meeting.step)
-        trainer = trainer_class(job, strategy, context, reporter, meeting.step, stop)
+        met.watch(partial(_leave, context))
+        reporter.tell("ready", devices=prove_devices(context), step=met.step)
+        trainer = trainer_class(job, strategy, context, reporter, met.step, stop)
         figures = trainer.train()
         reporter.tell("finished")
         if figures is not None and context.is_leader:
             job.report(RunFiles(Path(context.run_directory)), reporter.history)
             reporter.tell("result", metrics=figures, **_summary(trainer))
-        meeting.part(stopped=figures is None)
+        met.finish(stopped=figures is None)
     return figures is not None
 
 
@@ -79,12 +79,12 @@ def _summary(trainer: Trainer) -> Mapping[str, Any]:
 
 
 def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
-    with _meet(context, reporter, deadline) as meeting:
-        server = start_server(_going_on(context, reporter, meeting))
+    with _meeting(context, reporter, deadline) as met:
+        server = start_server(_going_on(context, reporter, met))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         reporter.tell("ready", target=server.target)
         _say_that_it_lives(reporter)
-        return meeting.wait_for_end()
+        return met.wait_for_end()
 
 
 def _say_that_it_lives(reporter: Reporter) -> None:
@@ -98,22 +98,22 @@ def _say_that_it_lives(reporter: Reporter) -> None:
     threading.Thread(target=say, daemon=True).start()
 
 
-def _meet(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
+def _meeting(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
     def waiting(missing: Collection[str]) -> None:
         print(f"waiting for {', '.join(missing)}", flush=True)
         reporter.tell("waiting", missing=list(missing))
 
     reporter.tell("meeting")
-    return meet(context, deadline, waiting)
+    return meeting(context, deadline, waiting)
 
 
-def _going_on(context: TaskContext, reporter: Reporter, meeting: Meeting) -> TaskContext:
+def _going_on(context: TaskContext, reporter: Reporter, met: Meeting) -> TaskContext:
     """Return what this task knows once all have met: who was left out, and the smaller cluster."""
-    if meeting.left_out == context.left_out:
+    if met.left_out == context.left_out:
         return context
     if context.is_leader:
-        reporter.tell("left_out", tasks=[str(task) for task in meeting.left_out if task not in context.left_out])
-    context = dataclasses.replace(context, left_out=meeting.left_out)
+        reporter.tell("left_out", tasks=[str(task) for task in met.left_out if task not in context.left_out])
+    context = dataclasses.replace(context, left_out=met.left_out)
     os.environ["TF_CONFIG"] = context.tf_config  # where TFConfigClusterResolver reads it
     return context
 

@@ -6,7 +6,6 @@ import math
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ from pydantic import BaseModel, ValidationError
 from launcher.contract.args import read_args
 from launcher.contract.faults import Fault, KeyPath, dotted, faults, type_name
 from launcher.contract.task import JOBS
-from launcher.errors import Problem, SpecError, did_you_mean
+from launcher.errors import Problem, SpecError, did_you_mean, listing
 from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
 from launcher.spec.overrides import apply, expand_jobs
 from launcher.spec.rules import UNKNOWN, broken_rules
-from launcher.spec.yaml_nodes import Node, parse
+from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml_parser import parse
 
 MAX_BYTES = 1 << 20
 Engines = Mapping[str, type[BaseModel] | None]  # of each engine's name: the model of its section, if it has one
@@ -43,6 +43,11 @@ class ClusterFile:
     def locate(self, key: str) -> str:
         """Return where a dotted key stands: ``cluster.yaml:7``, or ``--set …``."""
         return self._root.locate(tuple(int(part) if part.isdecimal() else part for part in key.split(".")))
+
+    def expanded(self) -> dict[str, Any]:
+        """Return the plain data with every job of the cluster as a mapping."""
+        data: dict[str, Any] = self._root.plain()
+        return data
 
     def blame(self, error: SpecError) -> SpecError:
         """Return the error with the line of each of its keys that has none yet."""
@@ -231,10 +236,8 @@ def _others(directory: Path, name: str = "") -> str:
     except OSError:
         return ""
     # Compared without their ending, which would make any two names look alike.
-    stems = {Path(file).stem: file for file in known}
-    if near := get_close_matches(Path(name).stem, stems, n=1):
-        return f"; did you mean {stems[near[0]]!r}?"
-    return f"; {directory} holds {', '.join(known[:5]) or 'no *.yaml'}"
+    hint = did_you_mean(name, known, key=lambda file: Path(file).stem.lower())
+    return hint or listing("", known, f"YAML files in {directory}")
 
 
 def _unreadable(path: Path, found: str, hint: str = "") -> SpecError:

@@ -111,7 +111,7 @@ def _no_module(module: str, job: str, number: int, path: Sequence[str], director
 
 def _nearest(job: str, directory: Path) -> str:
     known = sorted({*_jobs(directory), *_scripts(directory, job)})
-    return did_you_mean(job, known) or (f"; there are: {', '.join(known[:8])}" if known else "")
+    return did_you_mean(job, known, "jobs")
 
 
 def _jobs(directory: Path) -> list[str]:

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from launcher.contract.task import JOBS
-from launcher.spec.edit.values import find, holds
 from launcher.spec.file import ClusterFile, Engines
 from launcher.spec.model import Cluster, ClusterSpec, JobSpec
+from launcher.spec.plain import find, holds
 
 _SHORT_ITEM = re.compile(r"^(cluster\.\w+)\.(\d+)$")  # of a job whose short form is a list of addresses
 
@@ -57,7 +57,7 @@ def values(file: ClusterFile) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for key, default in _defaults(ClusterSpec, file.data).items():
         found[key] = Value(default, "default")
-    for key, value in _leaves(_long(file.data)):
+    for key, value in _leaves(file.expanded()):
         found[key] = Value(value, file.locate(key))
     order = {key: place for place, key in enumerate(known_keys())}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], order.get(item[0].split(".")[0], 0))))
@@ -105,16 +105,6 @@ def _defaults(model: type[BaseModel], data: Any, prefix: str = "") -> dict[str, 
     if model is JobSpec and not isinstance(data, Mapping):
         found.pop(f"{prefix}tasks")
     return found
-
-
-def _long(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain data with every job of the cluster as a mapping."""
-    names = {int: "tasks", list: "addresses"}
-    cluster = {
-        job: {names[type(value)]: value} if job in JOBS and type(value) in names else value
-        for job, value in data["cluster"].items()
-    }
-    return {**data, "cluster": cluster}
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

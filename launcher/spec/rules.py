@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from launcher.contract.faults import Fault, KeyPath, dotted
 from launcher.contract.roles import ROLES
 from launcher.spec.model import LOOPBACK, ClusterSpec, JobSpec, split_address
+from launcher.text import counted
 
 _OURS = {
     "TF_CONFIG": "the launcher writes it for each task",
@@ -63,11 +64,9 @@ def _counts(path: KeyPath, name: str, job: JobSpec) -> Iterator[Fault]:
     if job.min is not None and name != "worker":
         yield Fault((*path, "min"), "only workers can be left out of a run that goes on; leave min out")
     elif job.min is not None and job.min > job.tasks:
-        yield Fault((*path, "min"), f"is {job.min}, but there {_are(job.tasks)}; min is how few are enough")
-
-
-def _are(tasks: int) -> str:
-    return "is 1 task" if tasks == 1 else f"are {tasks} tasks"
+        yield Fault(
+            (*path, "min"), f"is {job.min}, but {name} has {counted(job.tasks, 'task')}; min is how few are enough"
+        )
 
 
 def _ports(path: KeyPath, job: JobSpec) -> Iterator[Fault]:

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 from launcher.contract.task import Task
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles, attempt_of, read_json
-from launcher.supervise.events import Cause, Exited
+from launcher.supervise.causes import Cause
+from launcher.supervise.events import Exited
 from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
@@ -88,7 +89,7 @@ class Ending:
             told=supervisor.result or {},
             step=supervisor.progress.latest.get("step", 0),
             first_step_s=None if first is None else first - began,
-            left_out=supervisor.elastic.left_out,
+            left_out=supervisor.lost_workers.left_out,
         )
 
 

@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from launcher.contract.task import Task
-from launcher.terminal.outlet import Outlet
+from launcher.terminal.output import BufferedOutput
+from launcher.text import printable
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
@@ -30,12 +31,12 @@ class TerminalScreen:
 
     def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
         """Without ``prefixed`` a line stands as it was printed: whoever reads knows which task it is."""
-        self._outlet = Outlet(stream or sys.stdout)
+        self._output = BufferedOutput(stream or sys.stdout)
         names = [str(task) for task in tasks]
         self._prefixed = prefixed
         self._width = max(map(len, names), default=0)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-        self._console = _Console(file=cast("TextIO", self._outlet), highlight=False, soft_wrap=True)
+        self._console = _Console(file=cast("TextIO", self._output), highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._first: tuple[float, int] | None = None  # when the first progress came, and its step
         self._drawn_at = 0.0
@@ -53,7 +54,7 @@ class TerminalScreen:
         with contextlib.suppress(OSError):  # nobody reads any more, which whoever wrote was told
             if self._live:
                 self._live.stop()
-            self._outlet.finish()
+            self._output.finish()
 
     def line(self, task: Task, text: str) -> None:
         """Show a line that a task printed."""
@@ -66,6 +67,7 @@ class TerminalScreen:
 
     def note(self, text: str) -> None:
         """Show a line of the launcher's own."""
+        text = printable(text)
         if self._live:
             self._console.print(Text(text, style="dim"))
         else:
@@ -76,8 +78,8 @@ class TerminalScreen:
         now = time.monotonic()
         if progress:
             self._first = self._first or (now, progress["step"])
-        self._outlet.flush()
-        if self._live and now - self._drawn_at >= _REDRAW and not self._outlet.is_behind:
+        self._output.flush()
+        if self._live and now - self._drawn_at >= _REDRAW and not self._output.is_behind:
             self._drawn_at = now
             self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
 
@@ -96,8 +98,8 @@ class TerminalScreen:
         return " · ".join(parts)
 
     def _write(self, text: str) -> None:
-        self._outlet.write(text + "\n")
-        self._outlet.flush()
+        self._output.write(text + "\n")
+        self._output.flush()
 
 
 def clock(seconds: float) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from launcher.engines.logs import NoiseFilter
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome, RunResult
-from launcher.terminal.outlet import Outlet
+from launcher.terminal.output import BufferedOutput
 from launcher.terminal.screen import clock
 
 # What Python, C libraries and curl say if a name has no address, or an address no way to it.
@@ -27,11 +27,6 @@ _LAST_LINES = 5  # of a task's log, if it left no exception
 def headline(plan: Plan, tasks: str) -> str:
     """Return the first line of a run; ``tasks`` says what starts here, like ``2 tasks``."""
     return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 task`` or ``2 tasks``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def achieved(result: RunResult) -> list[str]:
@@ -83,7 +78,7 @@ def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
     if cause.record is None:
         code = [f"  {line}" for line in _last_lines(log)]
     hint = [f"  {way_out}"] if way_out and _CUT_OFF.search(_told(cause, code)) else []
-    return [cause.said_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
+    return [cause.described_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
 
 
 def _told(cause: Cause, code: Sequence[str]) -> str:
@@ -104,9 +99,9 @@ def shown(path: Path) -> Path:
 def print_last(lines: Sequence[str]) -> None:
     """Print the last lines of all, whether or not they can still be read."""
     try:
-        outlet = Outlet(sys.stdout)
-        outlet.write("".join(f"{line}\n" for line in lines))
-        outlet.finish()
+        output = BufferedOutput(sys.stdout)
+        output.write("".join(f"{line}\n" for line in lines))
+        output.finish()
     except OSError:
         sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
 

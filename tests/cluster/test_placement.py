@@ -12,14 +12,15 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
 from launcher.host.inventory import take
+from launcher.plan.cores import usable_cores
 from launcher.rundir import RunFiles
 from tests.cluster.conftest import ROOT, Ran, Workplace
 from tests.unit.runtime.conftest import task_context
 
-CORES = [core.id for core in take().cores]
+CORES = [core.id for core in usable_cores(take())]
 ALL = sorted(psutil.Process().cpu_affinity())  # where a control group has a quota, more
 SHORT: dict[str, Any] = {"args": {"epochs": 5}}
 # Steals a core before the task looks: Python runs this file before anything else.
@@ -109,7 +110,7 @@ def test_whatever_a_task_does_it_ends_where_a_gpu_of_the_plan_is_not_there(
     files = RunFiles(tmp_path)
     files.prepare_attempt(1)
     told = task_context(task, tmp_path, role=role, gpus=(3,))
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT), ENVIRONMENT_KEY: told.to_json()}
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT), TASK_KEY: told.to_json()}
     command = [sys.executable, "-P", "-m", "launcher.runtime.main"]
     done = subprocess.run(command, env={**os.environ, **hidden}, capture_output=True, timeout=60, check=False)
     error = json.loads(files.error(1, told.task.slug).read_text())

@@ -168,7 +168,7 @@ def test_a_death_after_the_last_restart_ends_the_run_and_says_that_they_are_used
     task_process(launcher, "worker:0").kill()
     hit = ended(workplace, launcher, seen, time.monotonic())
     assert hit.ran.code == 1
-    assert "worker:0 failed: killed by SIGKILL; run.restarts (1) are used up" in hit.ran.output
+    assert "worker:0 failed: killed by SIGKILL; restarts exhausted (run.restarts: 1)" in hit.ran.output
     assert hit.ran.result["cause"]["task"] == "worker:0"
     assert hit.ran.result["attempts"] == 2
     assert hit.survivors == []

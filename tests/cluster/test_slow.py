@@ -35,6 +35,6 @@ def test_a_slow_worker_is_named_once_and_the_run_goes_on(workplace: Workplace) -
     assert ran.code == 0, ran.output
     said = [line for line in ran.output.splitlines() if " is slow: " in line]
     assert len(said) == 1
-    assert said[0].startswith("worker:1 is slow: its own part of a step takes")
+    assert said[0].startswith("worker:1 is a straggler: its own part of a step takes")
     events = [json.loads(line) for line in (ran.files / "events.jsonl").read_text().splitlines()]
     assert [event["cause"] for event in events if event["state"] == "slow"] == said

@@ -113,6 +113,6 @@ def test_the_schema_of_the_cluster_file_is_printed(installed: Installed) -> None
 def test_a_run_trains(installed: Installed) -> None:
     installed.write(HELLO)
     run = installed.run("launcher", "run")
-    assert (run.returncode, run.stderr) == (0, "")
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout
     assert "worker:0 CPU:0: 2 + 3 = 5" in run.stdout
     assert (installed.folder / "runs" / "latest" / "result.json").is_file()

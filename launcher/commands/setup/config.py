@@ -13,13 +13,14 @@ import click
 from launcher.commands import completion
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
-from launcher.commands.setup.edits import edit
+from launcher.commands.setup.config_edit import edit
 from launcher.contract.task import JOBS, Task
 from launcher.engines.table import SECTIONS, load
 from launcher.errors import UsageError, did_you_mean
-from launcher.spec.edit import values as text_of
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
+from launcher.spec.edit import key_edits
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.keys import is_key, known_keys, values, values_at
+from launcher.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -119,7 +120,7 @@ def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
         if not equals or not key.strip():
             raise UsageError(f"write KEY=VALUE, like cluster.worker.tasks=3, not {assignment!r}")
         pairs.append((keys_of(key.strip()), value))
-    edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
+    edit(file, lambda text: reduce(lambda done, pair: key_edits.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
 @verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
@@ -133,7 +134,7 @@ def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
 def _without(text: str, key: str) -> str:
     """Take a key out, and above all one that should not be there."""
     parts = key.split(".")
-    return text_of.unset_key(text, parts if text_of.is_written(text, parts) else keys_of(key))
+    return key_edits.unset_key(text, parts if key_edits.is_written(text, parts) else keys_of(key))
 
 
 @verb("add", "Add tasks to a job.", "worker --count 2")
@@ -166,8 +167,7 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
 
 def _known_job(job: str) -> None:
     if job not in JOBS:
-        hint = did_you_mean(job, JOBS) or f"; jobs: {', '.join(JOBS)}"
-        raise UsageError(f"there is no job {job!r}{hint}")
+        raise UsageError(f"there is no job {job!r}{did_you_mean(job, JOBS, 'jobs')}")
 
 
 @verb("show", "Show every value and where it comes from.", "--set mode=async")
@@ -180,10 +180,11 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     if as_json:
         click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
         return
-    wide, long = (max(map(len, cells)) for cells in (found, [written(value.value) for value in found.values()]))
+    shown = {key: printable(written(value.value)) for key, value in found.items()}
+    wide, long = (max(map(len, cells)) for cells in (found, shown.values()))
     for key, value in found.items():
-        origin = click.style(value.origin, dim=value.origin == "default")
-        click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
+        origin = click.style(printable(value.origin), dim=value.origin == "default")
+        click.echo(f"{key:<{wide}}  {shown[key]:<{min(long, 40)}}  {origin}")
 
 
 @verb("diff", "Compare with another file, a run, or --set.", "--run latest")
@@ -213,7 +214,7 @@ def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Pa
     for key in changed:
         for mark, colour, side in (("-", "red", before), ("+", "green", after)):
             if key in side:
-                click.echo(click.style(f"{mark} {key}: {written(side[key].value)}", fg=colour))
+                click.echo(click.style(printable(f"{mark} {key}: {written(side[key].value)}"), fg=colour))
     if not changed:
         click.echo("no difference")
 

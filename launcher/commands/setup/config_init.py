@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.edit_files import behind_links, replace, write_new
+from launcher.commands.setup.config_files import behind_links, replace, write_new
 from launcher.commands.train.plan import table
 from launcher.engines.table import SECTIONS
 from launcher.errors import LauncherError, UsageError

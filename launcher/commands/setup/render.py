@@ -16,7 +16,7 @@ from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
 from launcher.rundir import write_whole
 from launcher.spec.file import check_job
-from launcher.terminal.summary import counted
+from launcher.text import counted
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")

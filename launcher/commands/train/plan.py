@@ -21,6 +21,7 @@ from launcher.host.inventory import Inventory, take
 from launcher.plan.placement import hosts, ports_needed
 from launcher.plan.plan import Idle, Plan, TaskPlan
 from launcher.terminal.device_map import device_map, ranges, shown
+from launcher.text import plural
 
 _INDENT = 13  # of what stands beside a bold word under the table
 
@@ -64,9 +65,9 @@ def exports(variables: dict[str, str]) -> str:
 
 def devices(plan: TaskPlan) -> str:
     """Return what a task computes on, as a person says it: ``core 0``, ``2 cores, GPU 0``."""
-    words = [f"core{'' if len(plan.cores) == 1 else 's'} {shown(plan.cores)}" if plan.cores else "any core"]
+    words = [f"{plural(len(plan.cores), 'core')} {shown(plan.cores)}" if plan.cores else "any core"]
     if plan.gpus:
-        words.append(f"GPU{'' if len(plan.gpus) == 1 else 's'} {ranges(plan.gpus)}")
+        words.append(f"{plural(len(plan.gpus), 'GPU')} {ranges(plan.gpus)}")
     several = len(plan.gpus) > 1
     if (plan.virtual_devices or 1) > 1:
         size = f" of {plan.gpu_memory} MiB" if plan.gpus else ""

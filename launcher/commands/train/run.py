@@ -27,7 +27,8 @@ from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles
 from launcher.spec.file import ClusterFile, check_job
 from launcher.terminal.screen import TerminalScreen
-from launcher.terminal.summary import counted, headline, last_lines, print_last
+from launcher.terminal.summary import headline, last_lines, print_last
+from launcher.text import counted
 
 
 def _moved(_: click.Context, __: click.Parameter, given: bool) -> None:

@@ -22,7 +22,7 @@ from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan
 from launcher.rundir import LATEST, RunFiles, write_json, write_whole
 from launcher.spec.file import ClusterFile
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import Ending, Outcome, conclude, read_back
 
 noun = "container"

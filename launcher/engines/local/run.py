@@ -25,26 +25,26 @@ from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
 from launcher.errors import LauncherError
 from launcher.host.ports import free_ports
-from launcher.plan.placement import renewed
+from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
-from launcher.supervise.elastic import Elastic
 from launcher.supervise.events import (
     Action,
+    ChoosePorts,
     Event,
     Exited,
+    Inspect,
     Kill,
-    Look,
     Record,
-    Renew,
+    Reported,
     RunState,
     Say,
     Signalled,
     Start,
     Tick,
-    Told,
 )
-from launcher.supervise.restarts import Restarts
+from launcher.supervise.lost_workers import LostWorkers
+from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
@@ -87,9 +87,9 @@ class LocalRun:
             plan.leader,
             run.start_timeout,
             run.stall_timeout,
-            Restarts(run.restarts),
+            RestartBudget(run.restarts),
             first_attempt,
-            Elastic(plan.quorum),
+            LostWorkers(plan.quorum),
         )
         self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
         self._stacks = StackDumps(files)
@@ -145,7 +145,7 @@ class LocalRun:
     def _renew_ports(self) -> None:
         """Move the tasks to other ports; those that the file fixes stay."""
         before = {*ports_of(self._plan, self._tasks.values())}
-        plan = renewed(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
+        plan = with_ports(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
         if plan == self._plan:
             return
         self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
@@ -187,7 +187,7 @@ class LocalRun:
         time_ns = error["time_ns"] if error else message["time_ns"]
         self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
 
-    def _reported(self, event: Told) -> None:
+    def _reported(self, event: Reported) -> None:
         if event.event == "failed":
             self._errors[event.task] = event.details["error"]
         else:
@@ -202,9 +202,9 @@ class LocalRun:
                     self._start(self._tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
-                case Look():
+                case Inspect():
                     self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
-                case Renew():
+                case ChoosePorts():
                     self._renew_ports()
                 case Say(text):
                     self._loop.say(text)
@@ -220,7 +220,7 @@ class LocalRun:
             attempt=attempt,
             token=self._token,
             report_fd=TASK_REPORT_FD,
-            left_out=self._supervisor.elastic.left_out,
+            left_out=self._supervisor.lost_workers.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
         ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))

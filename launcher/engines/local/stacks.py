@@ -12,7 +12,7 @@ from launcher.contract.task import Task
 from launcher.engines.local.process import Processes
 from launcher.errors import is_library
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Look, Seen
+from launcher.supervise.events import Inspect, Inspected
 
 _ASK = signal.SIGUSR1  # what launcher/runtime/main.py has faulthandler answer to
 _TIME = 2.0  # seconds for that
@@ -27,22 +27,22 @@ class StackDumps:
         self._logs: dict[Task, tuple[Path, int]] = {}  # the log of each, and its size before
         self._over_at = 0.0
 
-    def ask(self, look: Look, attempt: int, processes: Processes) -> None:
+    def ask(self, look: Inspect, attempt: int, processes: Processes) -> None:
         """Begin to watch a task; if it can answer, ask it for the stacks of its threads."""
         log = self._files.log(attempt, look.task.slug)
         self._logs[look.task] = log, log.stat().st_size
         self._over_at = time.monotonic() + _TIME
-        if look.answers:
+        if look.can_answer:
             processes.signal_only(look.task, _ASK)
 
-    def found(self, processes: Processes) -> Iterator[Seen]:
+    def found(self, processes: Processes) -> Iterator[Inspected]:
         """Yield what was seen of each task, once they have had the time to answer."""
         if self._logs and time.monotonic() >= self._over_at:
             for task, (log, size) in self._logs.items():
                 with log.open("rb") as file:
                     file.seek(size)
                     where = own_code(file.read().decode(errors="replace"))
-                yield Seen(task, processes.is_stopped(task), where)
+                yield Inspected(task, processes.is_stopped(task), where)
             self._logs.clear()
 
 

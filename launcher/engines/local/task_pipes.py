@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.contract.task import Task
 from launcher.engines.logs import LinePipe, NoiseFilter
-from launcher.supervise.events import Told
+from launcher.supervise.events import Reported
 
 Reader = Callable[[Task, Iterable[str]], None]
 
@@ -27,7 +27,7 @@ class TaskPipes:
     """The pipes of every task that lives, read as the selector finds something in them."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, show: Callable[[Task, str], None], report: Callable[[Told], None]
+        self, selector: selectors.BaseSelector, show: Callable[[Task, str], None], report: Callable[[Reported], None]
     ) -> None:
         """``show`` takes each line that is worth reading, ``report`` what a task reports."""
         self._selector, self._show, self._report = selector, show, report
@@ -87,7 +87,7 @@ class TaskPipes:
         for line in lines:
             try:
                 details = json.loads(line)
-                event = Told(task, details.pop("event"), details)
+                event = Reported(task, details.pop("event"), details)
             except (ValueError, TypeError, KeyError, AttributeError):
                 self._print(task, [line])  # the job wrote into the wrong descriptor
             else:

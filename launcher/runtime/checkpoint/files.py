@@ -12,20 +12,26 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from launcher.errors import LauncherError
 from launcher.rundir import checkpoint_name, write_json
 
 _STATE = "state.json"
 _CHUNK = 1 << 20  # bytes
+
+
+class Reader(Protocol):
+    """Where files are read from."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,6 @@ class Saved:
         """Return what a member is told of it: step, identity, and each file with its size in bytes."""
         files = {path.name: path.stat().st_size for path in sorted(self.directory.iterdir())}
         return {"step": self.step, "id": self.identity, "files": files}
-
-    def send(self, connection: socket.socket) -> None:
-        """Send the content of each file, in the order of the offer."""
-        for name in self.offer()["files"]:
-            with (self.directory / name).open("rb") as file:
-                connection.sendfile(file)
 
 
 class CheckpointFiles:
@@ -143,8 +143,8 @@ class CheckpointFiles:
         for unfinished in self._directory.glob(".step-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
 
-    def receive(self, offer: Mapping[str, Any], reader: BinaryIO) -> None:
-        """Write the files that ``Saved.send`` sends; EOFError where they break off, OSError where they cannot lie."""
+    def receive(self, offer: Mapping[str, Any], reader: Reader) -> None:
+        """Write the files of an offer, whose content follows; EOFError if it breaks off, OSError if the disk fails."""
         with self.writing(int(offer["step"]), str(offer["id"])) as beside:
             for name, size in offer["files"].items():
                 with (beside / Path(name).name).open("wb") as file:
@@ -201,7 +201,7 @@ def _read(state: Path) -> Saved | None:
         return None  # damaged: newest_sound says so
 
 
-def _copy(reader: BinaryIO, file: BinaryIO, size: int) -> None:
+def _copy(reader: Reader, file: BinaryIO, size: int) -> None:
     while size:
         try:
             chunk = reader.read(min(size, _CHUNK))

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from launcher.contract.context import TaskContext
 from launcher.errors import PlacementError
+from launcher.text import counted
 
 
 def prove_placement(context: TaskContext) -> Mapping[str, Any]:
@@ -32,7 +33,7 @@ def prove_devices(context: TaskContext) -> list[str]:
     devices = [device.name for device in tf.config.list_logical_devices()]
     found = [name for name in devices if f":{kind}:" in name.upper() and _is_own(name, context)]
     if len(found) != planned:
-        given = f"{planned} {kind} device{'' if planned == 1 else 's'}"
+        given = counted(planned, f"{kind} device")
         message = f"the plan gives {context.task} {given}; TensorFlow has made {len(found)}"
         raise PlacementError(f"{message}: {', '.join(found) or 'none'}")
     return devices
@@ -45,7 +46,7 @@ def _is_own(name: str, context: TaskContext) -> bool:
 
 def _other_gpus(context: TaskContext, seen: int) -> str:
     given = f"GPU {_shown(context.gpus)}" if context.gpus else "no GPU"
-    found = f"{seen} GPU{'' if seen == 1 else 's'}" if seen else "none"
+    found = counted(seen, "GPU") if seen else "none"
     message = f"the plan gives {context.task} {given}, and TensorFlow sees {found}"
     if seen < len(context.gpus):
         # TensorFlow says why in the log: a library that it misses, a driver that is too old.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from launcher.spec.edit.nodes import TextNode, root_of
-from launcher.spec.yaml_nodes import parse
+from launcher.spec.yaml_nodes import TextNode
+from launcher.spec.yaml_parser import parse, root_of
 
 _INDENT = 2  # columns
 

@@ -1,31 +1,25 @@
 """How an edit is made in the text of a cluster file: what stands between the nodes is cut and pasted.
 
-Nothing here looks whether the text says what was meant afterwards; ``launcher.spec.edit.values`` does.
+Nothing here looks whether the text says what was meant afterwards; ``launcher.spec.edit.key_edits`` does.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
-from launcher.contract.task import JOBS
-from launcher.spec.edit.nodes import TextNode, root_of
-from launcher.spec.yaml_nodes import resolve
+from launcher.spec.overrides import is_job
+from launcher.spec.plain import Keys
+from launcher.spec.yaml_nodes import TextNode
+from launcher.spec.yaml_parser import resolve, root_of
 
-Keys = Sequence[str]
 _SHORT: dict[type, str] = {str: "tasks", list: "addresses"}  # the key that a job's short form stands for
 _WORDS = re.compile(r"\w[\w./@+-]*(?:[ :][\w./@+-]+)*")  # what needs no quotes, neither in a block nor inside [] and {}
 _COLON = re.compile(r"\s*:")
 _COMMA = re.compile(r"\s*,")
 _COMMENT = re.compile(r"\s+#.*")
 _COMMENTED = re.compile(r"(?:\n[ \t]*)*\n( *)#.*")  # the next line with anything in it, where that is a comment
-
-
-def is_job(keys: Keys, depth: int) -> bool:
-    """Whether the key so deep is a job of the cluster, which has short forms."""
-    return depth == 2 and keys[0] == "cluster" and keys[1] in JOBS
 
 
 def in_one_line(value: Any) -> str:

@@ -214,7 +214,7 @@ def test_gpus_are_dealt_out_distinct_and_in_order(gpus: int, asked: Any, expecte
     [
         (0, {"gpus": 1}, "worker asks for 2 GPUs (2 tasks x 1); this machine has none (no NVIDIA driver)"),
         (1, {"gpus": 1}, "worker asks for 2 GPUs (2 tasks x 1); this machine has 1 (GPU 0)"),
-        (2, {"gpus": [0, 5]}, "lists GPU 5, and this machine has 2 (GPU 0, 1)"),
+        (2, {"gpus": [0, 5]}, "lists GPU 5, but this machine has 2 (GPU 0, 1)"),
         (4, {"gpus": [0, 1, 2]}, "lists 3 GPUs, which 2 tasks cannot share evenly"),
         (2, {"virtual_devices": 2}, "virtual devices of a GPU need gpu_memory"),
         (0, {"virtual_devices": 2}, "compute on one CPU device each"),

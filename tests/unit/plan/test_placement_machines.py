@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
@@ -13,6 +13,7 @@ from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.placement import place
 from launcher.plan.plan import Plan
 from launcher.spec.model import ClusterSpec
+from tests.examples import examples
 
 NAME, TOTAL = "NVIDIA H100 80GB HBM3", 81_559
 
@@ -86,7 +87,7 @@ def test_jobs_share_a_gpu_where_both_are_limited() -> None:
     assert gpus(placed(machine(1), chief=limited, worker=limited)) == {"chief:0": (0,), "worker:0": (0,)}
 
 
-SHARING = "two tasks on one GPU need gpu_memory for each, the MiB that it may take"
+SHARING = "tasks that share a GPU need gpu_memory, the MiB that each may use"
 ONE = {"tasks": 1, "gpus": [0]}
 
 
@@ -111,12 +112,12 @@ ONE = {"tasks": 1, "gpus": [0]}
         (
             1,
             {"chief": ONE, "worker": ONE | {"gpu_memory": 100}},
-            f"cluster.worker.gpus: lists GPU 0, which another job has already; {SHARING}",
+            f"cluster.worker.gpus: lists GPU 0, which another job already has; {SHARING}",
         ),
         (
             1,
             {"chief": ONE | {"gpu_memory": 100}, "worker": ONE},
-            f"cluster.worker.gpus: lists GPU 0, which another job has already; {SHARING}",
+            f"cluster.worker.gpus: lists GPU 0, which another job already has; {SHARING}",
         ),
         (
             2,
@@ -224,7 +225,7 @@ def test_too_few_gpus_and_too_few_cores_are_told_at_once() -> None:
 
 def test_whoever_counts_gpus_to_share_is_told_to_list_them() -> None:
     message = refused(machine(1), worker={"tasks": 2, "gpus": 1, "gpu_memory": 100})
-    assert message.endswith("; this machine has 1 (GPU 0); tasks share a GPU where it is listed: gpus: [0]")
+    assert message.endswith("; this machine has 1 (GPU 0); tasks share a GPU if it is listed: gpus: [0]")
 
 
 # Strategies
@@ -251,7 +252,7 @@ def test_the_strategy_follows_from_the_devices(
     assert (plan.strategy, plan.communication) == (strategy, communication)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None, database=None)
+@examples(150)
 @given(
     there=st.builds(
         machine, st.sampled_from([0, 1, 2, 4, 8]), st.sampled_from([2, 4, 16, 128]), st.sampled_from([1, 2])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.contract.args import job_module
@@ -62,7 +62,6 @@ def test_a_shard_is_the_whole_batch_by_default() -> None:
     assert Shard().rows(17) == slice(0, 17)
 
 
-@settings(derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 10_000), st.integers(1, 200))
 def test_shares_cover_the_batch_in_order_without_overlap_and_differ_by_at_most_one(batch: int, count: int) -> None:
     shares = [range(batch)[Shard(index, count).rows(batch)] for index in range(count)]

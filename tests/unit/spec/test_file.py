@@ -204,12 +204,12 @@ def test_a_byte_order_mark_is_no_problem(write: Write) -> None:
 def test_a_missing_file_names_the_nearest_one(write: Write) -> None:
     write(GOOD)
     assert problem(Path("clutser.yaml")) == "clutser.yaml: there is no such file; did you mean 'cluster.yaml'?"
-    assert problem(Path("x.yaml")) == "x.yaml: there is no such file; . holds cluster.yaml"
+    assert problem(Path("x.yaml")) == "x.yaml: there is no such file; YAML files in .: cluster.yaml"
 
 
 def test_a_directory_says_what_it_holds(write: Write) -> None:
     write(GOOD)
-    assert problem(Path()) == ".: is a directory; . holds cluster.yaml"
+    assert problem(Path()) == ".: is a directory; YAML files in .: cluster.yaml"
 
 
 def test_a_file_that_may_not_be_read_says_why(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from launcher.engines.local.ports import HeldPorts
 from launcher.errors import LauncherError
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome, RunResult
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"

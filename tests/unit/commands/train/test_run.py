@@ -13,7 +13,7 @@ import yaml
 
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome
 from launcher.terminal.summary import print_last
 from tests.unit.commands.train.launches import HOSTS, WORKER, FakeLaunch, call, directory_in, ended, refused

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from launcher.engines.compose.containers import inside
 from launcher.errors import SpecError
 from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan
+from tests.examples import examples
 from tests.unit.engines.compose.made import in_containers, machine_with, outside, read, render, write
 
 CLUSTERS: dict[str, dict[str, Any]] = {
@@ -141,8 +142,7 @@ def clusters(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
-# The examples are the same in every run: what fails here fails everywhere.
-@settings(derandomize=True, max_examples=200, deadline=None, database=None)
+@examples(200)
 @given(
     mode=st.sampled_from(["sync", "async"]),
     cluster=clusters(),

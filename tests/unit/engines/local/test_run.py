@@ -63,7 +63,11 @@ def test_a_task_that_exits_3_fails_the_run_with_its_last_lines_in_the_log(make_l
     launch, files, _ = make_launch("worker:1/say=oh no", "worker:1/exit=3", "sleep=600", workers=2)
     outcome = launch.run()
     assert outcome.exit_code == 1
-    assert outcome.result.cause == {"task": "worker:1", "error": "exit code 3", "file": "logs/attempt-1/worker-1.log"}
+    assert outcome.result.cause == {
+        "task": "worker:1",
+        "error": "exited with code 3",
+        "file": "logs/attempt-1/worker-1.log",
+    }
     assert files.log(1, "worker-1").read_text() == "oh no\n"
 
 

@@ -153,7 +153,7 @@ def test_a_used_up_budget_ends_the_run_with_the_cause_of_the_last_attempt(
     assert launch.run().exit_code == 1
     assert result(files)["cause"] == {
         "task": "worker:0",
-        "error": "killed by SIGKILL; run.restarts (2) are used up",
+        "error": "killed by SIGKILL; restarts exhausted (run.restarts: 2)",
         "file": "logs/attempt-3/worker-0.log",
     }
     assert [note.partition("(")[2] for note in screen.notes] == ["restart 1 of 2)", "restart 2 of 2)"]
@@ -194,7 +194,7 @@ def test_the_launcher_of_another_part_writes_how_it_failed_where_no_result_is(
     if there:
         write_json(files.result, there)
     assert launch.run().exit_code == 1
-    error = {"task": "worker:1", "error": "exit code 3", "file": "logs/attempt-1/worker-1.log"}
+    error = {"task": "worker:1", "error": "exited with code 3", "file": "logs/attempt-1/worker-1.log"}
     assert result(files)["cause"] == (there["cause"] if there else error)
 
 

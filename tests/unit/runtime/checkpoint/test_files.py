@@ -15,6 +15,7 @@ import pytest
 
 from launcher.errors import LauncherError
 from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
+from launcher.runtime.rendezvous.outbox import Outbox
 from tests.unit.runtime.rendezvous.meeting import save
 
 
@@ -38,8 +39,12 @@ def content(saved: Saved) -> dict[str, bytes]:
 def transfer(saved: Saved, to: CheckpointFiles) -> None:
     """Send the checkpoint over a socket."""
     here, there = socket.socketpair()
+    outbox = Outbox()
     with here, there, there.makefile("rb") as reader:
-        saved.send(here)
+        for name, size in saved.offer()["files"].items():
+            outbox.put_file(saved.directory / name, size)
+        while outbox:
+            outbox.send_some(here)
         here.close()
         to.receive(json.loads(json.dumps(saved.offer())), reader)
         assert reader.read() == b""  # no more was sent than was taken

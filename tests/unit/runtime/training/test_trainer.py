@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.contract.context import CheckpointPolicy
@@ -272,7 +272,6 @@ def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked
     assert there._batch == expected
 
 
-@settings(derandomize=True, deadline=None, database=None)
 @given(st.integers(1, 500), st.integers(1, 20), st.integers(1, 50))
 def test_calls_add_up_stay_short_and_are_equally_many_for_each_worker(steps: int, workers: int, per_call: int) -> None:
     calls = shares(steps, workers, per_call)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError, UsageError
+from launcher.spec.edit.key_edits import append, set_key, unset_key, value
 from launcher.spec.edit.line_ends import keeping_line_ends
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
-from launcher.spec.edit.values import append, set_key, unset_key, value
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 
 BRACKETS = """\
 job: hello
@@ -199,7 +199,7 @@ def test_a_value_that_is_not_yaml_is_told_with_its_key() -> None:
 
 def test_an_index_behind_the_end_of_a_list_is_told() -> None:
     text = PLAIN.replace("a: 1", "layers: [{size: 1}, {size: 2}]")
-    with pytest.raises(UsageError, match=r"^args\.layers is a list of 2; its keys count from 0$"):
+    with pytest.raises(UsageError, match=r"^args\.layers: is a list of 2; its keys count from 0$"):
         set_key(text, keys("args.layers.5.size"), "1")
     assert "layers: [{size: 1}, {size: 3}]" in set_key(text, keys("args.layers.1.size"), "3")
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from launcher.cli import launcher
-from launcher.commands.setup import edit_files
+from launcher.commands.setup import config_files
 from launcher.errors import UsageError
 from tests.unit.commands.setup.edited import FILE
 
@@ -87,13 +87,13 @@ def test_edits_at_once_lose_nothing(place: Path) -> None:
 
 
 def test_an_edit_waits_for_another_one_and_not_for_ever(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr(edit_files, "_PATIENCE", 0.1)
-    with edit_files.alone(Path("cluster.yaml")):
+    monkeypatch.setattr(config_files, "_PATIENCE", 0.1)
+    with config_files.alone(Path("cluster.yaml")):
         assert refused("set", "mode=async") == f"another edit of {place} has not ended for 0.1 s"
     held = threading.Event()
 
     def hold() -> None:
-        with edit_files.alone(Path("cluster.yaml")):
+        with config_files.alone(Path("cluster.yaml")):
             held.set()
 
     thread = threading.Thread(target=hold)
@@ -149,6 +149,6 @@ def test_a_directory_that_is_not_there_is_told_before_anything_is_asked(place: P
 
 def test_what_somebody_has_written_a_moment_ago_stays() -> None:
     with pytest.raises(UsageError, match=r"^cluster\.yaml is there already; nothing was written$"):
-        edit_files.write_new(Path("cluster.yaml"), "mine")
+        config_files.write_new(Path("cluster.yaml"), "mine")
     assert text() == FILE
     assert names() == ["cluster.yaml"]

@@ -1,4 +1,4 @@
-"""Outlet: a stream whose reader may pause without holding up who writes."""
+"""BufferedOutput: a stream whose reader may pause without holding up who writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 1 << 20  # bytes that may wait for a reader who has paused: a terminal a
 _PATIENCE = 3.0  # seconds for that reader to go on where more would wait, and at the end
 
 
-class Outlet:
+class BufferedOutput:
     """Writes at once what the reader takes, and the rest with the next call; raises OSError where nobody reads."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -8,13 +8,15 @@ the text between is cut and pasted, and what comes out is read again and compare
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from launcher.errors import SpecError, UsageError, did_you_mean
-from launcher.spec.edit.nodes import root_of
-from launcher.spec.edit.splice import Keys, add_item, cut, in_one_line, is_job, put, replaced
-from launcher.spec.yaml_nodes import parse
+from launcher.spec.edit.splice import add_item, cut, in_one_line, put, replaced
+from launcher.spec.overrides import set_node
+from launcher.spec.plain import Keys, children, find, holds, without
+from launcher.spec.yaml_nodes import Node, to_node
+from launcher.spec.yaml_parser import parse, root_of
 
 
 def set_key(text: str, keys: Keys, written: str) -> str:
@@ -23,7 +25,7 @@ def set_key(text: str, keys: Keys, written: str) -> str:
     # What was typed may not stand everywhere: a comment or | inside {}, say.
     spellings = (written.strip(), in_one_line(meant))
     attempts = (put(apart, keys, spelled) for spelled in spellings for apart in _aliases_apart(text, keys, data))
-    return _first_right(attempts, _with(data, keys, meant), keys)
+    return _first_right(attempts, _with(text, keys, meant), keys)
 
 
 def unset_key(text: str, keys: Keys) -> str:
@@ -34,14 +36,14 @@ def unset_key(text: str, keys: Keys) -> str:
     while len(keys) > 1 and len(find(data, keys[:-1])) == 1:
         keys = keys[:-1]
     attempts = (cut(apart, keys) for apart in _aliases_apart(text, keys, data))
-    return _first_right(attempts, _without(data, keys), keys)
+    return _first_right(attempts, without(data, keys), keys)
 
 
 def append(text: str, keys: Keys, values: Sequence[str]) -> str:
     """Return the text with values, each of them text, added to the end of a list."""
     for value in values:
         data = _plain(text)
-        meant = _with(data, keys, [*(find(data, keys) or []), value])
+        meant = _with(text, keys, [*(find(data, keys) or []), value])
         attempts = (add_item(apart, keys, in_one_line(value)) for apart in _aliases_apart(text, keys, data))
         text = _first_right(attempts, meant, keys)
     return text
@@ -57,68 +59,39 @@ def is_written(text: str, keys: Keys) -> bool:
     return holds(_plain(text), keys)
 
 
-# Plain data: what an edit means
-
-
-def find(data: Any, keys: Keys) -> Any:
-    """Return what plain data has at the keys; None where it has none."""
-    for key in keys:
-        data = _children(data).get(key)
-    return data
-
-
-def holds(data: Any, keys: Keys) -> bool:
-    """Whether plain data has those keys."""
-    return keys[-1] in _children(find(data, keys[:-1]))
+# What an edit means
 
 
 def _plain(text: str) -> Any:
-    root, problems = parse(text, lambda line: f"line {line}")
-    if problems:
-        raise SpecError(problems)
-    return root.plain() if root else {}
+    return _root(text).plain()
+
+
+def _root(text: str) -> Node:
+    return _parsed(text, lambda line: f"line {line}") or Node({}, "")
 
 
 def _plain_value(written: str, keys: Keys) -> Any:
-    node, problems = parse(written, lambda _: f"{'.'.join(keys)}={written}")
-    if problems:
-        raise SpecError(problems)
+    node = _parsed(written, lambda _: f"{'.'.join(keys)}={written}")
     return node.plain() if node else None
 
 
-def _children(data: Any) -> dict[str, Any]:
-    if isinstance(data, list):
-        return {str(index): item for index, item in enumerate(data)}
-    return data if isinstance(data, dict) else {}
+def _parsed(text: str, where: Callable[[int], str]) -> Node | None:
+    root, problems = parse(text, where)
+    if problems:
+        raise SpecError(problems)
+    return root
 
 
 def _not_written(data: Any, keys: Keys) -> UsageError:
     key = ".".join(keys)
     if keys[0] != "args" and "env" not in keys:
         return UsageError(f"{key} is not written in the file, so it has its default already")
-    return UsageError(f"{key} is not written in the file{did_you_mean(keys[-1], _children(find(data, keys[:-1])))}")
+    return UsageError(f"{key} is not written in the file{did_you_mean(keys[-1], children(find(data, keys[:-1])))}")
 
 
-def _with(data: Any, keys: Keys, value: Any, depth: int = 0) -> Any:
-    if depth == len(keys):
-        return value
-    key, above = keys[depth], ".".join(keys[:depth])
-    if is_job(keys, depth) and data is not None and not isinstance(data, dict):
-        data = {"addresses" if isinstance(data, list) else "tasks": data}
-    if isinstance(data, list):
-        if key not in _children(data):
-            raise UsageError(f"{above} is a list of {len(data)}; its keys count from 0")
-        return [_with(item, keys, value, depth + 1) if str(i) == key else item for i, item in enumerate(data)]
-    if data is not None and not isinstance(data, dict):
-        raise UsageError(f"{above} is no mapping; {key!r} cannot be set inside it")
-    data = data or {}
-    return data | {key: _with(data.get(key), keys, value, depth + 1)}
-
-
-def _without(data: Any, keys: Keys) -> Any:
-    kept = [(key, item) for key, item in _children(data).items() if key != keys[0] or len(keys) > 1]
-    kept = [(key, _without(item, keys[1:]) if key == keys[0] else item) for key, item in kept]
-    return [item for _, item in kept] if isinstance(data, list) else dict(kept)
+def _with(text: str, keys: Keys, value: Any) -> Any:
+    """Return the plain data of the text with a value set; SpecError if it cannot be."""
+    return set_node(_root(text), keys, to_node(value)).plain()
 
 
 # What comes out

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.edit_files import alone, replace
+from launcher.commands.setup.config_files import alone, replace
 from launcher.contract.task import Task
 from launcher.engines.table import SECTIONS
 from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec.edit.line_ends import keeping_line_ends
 from launcher.spec.file import ClusterFile, check, check_job, read
-from launcher.spec.yaml_nodes import parse
+from launcher.spec.yaml_parser import parse
+from launcher.text import printable
 
 
 def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Iterable[Task] = ()) -> None:
@@ -71,7 +72,7 @@ def _checked(text: str, path: Path, was: ClusterFile | None) -> ClusterFile:
     if problems and was and not _of_job(was):
         raise _refused(path, SpecError(problems))
     for problem in problems:
-        click.echo(f"note: {problem}", err=True)
+        click.echo(printable(f"note: {problem}"), err=True)
     return file
 
 

@@ -10,8 +10,8 @@ from typing import TextIO
 
 import pytest
 
-from launcher.terminal import outlet as module
-from launcher.terminal.outlet import Outlet
+from launcher.terminal import output as module
+from launcher.terminal.output import BufferedOutput
 
 MORE_THAN_A_PIPE_TAKES = [f"line {number} │ {'x' * 100}\n" for number in range(2_000)]
 
@@ -22,7 +22,7 @@ class Pipe:
     def __init__(self) -> None:
         self.read_end, write_end = os.pipe()
         self.stream: TextIO = os.fdopen(write_end, "w", encoding="utf-8")
-        self.outlet = Outlet(self.stream)
+        self.output = BufferedOutput(self.stream)
 
     def read(self, size: int = 1 << 16) -> bytes:
         return os.read(self.read_end, size)
@@ -43,18 +43,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_written_before_comes_before_and_nothing_is_kept_without_need(pipe: Pipe) -> None:
     pipe.stream.write("before, ")
-    Outlet(pipe.stream).write("after")
+    BufferedOutput(pipe.stream).write("after")
     assert pipe.read() == b"before, after"
 
 
 def test_a_reader_who_pauses_holds_nobody_up_and_gets_everything_in_order(pipe: Pipe) -> None:
     for line in MORE_THAN_A_PIPE_TAKES:
-        pipe.outlet.write(line)
-    assert pipe.outlet.is_behind
+        pipe.output.write(line)
+    assert pipe.output.is_behind
     seen = b""
-    while pipe.outlet.is_behind:
+    while pipe.output.is_behind:
         seen += pipe.read()
-        pipe.outlet.flush()
+        pipe.output.flush()
     pipe.stream.close()
     while more := pipe.read():
         seen += more
@@ -64,33 +64,33 @@ def test_a_reader_who_pauses_holds_nobody_up_and_gets_everything_in_order(pipe: 
 @pytest.mark.usefixtures("impatient")
 def test_where_too_much_waits_nobody_reads(pipe: Pipe) -> None:
     with pytest.raises(TimeoutError, match="nobody has read the output"):
-        pipe.outlet.write("x" * 2 * module._MOST)
-    assert not pipe.outlet.is_behind  # and who ends now has not to wait again
-    pipe.outlet.finish()
+        pipe.output.write("x" * 2 * module._MOST)
+    assert not pipe.output.is_behind  # and who ends now has not to wait again
+    pipe.output.finish()
 
 
 @pytest.mark.usefixtures("impatient")
 def test_the_end_does_not_wait_for_ever(pipe: Pipe) -> None:
-    pipe.outlet.write("".join(MORE_THAN_A_PIPE_TAKES))
+    pipe.output.write("".join(MORE_THAN_A_PIPE_TAKES))
     with pytest.raises(TimeoutError):
-        pipe.outlet.finish()
+        pipe.output.finish()
 
 
 def test_a_pipe_that_is_closed_surfaces_at_once(pipe: Pipe) -> None:
     read_end, pipe.read_end = pipe.read_end, os.open(os.devnull, os.O_RDONLY)
     os.close(read_end)
     with pytest.raises(BrokenPipeError):
-        pipe.outlet.write("x")
+        pipe.output.write("x")
 
 
 def test_a_terminal_that_is_paused_with_ctrl_s_holds_nobody_up() -> None:
     screen, keyboard = pty.openpty()
     with os.fdopen(keyboard, "w", encoding="utf-8") as stream:
-        outlet = Outlet(stream)
+        output = BufferedOutput(stream)
         termios.tcflow(keyboard, termios.TCOOFF)
-        outlet.write("kept")
-        assert (outlet.isatty(), outlet.is_behind) == (True, True)
+        output.write("kept")
+        assert (output.isatty(), output.is_behind) == (True, True)
         termios.tcflow(keyboard, termios.TCOON)
-        outlet.finish()
+        output.finish()
         assert os.read(screen, 100) == b"kept"
     os.close(screen)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from launcher.errors import UsageError
-from launcher.spec.edit import values as edit
-from launcher.spec.edit.values import append, set_key, unset_key
+from launcher.spec.edit import key_edits as edit
+from launcher.spec.edit.key_edits import append, set_key, unset_key
 
 FILE = """\
 # What we train.
@@ -184,5 +184,5 @@ def test_beside_an_anchor_there_is_nothing_to_fear() -> None:
 
 
 def test_inside_what_is_no_mapping_there_are_no_keys() -> None:
-    with pytest.raises(UsageError, match="mode is no mapping; 'fast' cannot be set inside it"):
+    with pytest.raises(UsageError, match="mode: is text, not a mapping; 'fast' cannot be set inside it"):
         set_key(FILE, keys("mode.fast"), "1")

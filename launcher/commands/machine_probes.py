@@ -1,4 +1,4 @@
-"""What ``doctor`` looks at, one function for each part of the machine."""
+"""What ``check`` and ``doctor`` look at on this machine, one function for each part of it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
-from launcher.commands.train.check import SUPPORTED
+from launcher.commands.findings import Finding, State
 from launcher.engines.compose.docker import Docker
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
+from launcher.plan.cores import usable_cores
 
+SUPPORTED = (2, 21)  # versions of TensorFlow
 _IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
 _NETWORK = 60  # seconds
 _TASK = 0.7  # GiB that a task with TensorFlow takes at the least
@@ -31,52 +32,46 @@ _INSTALL = f"pip install 'tensorflow=={SUPPORTED[0]}.{SUPPORTED[1]}.*'"
 _MODEL_FIT = "a train_step of one's own trains in both modes, also with Keras layers; model.fit trains in neither"
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """One line: what was looked at, what was found, and what to do about it."""
-
-    state: Literal["ok", "warning", "problem"]
-    about: str
-    message: str
-    remedy: str = ""
-
-
-def machine() -> Iterator[Diagnosis]:
+def machine() -> Iterator[Finding]:
     """Yield everything about this machine, the cheapest first."""
     inventory = take()
     yield python()
     yield from cpu(inventory)
     yield memory()
     yield gpus(inventory)
-    yield from tensorflow(inventory)
+    yield keras()
+    found, answer = tensorflow()
+    yield from found
+    if answer:
+        yield cuda(inventory, answer)
     yield private_network()
     yield containers()
     yield from proxies()
     yield own_name()
 
 
-def python() -> Diagnosis:
+def python() -> Finding:
     """Look at the interpreter."""
     version = platform.python_version()
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Diagnosis("ok", "Python", f"{version} on {platform.system()} {platform.machine()}")
-    return Diagnosis("problem", "Python", f"{version}", "use Python 3.11, 3.12 or 3.13: make setup PYTHON=python3.12")
+        return Finding("ok", "Python", f"{version} on {platform.system()} {platform.machine()}")
+    return Finding("problem", "Python", f"{version}", "use Python 3.11, 3.12 or 3.13: make setup PYTHON=python3.12")
 
 
-def cpu(inventory: Inventory) -> Iterator[Diagnosis]:
+def cpu(inventory: Inventory) -> Iterator[Finding]:
     """Look at the cores, and at the instructions that TensorFlow's wheels need or would like."""
-    count = len(inventory.cores)
+    count = len(usable_cores(inventory))
     note = f"; {inventory.core_note}" if inventory.core_note else ""
-    yield Diagnosis("ok" if count > 1 else "warning", "cores", f"{count}{note}", "" if count > 1 else "tasks share it")
+    yield Finding("ok" if count > 1 else "warning", "cores", f"{count}{note}", "" if count > 1 else "tasks share it")
     flags = _cpu_flags()
     if flags is None:
         return
     fast = [name for name in ("avx", "avx2", "fma", "avx512f") if name in flags]
     if "avx" in flags:
-        yield Diagnosis("ok", "CPU features", ", ".join(fast).upper())
+        yield Finding("ok", "CPU features", ", ".join(fast).upper())
     else:
         remedy = "build TensorFlow for this CPU, or use another machine: the wheels end with 'Illegal instruction'"
-        yield Diagnosis("problem", "CPU features", "no AVX", remedy)
+        yield Finding("problem", "CPU features", "no AVX", remedy)
 
 
 def _cpu_flags() -> set[str] | None:
@@ -88,23 +83,23 @@ def _cpu_flags() -> set[str] | None:
     return set(found[1].split()) if found else None
 
 
-def memory() -> Diagnosis:
+def memory() -> Finding:
     """Look at the memory that is left."""
     free, total = (value / 2**30 for value in (psutil.virtual_memory().available, psutil.virtual_memory().total))
     said = f"{free:.1f} of {total:.1f} GiB free, room for about {int(free / _TASK)} tasks"
     if free > 3 * _TASK:
-        return Diagnosis("ok", "memory", said)
-    return Diagnosis("warning", "memory", said, "close other programs, or run fewer tasks")
+        return Finding("ok", "memory", said)
+    return Finding("warning", "memory", said, "close other programs, or run fewer tasks")
 
 
-def gpus(inventory: Inventory) -> Diagnosis:
+def gpus(inventory: Inventory) -> Finding:
     """Look at the GPUs and their driver."""
     if not inventory.gpus:
-        state: Literal["ok", "warning"] = "ok" if inventory.gpu_note == "no NVIDIA driver" else "warning"
+        state: State = "ok" if inventory.gpu_note == "no NVIDIA driver" else "warning"
         remedy = "" if state == "ok" else "nvidia-smi shows what the driver says; reinstall it where that fails too"
-        return Diagnosis(state, "GPUs", f"none ({inventory.gpu_note})", remedy)
+        return Finding(state, "GPUs", f"none ({inventory.gpu_note})", remedy)
     names = ", ".join(f"{gpu.id}: {gpu.name}" for gpu in inventory.gpus)
-    return Diagnosis("ok", "GPUs", f"{names}; driver {_driver()}{f'; {inventory.gpu_note}' * bool(inventory.gpu_note)}")
+    return Finding("ok", "GPUs", f"{names}; driver {_driver()}{f'; {inventory.gpu_note}' * bool(inventory.gpu_note)}")
 
 
 def _driver() -> str:
@@ -117,51 +112,54 @@ def _driver() -> str:
         pynvml.nvmlShutdown()
 
 
-def tensorflow(inventory: Inventory) -> Iterator[Diagnosis]:
-    """Look at TensorFlow, at Keras beside it, and at the libraries that it finds or misses."""
-    version = _version("tensorflow") or _version("tensorflow-cpu")
+def tensorflow() -> tuple[list[Finding], dict[str, Any]]:
+    """Look whether TensorFlow is there in a version that is supported, and works; also return what it answers."""
+    version = _tensorflow_version()
     if version is None:
-        yield Diagnosis("problem", "TensorFlow", "is not installed", _INSTALL)
-        return
-    if not _is_supported(version):
-        yield Diagnosis("problem", "TensorFlow", f"{version}, which was not tried", _INSTALL)
-    yield keras(version)
-    found = _asked(version)
-    if isinstance(found, Diagnosis):
-        yield found
-        return
-    yield Diagnosis("ok", "TensorFlow", f"{version}, imported in {found['seconds']} s")
-    yield cuda(inventory, found)
+        return [Finding("problem", "TensorFlow", "is not installed", _INSTALL)], {}
+    found = (
+        []
+        if _is_supported(version)
+        else [Finding("problem", "TensorFlow", f"{version}, which was not tried", _INSTALL)]
+    )
+    answer = ask_tensorflow(version)
+    if isinstance(answer, Finding):
+        return [*found, answer], {}
+    return [*found, Finding("ok", "TensorFlow", f"{version}, imported in {answer['seconds']} s")], answer
 
 
-def keras(tensorflow_version: str) -> Diagnosis:
-    """Look which Keras there is, and say what is known of it beside that TensorFlow."""
+def keras() -> Finding:
+    """Look which Keras there is, and say what is known of it beside the TensorFlow that there is."""
     version = _version("keras")
     if version is None:
-        return Diagnosis("ok", "Keras", "is not installed; only jobs need it")
-    tried = _is_supported(tensorflow_version) and version.startswith("3.")
-    return Diagnosis("ok", "Keras", f"{version}{f': {_MODEL_FIT}' if tried else ', which was not tried'}")
+        return Finding("ok", "Keras", "is not installed; only jobs need it")
+    tried = _is_supported(_tensorflow_version() or "") and version.startswith("3.")
+    return Finding("ok", "Keras", f"{version}{f': {_MODEL_FIT}' if tried else ', which was not tried'}")
 
 
-def cuda(inventory: Inventory, found: dict[str, Any]) -> Diagnosis:
+def cuda(inventory: Inventory, found: dict[str, Any]) -> Finding:
     """Compare the GPUs that there are with those that TensorFlow sees."""
     extra = "pip install 'tensorflow[and-cuda]'"
     if not found["cuda"]:
-        state: Literal["ok", "problem"] = "problem" if inventory.gpus else "ok"
-        return Diagnosis(state, "CUDA", "this TensorFlow is built without", extra if inventory.gpus else "")
+        state: State = "problem" if inventory.gpus else "ok"
+        return Finding(state, "CUDA", "this TensorFlow is built without", extra if inventory.gpus else "")
     built = f"built for CUDA {found['cuda']}, cuDNN {found['cudnn']}"
     libraries = f"; finds {', '.join(found['found'])}" if found["found"] else ""
     missing = libraries + (f"; misses {', '.join(found['missing'])}" if found["missing"] else "")
     if not inventory.gpus:
-        return Diagnosis("ok", "CUDA", f"{built}{missing}; not needed without a GPU")
+        return Finding("ok", "CUDA", f"{built}{missing}; not needed without a GPU")
     seen = f"{built}; sees {len(found['gpus'])} of {len(inventory.gpus)} GPUs"
     if not found["missing"] and len(found["gpus"]) == len(inventory.gpus):
-        return Diagnosis("ok", "CUDA", seen + libraries)
-    return Diagnosis("problem", "CUDA", seen + missing, extra)
+        return Finding("ok", "CUDA", seen + libraries)
+    return Finding("problem", "CUDA", seen + missing, extra)
 
 
 def _is_supported(version: str) -> bool:
     return version.split(".")[:2] == [str(part) for part in SUPPORTED]
+
+
+def _tensorflow_version() -> str | None:
+    return _version("tensorflow") or _version("tensorflow-cpu")
 
 
 def _version(package: str) -> str | None:
@@ -171,21 +169,21 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _asked(version: str) -> dict[str, Any] | Diagnosis:
+def ask_tensorflow(version: str) -> dict[str, Any] | Finding:
     """Ask TensorFlow in a process of its own: what is installed may still miss a library or a CPU feature."""
     command = [sys.executable, "-P", "-m", "launcher.runtime.diagnosis"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_IMPORT, check=False)
     except subprocess.TimeoutExpired:
-        return Diagnosis("problem", "TensorFlow", f"{version} was not imported after {_IMPORT} s", "is the disk slow?")
+        return Finding("problem", "TensorFlow", f"{version} was not imported after {_IMPORT} s", "is the disk slow?")
     if done.returncode == 0:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return answer
     why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return Diagnosis("problem", "TensorFlow", f"{version} cannot be imported: {why}", f"in a new .venv: {_INSTALL}")
+    return Finding("problem", "TensorFlow", f"{version} cannot be imported: {why}", f"in a new .venv: {_INSTALL}")
 
 
-def private_network() -> Diagnosis:
+def private_network() -> Finding:
     """Try whether the kernel gives a network namespace."""
     code = "from launcher.engines.local.network import enter_private_network as e; print(e())"
     command = [sys.executable, "-P", "-c", code]
@@ -195,44 +193,48 @@ def private_network() -> Diagnosis:
     except subprocess.TimeoutExpired:
         why = f"was not made within {_NETWORK} s"
     if not why:
-        return Diagnosis("ok", "private network", "possible: the tasks' ports are closed to everyone else")
+        return Finding("ok", "private network", "possible: the tasks' ports are closed to everyone else")
     remedy = "the tasks' ports are open to the host's network: allow user namespaces, or keep a firewall"
-    return Diagnosis("warning", "private network", why, remedy)
+    return Finding("warning", "private network", why, remedy)
 
 
-def containers() -> Diagnosis:
+def containers() -> Finding:
     """Look for a container engine and its compose."""
     try:
         engine = Docker.find()
         compose = f"{' '.join(engine.compose)} {engine.compose_version()}"
     except LauncherError as error:
         what, _, remedy = str(error).partition("; ")
-        return Diagnosis("warning" if shutil.which("docker") else "ok", "containers", what, remedy)
-    return Diagnosis("ok", "containers", f"Docker Engine {engine.version}, {compose}")
+        return Finding("warning" if shutil.which("docker") else "ok", "containers", what, remedy)
+    return Finding("ok", "containers", f"Docker Engine {engine.version}, {compose}")
 
 
-def proxies() -> Iterator[Diagnosis]:
+def proxies() -> Iterator[Finding]:
     """Look for proxies that gRPC would go through."""
     there = [name for proxy in _PROXIES for name in (proxy, proxy.upper()) if os.environ.get(name)]
     if there:  # the names alone: what they hold may have a password in it
         message = f"{', '.join(there)}: for downloads only; the launcher keeps the cluster's gRPC out of it"
-        yield Diagnosis("ok", "proxies", message)
+        yield Finding("ok", "proxies", message)
     else:
-        yield Diagnosis("ok", "proxies", "none is set")
+        yield Finding("ok", "proxies", "none is set")
 
 
-def own_name() -> Diagnosis:
+def own_name() -> Finding:
     """Look whether this machine knows its own name."""
     if resolves(socket.gethostname()):
-        return Diagnosis("ok", "own name", "has an address")
+        return Finding("ok", "own name", "has an address")
     remedy = "add it to /etc/hosts, beside 127.0.1.1; tasks on several machines find each other by name"
-    return Diagnosis("warning", "own name", "has no address", remedy)
+    return Finding("warning", "own name", "has no address", remedy)
 
 
 def resolves(name: str) -> bool:
     """Whether a host's name has an address."""
+    return bool(addresses_of(name))
+
+
+def addresses_of(name: str) -> set[str]:
+    """Return the addresses of a host's name; none if only the cluster's own network knows it."""
     try:
-        socket.getaddrinfo(name.strip("[]"), None)
+        return {str(info[4][0]) for info in socket.getaddrinfo(name.strip("[]"), None)}
     except (OSError, UnicodeError):
-        return False
-    return True
+        return set()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launcher.errors import UsageError
-from launcher.spec.edit.values import append, set_key, unset_key, value
+from launcher.spec.edit.key_edits import append, set_key, unset_key, value
 from launcher.spec.file import ClusterFile, Engines, check
 from launcher.spec.model import JobSpec
 
