@@ -11,13 +11,14 @@ import psutil
 
 from launcher.commands.findings import Finding, shown
 from launcher.commands.machine_probes import addresses_of, resolves
+from launcher.engines.table import load
 from launcher.errors import LauncherError, Problem, SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
 from launcher.plan.cores import usable_cores
 from launcher.plan.placement import place_file, ports_needed
 from launcher.plan.plan import Plan
-from launcher.spec.file import ClusterFile, check_job, load
+from launcher.spec.file import ClusterFile, check_job
 from launcher.spec.model import split_address
 from launcher.spec.rules import is_loopback
 from launcher.text import counted

@@ -17,8 +17,8 @@ from launcher import __version__
 from launcher.commands import file_probes, machine_probes
 from launcher.commands.findings import Finding, masked
 from launcher.commands.options import cluster_file
+from launcher.engines.table import load
 from launcher.errors import SpecError
-from launcher.spec.file import load
 from launcher.text import printable
 
 DEFAULT = Path("cluster.yaml")
