@@ -88,9 +88,10 @@ def test_a_failure_names_its_task_its_error_and_the_file_that_has_more() -> None
 def test_a_failure_without_an_error_file_points_at_the_log_of_its_attempt() -> None:
     ended: Moments = [*killed(SECOND, at=10), *obeyed(FIRST, at=10)]
     again: Moments = [(11, Tick()), *killed(SECOND, at=12), *obeyed(FIRST, at=12)]
-    cause = outcome([*trained(SYNC), *ended, *again], budget=1, first_attempt=3).result.cause
-    assert cause is not None
-    assert cause["file"] == "logs/attempt-4/worker-1.log"
+    failed = outcome([*trained(SYNC), *ended, *again], budget=1, first_attempt=3)
+    assert failed.result.cause is not None
+    assert failed.result.cause["file"] == "logs/attempt-4/worker-1.log"
+    assert failed.attempt == 4
 
 
 @pytest.mark.parametrize("code", [1, 2, 3])
