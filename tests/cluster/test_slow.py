@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from tests.cluster.conftest import Workplace
+from tests.support.workplace import Workplace
 
 # Each step of the second worker waits 20 ms for its data, which prefetching cannot hide.
 SLOW = """
@@ -36,5 +34,4 @@ def test_a_slow_worker_is_named_once_and_the_run_goes_on(workplace: Workplace) -
     said = [line for line in ran.output.splitlines() if " is slow: " in line]
     assert len(said) == 1
     assert said[0].startswith("worker:1 is slow: its own part of a step takes")
-    events = [json.loads(line) for line in (ran.files / "events.jsonl").read_text().splitlines()]
-    assert [event["cause"] for event in events if event["state"] == "slow"] == said
+    assert [event["cause"] for event in ran.events("slow")] == said

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import JOB, PATIENCE
 from tests.cluster.test_readme import COMMANDS, run
-from tests.engines.compose.conftest import ROOT, Containers, docker, launcher, left_of, read_until
+from tests.engines.compose.conftest import Containers, docker, left_of
+from tests.support.jobs import JOB
+from tests.support.workplace import PATIENCE, ROOT, read_until
 
 pytestmark = pytest.mark.timeout(600)  # the first test builds the image
 
@@ -134,7 +135,7 @@ def test_the_rendered_file_runs_by_hand_with_either_compose(
     containers: Containers, other_owner: int, compose: str
 ) -> None:
     containers.write(args={"epochs": 20})
-    assert launcher(containers.directory, "render", "compose", "--output", "compose.yaml").returncode == 0
+    assert containers.finish(containers.start("render", "compose", "--output", "compose.yaml")).code == 0
     (containers.directory / "runs").mkdir()
     os.chown(containers.directory / "runs", other_owner, other_owner)
     done = by_hand(containers, compose, other_owner, "up", "--exit-code-from", "worker-0")
@@ -145,7 +146,7 @@ def test_the_rendered_file_runs_by_hand_with_either_compose(
 
 def test_a_service_that_never_comes_is_named_within_the_start_timeout(containers: Containers, other_owner: int) -> None:
     containers.write(run={"start_timeout": "8s", "restarts": 0})
-    launcher(containers.directory, "render", "compose", "--output", "compose.yaml")
+    assert containers.finish(containers.start("render", "compose", "--output", "compose.yaml")).code == 0
     (containers.directory / "runs").mkdir()
     os.chown(containers.directory / "runs", other_owner, other_owner)
     done = by_hand(containers, "docker compose", other_owner, "up", "--exit-code-from", "worker-0", "worker-0")

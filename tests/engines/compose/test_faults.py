@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Ran
-from tests.engines.compose.conftest import Containers, docker, read_until
+from tests.engines.compose.conftest import Containers, docker
+from tests.support.workplace import Ran, read_until
 
 pytestmark = pytest.mark.timeout(600)  # the first test builds the image
 
