@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.jobs import SYNC
 from tests.support.workplace import Ran, Workplace
 
-UNIT = Path(__file__).parent / "unit"
+# Each test of theirs fills two cores, so they take turns, and other tests run beside them.
+CLUSTERS = ("tests/cluster/", "tests/engines/", "tests/faults/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep every test of a cluster on one worker of xdist: clusters take turns, unit tests run beside them."""
-    for item in items:
-        if not item.path.is_relative_to(UNIT):
-            item.add_marker(pytest.mark.xdist_group("clusters"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests of a file, and all tests that start clusters, to one worker of xdist."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Turns(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "clusters" if nodeid.startswith(CLUSTERS) else nodeid.partition("::")[0]
+
+    return Turns(config, log)
 
 
 @pytest.fixture
