@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run compose test faults gpu setup setup-dev clean
+.PHONY: help run compose test test-fast lint types pytest faults gpu setup setup-dev clean
 
 # Tools run through it: their own first lines contain the path where .venv was made, and a tree may move.
 python := .venv/bin/python
@@ -18,12 +18,24 @@ compose: setup
 	@exec $(python) -m launcher run --on compose $(if $(FILE),'$(FILE)') $(if $(MODE),--set 'mode=$(MODE)') $(ARGS)
 
 ## make test    lint, types, import contracts, then all tests; ARGS='-k placement' goes to pytest
-test: setup-dev
+test: setup-dev lint
+	@$(MAKE) --no-print-directory -j2 types pytest
+
+## make test-fast  the same without any TensorFlow cluster or container, for daily work
+test-fast: setup-dev lint
+	@$(MAKE) --no-print-directory -j2 types pytest TESTS=tests/unit
+
+lint:
 	$(python) -m ruff check
 	$(python) -m ruff format --check
-	$(python) -m mypy
 	$(python) .venv/bin/lint-imports --no-logo
-	$(python) -m pytest $(ARGS)
+
+types:
+	$(python) -m mypy
+
+# Clusters take turns (tests/conftest.py), and everything else runs beside them; they fill two cores.
+pytest:
+	$(python) -m pytest -n logical --maxprocesses=8 --durations=20 $(TESTS) $(ARGS)
 
 ## make faults  inject faults into running clusters at random moments; needs an hour, and root
 ##                N=200 SEED=7     how many faults, and which ones

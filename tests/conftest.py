@@ -1,15 +1,48 @@
-"""What all tests share: a property test tries the same examples in every run, whichever tests run with it."""
+"""What all suites share: a place for a run, the undisturbed run of the faults, and which tests take turns."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 from tests.examples import examples
+from tests.support.jobs import SYNC
+from tests.support.workplace import Ran, Workplace
+
+# Each test of theirs fills two cores, so they take turns, and other tests run beside them.
+CLUSTERS = ("tests/cluster/", "tests/engines/", "tests/faults/")
 
 settings.register_profile("launcher", examples(100))
 settings.load_profile("launcher")
 # Hypothesis also tries the numbers and words that it finds in the code that is imported when a test begins, so the
 # tests before a test would decide what that test tries.
 pytest.MonkeyPatch().setattr(providers, "is_local_module_file", lambda _: False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests of a file, and all tests that start clusters, to one worker of xdist."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Turns(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "clusters" if nodeid.startswith(CLUSTERS) else nodeid.partition("::")[0]
+
+    return Turns(config, log)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    with Workplace(tmp_path) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The run that faults hit, and that nothing happens to: synchronous, on two workers."""
+    return Workplace(tmp_path_factory.mktemp("undisturbed")).run(**SYNC)

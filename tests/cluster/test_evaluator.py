@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 from collections.abc import Callable
@@ -11,12 +10,13 @@ from typing import Any
 import pytest
 
 from launcher.host.ports import free_ports
-from tests.cluster.conftest import LOOK_EVERY, Ran, Workplace, read_until, survivors, task_process
+from tests.support.jobs import ARGS, LOOK_EVERY, STEPS
+from tests.support.processes import survivors, task_process
+from tests.support.workplace import Ran, Workplace, read_until
 
-STEPS = 100 * 17
 CONTENT: dict[str, Any] = {
     "job": "holding.py",
-    "args": {"epochs": 100, "report_every": 5, "learning_rate": 0.0002},
+    "args": ARGS,
     "cluster": {"worker": 1, "evaluator": 1},
     "run": {"checkpoint": {"every": "50 steps"}},
 }
@@ -36,14 +36,8 @@ class Failing(LinearRegression):
 SCORED = "Epoch: 0002"  # the checkpoint of step 50, the only one before the first report, where the training holds
 
 
-def scores(ran: Ran) -> list[dict[str, Any]]:
-    """What the evaluator reported, in the order of time."""
-    records = [json.loads(line) for line in (ran.files / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["task"] == "evaluator:0"]
-
-
 def assert_last_is_scored(ran: Ran) -> None:
-    last = scores(ran)[-1]
+    last = ran.reports("evaluator:0")[-1]
     assert last["step"] == STEPS
     assert {name: last[name] for name in ran.metrics} == ran.metrics
 
@@ -56,7 +50,7 @@ def test_checkpoints_are_scored_while_the_others_train_until_that_of_the_last_st
     workplace.hold.unlink()
     ran = workplace.finish(launcher, seen)
     assert_last_is_scored(ran)
-    steps = [score["step"] for score in scores(ran)]
+    steps = [score["step"] for score in ran.reports("evaluator:0")]
     assert steps[0] == 50
     assert steps == sorted(set(steps))
     assert all(step % 50 == 0 for step in steps)
@@ -74,7 +68,7 @@ def test_an_evaluator_that_is_killed_comes_back_alone(workplace: Workplace) -> N
     workplace.hold.unlink()
     ran = workplace.finish(launcher, seen)
     assert_last_is_scored(ran)
-    steps = [score["step"] for score in scores(ran)]
+    steps = [score["step"] for score in ran.reports("evaluator:0")]
     assert steps == sorted(set(steps))  # none twice
     assert "resumed at step" not in ran.output
     assert ran.logs == {"attempt-1/worker-0", "attempt-1/evaluator-0", "attempt-2/evaluator-0"}
@@ -127,7 +121,7 @@ def test_an_evaluator_with_a_launcher_of_its_own_ends_when_the_run_is_over(
     assert (first.code, second.code) == codes, first.output + second.output
     assert first.result["status"] == status
     assert "the results are with worker:0" in second.output
-    assert status != "done" or scores(second)[-1]["step"] == STEPS
+    assert status != "done" or second.reports("evaluator:0")[-1]["step"] == STEPS
     assert survivors(workplace.directory) == []
 
 

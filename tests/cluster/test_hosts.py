@@ -9,14 +9,15 @@ import itertools
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from tests.cluster.conftest import ROOT, Ran, Workplace, all_gone, descendants, read_until
+from tests.support.jobs import ARGS, IN_THE_MIDDLE, RUN, STEPS
+from tests.support.processes import all_gone, descendants
+from tests.support.workplace import Ran, Workplace, read_until
 
 NAMES = ("node-a", "node-b")
 SYNC: Mapping[str, Any] = {"worker": ["node-a:2222", "node-b:2222"]}
@@ -47,21 +48,8 @@ class Host(Workplace):
 
     def __init__(self, namespace: str, name: str, directory: Path) -> None:
         super().__init__(directory)
-        self.namespace, self.name = namespace, name
-
-    def launch(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the launcher here with these arguments."""
-        command = ["ip", "netns", "exec", self.namespace, sys.executable, "-m", "launcher", "run", *arguments]
-        process = subprocess.Popen(
-            command,
-            cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.started.append(process)
-        return process
+        self.name = name
+        self.command = ["ip", "netns", "exec", namespace, *self.command]
 
 
 class Hosts:
@@ -91,10 +79,8 @@ class Hosts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (process for host in self.hosts for process in host.started):
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        for host in self.hosts:
+            host.end()
         for namespace in self.namespaces:
             subprocess.run(["ip", "netns", "del", namespace], check=False)
             shutil.rmtree(Path("/etc/netns") / namespace, ignore_errors=True)
@@ -102,10 +88,10 @@ class Hosts:
     def write(self, **content: Any) -> None:
         """Write the same cluster file on both."""
         for host in self.hosts:
-            host.write(**{"args": {"epochs": 60}, "run": {"checkpoint": {"every": "100 steps"}}} | content)
+            host.write(**{"args": ARGS, "run": RUN} | content)
 
     def start(self) -> list[subprocess.Popen[str]]:
-        return [host.launch("--host", host.name) for host in self.hosts]
+        return [host.start("run", "--host", host.name) for host in self.hosts]
 
     def finish(self, processes: list[subprocess.Popen[str]], *seen: str) -> list[Ran]:
         said = [*seen, "", ""]
@@ -123,17 +109,15 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
         yield there
 
 
-def test_a_cluster_on_two_hosts_trains_what_one_machine_does(hosts: Hosts, workplace: Workplace) -> None:
+def test_a_cluster_on_two_hosts_trains_what_one_machine_does(hosts: Hosts, undisturbed: Ran) -> None:
     hosts.write(cluster=SYNC)
     first, second = hosts.finish(hosts.start())
     assert (first.code, second.code) == (0, 0), first.output + second.output
-    alone = workplace.run(args={"epochs": 60}, cluster={"worker": 2})
-    for name in ("W", "b", "training_cost"):
-        assert first.metrics[name] == alone.metrics[name]
+    assert first.metrics == undisturbed.metrics
 
 
 def test_the_host_without_the_leader_says_where_the_results_are(hosts: Hosts) -> None:
-    hosts.write(mode="async", cluster=ASYNC)
+    hosts.write(mode="async", cluster=ASYNC, args={"epochs": 60})
     first, second = hosts.finish(hosts.start())
     assert (first.code, second.code) == (0, 0), first.output + second.output
     assert first.metrics["W"] == pytest.approx(0.2513, abs=5e-3)
@@ -142,29 +126,20 @@ def test_the_host_without_the_leader_says_where_the_results_are(hosts: Hosts) ->
     assert not (second.files / "checkpoints").exists()
 
 
-def test_a_host_that_never_comes_is_named_within_start_timeout(hosts: Hosts) -> None:
-    hosts.write(cluster=SYNC, run={"start_timeout": "12s"})
-    first = hosts.hosts[0]
-    ran = first.finish(first.launch("--task", "worker:0"))
-    assert ran.code == 3
-    assert "missing: worker:1" in ran.output
-
-
-def test_after_a_death_both_hosts_go_on_from_the_checkpoint_that_one_of_them_has(hosts: Hosts) -> None:
+def test_after_a_death_both_hosts_resume_from_the_checkpoint_that_one_of_them_has(
+    hosts: Hosts, undisturbed: Ran
+) -> None:
     hosts.write(cluster=SYNC)
-    undisturbed = hosts.finish(hosts.start())[0]
-    hosts.write(cluster=SYNC, args={"epochs": 60, "report_every": 1})
     launchers = hosts.start()
-    seen = read_until(launchers[0], "Epoch: 0030")
+    seen = read_until(launchers[0], IN_THE_MIDDLE)
     (task,) = (process for process in descendants(launchers[1]) if "launcher.runtime.main" in process.cmdline())
     task.kill()
     first, second = hosts.finish(launchers, seen)
     assert (first.code, second.code) == (0, 0), first.output + second.output
     assert "worker:1: killed by SIGKILL; attempt 2" in second.output
     assert "resumed at step" in first.output
-    assert (first.result["attempts"], first.result["steps"]) == (2, 60 * 17)
-    for name in ("W", "b", "training_cost"):
-        assert first.metrics[name] == undisturbed.metrics[name]
+    assert (first.result["attempts"], first.result["steps"]) == (2, STEPS)
+    assert first.metrics == undisturbed.metrics
     assert list((second.files / "checkpoints").glob("step-*")), "the leader's checkpoint did not come over the wire"
 
 

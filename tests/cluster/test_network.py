@@ -16,18 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import LOOK_EVERY, Workplace, read_until, task_process
+from tests.support.jobs import LOOK_EVERY
+from tests.support.processes import task_process
+from tests.support.workplace import Workplace, read_until
 
 ARGS = {"epochs": 40, "report_every": 5}
 FORMED = "Epoch: 0005"
-LOOKUP = """
-import socket
-from jobs.linear_regression.job import LinearRegression
-
-class Downloads(LinearRegression):
-    def evaluate(self):
-        socket.create_connection(("192.0.2.1", 443), timeout=5)
-"""
 
 
 def plan(place: Workplace) -> dict[str, Any]:
@@ -83,57 +77,24 @@ def private(place: Workplace, **content: Any) -> tuple[subprocess.Popen[str], st
     return launcher, seen
 
 
-def test_the_ports_of_a_private_run_answer_inside_and_not_from_outside(workplace: Workplace) -> None:
-    launcher, seen = private(workplace)
-    inside = listening(task_process(launcher, "worker:0").pid)
-    assert inside.issuperset(ports(workplace))
-    assert not [port for port in ports(workplace) if answers(port)]
-    workplace.hold.unlink()
-    ran = workplace.finish(launcher, seen)
-    assert ran.code == 0, ran.output
-
-
-def test_two_private_runs_use_the_same_ports_at_once(tmp_path: Path) -> None:
+def test_two_private_runs_use_the_same_ports_at_once_which_answer_inside_and_not_from_outside(tmp_path: Path) -> None:
     both = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         place = Workplace(tmp_path / name)
         both.append((place, *private(place, cluster={"worker": {"tasks": 2, "port": 2222}})))
-    first, second = (set(ports(place)) for place, *_ in both)
-    assert first & second >= {2222, 2223}
+    for place, launcher, _ in both:
+        assert {2222, 2223} <= set(ports(place)) <= listening(task_process(launcher, "worker:0").pid)
+        assert not [port for port in ports(place) if answers(port)]
+    ran = []
     for place, launcher, seen in both:
         place.hold.unlink()
-        ran = place.finish(launcher, seen)
-        assert ran.code == 0, ran.output
+        ran.append(place.finish(launcher, seen))
+    assert [there.code for there in ran] == [0, 0], ran
+    assert ran[0].metrics == ran[1].metrics
 
 
-def test_a_job_that_needs_the_outside_gets_the_hint_in_a_private_run(workplace: Workplace) -> None:
-    (workplace.directory / "train.py").write_text(LOOKUP)
-    ran = workplace.run(job="train.py", args=ARGS, cluster={"worker": 1}, run={"restarts": 0})
-    assert ran.code == 1
-    assert "OSError: [Errno 101] Network is unreachable" in ran.output
-    assert "--set run.network=host lets the job out" in ran.output
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_a_proxy_for_downloads_gets_nothing_of_the_cluster(
-    workplace: Workplace, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        where = f"http://127.0.0.1:{proxy.getsockname()[1]}"
-        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
-            monkeypatch.setenv(name, where)
-            monkeypatch.setenv(name.upper(), where)
-        for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
-            monkeypatch.delenv(name, raising=False)
-        ran = workplace.run(mode=mode, args=ARGS, cluster={"worker": 2, "ps": 1}, run={"network": "host"})
-        assert ran.code == 0, ran.output
-        proxy.settimeout(0)
-        with pytest.raises(BlockingIOError):
-            proxy.accept()
-
-
-# Strangers at the rendezvous
+# Strangers at the rendezvous, and a proxy for downloads
 
 
 def chatter(port: int, over: threading.Event) -> None:
@@ -170,10 +131,26 @@ def strangers(port: int) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_strangers_at_the_rendezvous_neither_stop_nor_join_a_run(workplace: Workplace, mode: str) -> None:
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A proxy that the environment names for every address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, where)
+            monkeypatch.setenv(name.upper(), where)
+        for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        server.settimeout(0)
+        yield server
+
+
+@pytest.mark.parametrize(("mode", "cluster"), [("sync", {"worker": 2}), ("async", {"worker": 1, "ps": 1})])
+def test_strangers_at_the_rendezvous_neither_stop_nor_join_a_run_and_a_proxy_gets_nothing_of_it(
+    workplace: Workplace, proxy: socket.socket, mode: str, cluster: dict[str, int]
+) -> None:
     args = {"epochs": 200, "report_every": 5}
-    workplace.write(mode=mode, args=args, cluster={"worker": 2, "ps": 1}, run={"network": "host", "restarts": 0})
+    workplace.write(mode=mode, args=args, cluster=cluster, run={"network": "host", "restarts": 0})
     launcher = workplace.start("run")
     rendezvous = int(plan(workplace)["rendezvous"].rpartition(":")[2])
     with strangers(rendezvous):
@@ -181,3 +158,5 @@ def test_strangers_at_the_rendezvous_neither_stop_nor_join_a_run(workplace: Work
     assert ran.code == 0, ran.output
     assert ran.result["steps"] == 200 * 17
     assert (ran.result["attempts"], ran.result["left_out"]) == (1, [])
+    with pytest.raises(BlockingIOError):
+        proxy.accept()

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Workplace, all_gone, descendants, read_until, survivors, task_process
+from tests.support.jobs import ASYNC, IN_THE_MIDDLE, RUN, STEPS, SYNC, TOLERANCE
+from tests.support.processes import all_gone, descendants, survivors, task_process
+from tests.support.workplace import Ran, Workplace, read_until
 
-ARGS = {"epochs": 100, "report_every": 5, "learning_rate": 0.0002}
-STEPS = 100 * 17
-RUN = {"checkpoint": {"every": "100 steps"}}
-SYNC: dict[str, Any] = {"args": ARGS, "cluster": {"worker": 2}, "run": RUN}
-ASYNC: dict[str, Any] = {"mode": "async", "args": ARGS, "cluster": {"worker": 1, "ps": 1}, "run": RUN}
-IN_THE_MIDDLE = "Epoch: 0020"
 SLOW_TO_BUILD = """
 import time
 from jobs.linear_regression.job import LinearRegression
@@ -32,19 +25,8 @@ class Slow(LinearRegression):
 """
 
 
-def records(files: Path, state: str) -> list[dict[str, Any]]:
-    lines = map(json.loads, (files / "events.jsonl").read_text().splitlines())
-    return [line for line in lines if line["state"] == state]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The figures of a synchronous run that nothing happens to."""
-    return dict(Workplace(tmp_path_factory.mktemp("undisturbed")).run(**SYNC).metrics)
-
-
 def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
-    workplace: Workplace, undisturbed: dict[str, Any]
+    workplace: Workplace, undisturbed: Ran
 ) -> None:
     worker = {"tasks": 3, "min": 2}
     workplace.write(**SYNC | {"cluster": {"worker": worker}, "run": RUN | {"restarts": 0}})
@@ -52,10 +34,10 @@ def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
     seen = read_until(launcher, IN_THE_MIDDLE)
     task_process(launcher, "worker:2").suspend()  # which TensorFlow finds out; who is killed is told by its connection
     ran = workplace.finish(launcher, seen)
-    assert ran.metrics == pytest.approx(undisturbed, abs=1e-6)
+    assert ran.metrics == pytest.approx(undisturbed.metrics, abs=1e-6)
     assert "continuing without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
     assert (ran.result["left_out"], ran.result["world_size"], ran.result["steps"]) == (["worker:2"], 2, STEPS)
-    (recovered,) = records(ran.files, "recovered")
+    (recovered,) = ran.events("recovered")
     assert recovered["cause"] == "worker:2 stopped answering"
     assert recovered["details"]["lost_steps"] >= 0
     assert survivors(workplace.directory) == []
@@ -95,7 +77,7 @@ def read_only(workplace: Workplace) -> Iterator[Callable[[], None]]:
 def test_an_output_that_becomes_read_only_ends_the_run_with_the_cause_and_keeps_its_checkpoints(
     workplace: Workplace, read_only: Callable[[], None]
 ) -> None:
-    workplace.write(**SYNC)
+    workplace.write(**SYNC | {"cluster": {"worker": 1}})
     launcher = workplace.start("run")
     seen = read_until(launcher, IN_THE_MIDDLE)
     read_only()
@@ -119,24 +101,27 @@ def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(wo
 
 
 def test_sigterm_stops_an_asynchronous_run_with_a_checkpoint_of_the_last_step_and_it_goes_on_from_there(
-    workplace: Workplace, undisturbed: dict[str, Any]
+    workplace: Workplace, undisturbed: Ran
 ) -> None:
     workplace.write(**ASYNC)
     launcher = workplace.start("run")
     seen = read_until(launcher, IN_THE_MIDDLE)
+    tasks = descendants(launcher)
     launcher.send_signal(signal.SIGTERM)
     stopped = workplace.finish(launcher, seen)
     assert stopped.code == 143, stopped.output
+    assert len(tasks) == 4  # chief, worker, ps, and the process that owns them
+    assert all_gone(tasks)
     step = stopped.result["steps"]
     assert (stopped.files / "checkpoints" / f"step-{step:010d}").is_dir()
     ran = workplace.finish(workplace.start("run", "--resume", "latest"))
     assert f"resumed at step {step} of {STEPS}" in ran.output
     assert ran.result["steps"] == STEPS
-    assert ran.metrics == pytest.approx(undisturbed, abs=1e-4)
+    assert ran.metrics == pytest.approx(undisturbed.metrics, abs=TOLERANCE)
 
 
 def test_a_run_has_one_launcher_and_what_a_killed_one_leaves_is_gone_on_with(
-    workplace: Workplace, undisturbed: dict[str, Any]
+    workplace: Workplace, undisturbed: Ran
 ) -> None:
     workplace.write(**SYNC)
     launcher = workplace.start("run")
@@ -151,5 +136,5 @@ def test_a_run_has_one_launcher_and_what_a_killed_one_leaves_is_gone_on_with(
     assert all_gone(tasks)
     ran = workplace.finish(third)
     assert f"the launcher that ran this before (pid {launcher.pid} on " in ran.output
-    assert ran.metrics == undisturbed
+    assert ran.metrics == undisturbed.metrics
     assert not (ran.files / "locks").exists()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from tests.cluster.conftest import Workplace
+from tests.support.workplace import Workplace
 
 # Each step of the second worker waits 20 ms for its data, which prefetching cannot hide.
 SLOW = """
@@ -33,8 +31,7 @@ def test_a_slow_worker_is_named_once_and_the_run_goes_on(workplace: Workplace) -
     args = {"epochs": 16, "report_every": 2, "steps_per_call": 20}
     ran = workplace.run(job="slow.py", args=args, run={"stall_timeout": "10s"})
     assert ran.code == 0, ran.output
-    said = [line for line in ran.output.splitlines() if " is slow: " in line]
+    said = [line for line in ran.output.splitlines() if " is a straggler: " in line]
     assert len(said) == 1
     assert said[0].startswith("worker:1 is a straggler: its own part of a step takes")
-    events = [json.loads(line) for line in (ran.files / "events.jsonl").read_text().splitlines()]
-    assert [event["cause"] for event in events if event["state"] == "slow"] == said
+    assert [event["cause"] for event in ran.events("slow")] == said

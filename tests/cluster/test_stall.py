@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.conftest import Workplace
+from tests.support.workplace import Workplace
 
 ARGS = {"epochs": 40, "report_every": 5}
 SLEEPS = """

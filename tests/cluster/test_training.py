@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.cluster.conftest import ROOT, Ran, Workplace
+from tests.cluster.conftest import SHUFFLED, UNEVEN
+from tests.support.workplace import ROOT, Ran, Workplace, records
 
 ONE = {"cluster": {"worker": 1}}
-# 51 steps in calls of 20: the last call of an epoch's reports, and of the run, is shorter.
-UNEVEN = {"args": {"epochs": 3, "report_every": 2, "steps_per_call": 20}}
-BATCHES = {"args": {"epochs": 4, "batch_size": 7, "report_every": 1, "steps_per_call": 3}}
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """The figures of a single process on the full batch."""
-    ran = Workplace(tmp_path_factory.mktemp("alone")).run(**ONE, **UNEVEN)
-    assert ran.result["strategy"] == "OneDeviceStrategy"
-    return ran.metrics
 
 
 def assert_same(metrics: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -30,47 +19,43 @@ def assert_same(metrics: Mapping[str, Any], expected: Mapping[str, Any]) -> None
         assert metrics[name] == pytest.approx(expected[name], rel=1e-6), name
 
 
-@pytest.mark.parametrize("workers", [2, 3, 5])
-def test_a_synchronous_cluster_of_any_size_reaches_the_weights_of_one_process(
-    workplace: Workplace, alone: Mapping[str, Any], workers: int
-) -> None:
-    ran = workplace.run(cluster={"worker": workers}, **UNEVEN)
-    assert_same(ran.metrics, alone)
+def test_a_synchronous_cluster_reaches_the_weights_of_one_process(workplace: Workplace, alone: Ran) -> None:
+    ran = workplace.run(cluster={"worker": 5}, **UNEVEN)
+    assert_same(ran.metrics, alone.metrics)
     assert ran.result["strategy"] == "MultiWorkerMirroredStrategy"
-    assert (ran.result["world_size"], ran.result["steps"]) == (workers, 51)
+    assert (ran.result["world_size"], ran.result["steps"]) == (5, 51)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 3, 4])
+@pytest.mark.parametrize("devices", [1, 3])
 def test_virtual_devices_under_mirrored_strategy_reach_the_weights_of_one(
-    workplace: Workplace, alone: Mapping[str, Any], devices: int
+    workplace: Workplace, alone: Ran, devices: int
 ) -> None:
     ran = workplace.run(cluster={"worker": {"tasks": 1, "virtual_devices": devices}}, **UNEVEN)
-    assert_same(ran.metrics, alone)
+    assert_same(ran.metrics, alone.metrics)
     assert ran.result["strategy"] == ("MirroredStrategy" if devices > 1 else "OneDeviceStrategy")
 
 
-def test_a_chief_trains_like_a_worker_in_a_synchronous_cluster(workplace: Workplace, alone: Mapping[str, Any]) -> None:
-    ran = workplace.run(cluster={"chief": 1, "worker": 1, "ps": 1}, **UNEVEN)
-    assert_same(ran.metrics, alone)
-    assert "chief:0" in ran.output
-    assert not (ran.files / "logs" / "attempt-1" / "ps-0.log").exists()
+def test_a_chief_trains_like_a_worker_in_a_synchronous_cluster(chief: Ran, alone: Ran) -> None:
+    assert_same(chief.metrics, alone.metrics)
+    assert (chief.result["strategy"], chief.result["world_size"]) == ("MultiWorkerMirroredStrategy", 2)
+    assert "chief:0" in chief.output
+    assert not (chief.files / "logs" / "attempt-1" / "ps-0.log").exists()
 
 
-def test_shuffled_batches_are_the_same_on_two_workers_as_in_one_process(workplace: Workplace) -> None:
-    expected = workplace.run(**ONE, **BATCHES).metrics
-    assert_same(workplace.run(**BATCHES).metrics, expected)
+def test_shuffled_batches_are_the_same_on_two_workers_as_in_one_process(workplace: Workplace, walk: Ran) -> None:
+    assert_same(workplace.run(args=SHUFFLED, **ONE).metrics, walk.metrics)
 
 
-def test_asynchronous_training_reaches_the_truth_on_the_full_batch(workplace: Workplace) -> None:
-    ran = workplace.run(mode="async", args={"epochs": 150}, cluster={"worker": 2, "ps": 1})
-    assert ran.result["strategy"] == "ParameterServerStrategy"
-    assert ran.metrics["W"] == pytest.approx(0.2516349, abs=5e-3)
-    assert ran.metrics["b"] == pytest.approx(0.7988012, abs=5e-3)
-    assert (ran.result["world_size"], ran.result["steps"]) == (2, 150 * 17)
+def test_asynchronous_training_reaches_the_truth_on_the_full_batch(asynchronous: Ran) -> None:
+    assert asynchronous.result["strategy"] == "ParameterServerStrategy"
+    assert asynchronous.metrics["W"] == pytest.approx(0.2516349, abs=5e-3)
+    assert asynchronous.metrics["b"] == pytest.approx(0.7988012, abs=5e-3)
+    assert (asynchronous.result["world_size"], asynchronous.result["steps"]) == (2, 150 * 17)
 
 
 def test_asynchronous_workers_draw_batches_of_their_own_and_two_ps_share_the_variables(workplace: Workplace) -> None:
-    ran = workplace.run(mode="async", args=BATCHES["args"] | {"epochs": 200}, cluster={"worker": 2, "ps": 2})
+    args = {"epochs": 200, "batch_size": 7, "report_every": 1, "steps_per_call": 3}
+    ran = workplace.run(mode="async", args=args, cluster={"worker": 2, "ps": 2})
     assert ran.metrics["training_cost"] == pytest.approx(0.0769288, rel=0.1)
 
 
@@ -111,39 +96,33 @@ def test_the_devices_of_an_asynchronous_worker_share_its_batch(workplace: Workpl
     assert_same(ran.metrics, expected)
 
 
-@pytest.fixture(scope="module")
-def regression(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A short synchronous run whose files several tests look at."""
-    place = Workplace(tmp_path_factory.mktemp("files"))
-    return place.run(args={"epochs": 100}, run={"checkpoint": {"every": "500 steps", "keep": 2}})
-
-
-def test_the_screen_shows_the_tutorials_lines(regression: Ran) -> None:
-    shown = [line.partition("│ ")[2] for line in regression.output.splitlines() if line.startswith("worker:0 │")]
+def test_the_screen_shows_the_tutorials_lines(sync: Ran) -> None:
+    shown = sync.said_by("worker:0")
     assert [line.split()[:2] for line in shown[:2]] == [["Epoch:", "0050"], ["Epoch:", "0100"]]
     assert all(word in shown[0] for word in ("cost= ", "W= ", "b= "))
     assert shown[2] == "Optimization Finished!"
     assert [line.partition("=")[0] for line in shown[3:]] == ["Training cost", "Testing cost", "Absolute difference"]
 
 
-def test_the_screen_shows_no_line_of_tensorflows_own(regression: Ran) -> None:
-    told = [line for line in regression.output.splitlines() if "│" in line]
-    assert len(told) == 6
-    assert "cpu_feature_guard" in (regression.files / "logs/attempt-1/worker-0.log").read_text()
+def test_the_screen_shows_no_line_of_tensorflows_own(sync: Ran) -> None:
+    scored = sync.said_by("evaluator:0")
+    assert all(line.startswith("Epoch: ") for line in scored)
+    assert sum("│" in line for line in sync.output.splitlines()) == 6 + len(scored)
+    assert "cpu_feature_guard" in (sync.files / "logs/attempt-1/worker-0.log").read_text()
 
 
-def test_the_run_directory_is_complete(regression: Ran) -> None:
-    names = {path.name for path in regression.files.iterdir()}
+def test_the_run_directory_is_complete(sync: Ran) -> None:
+    names = {path.name for path in sync.files.iterdir()}
     assert names == {
         *("cluster.yaml", "plan.json", "events.jsonl", "metrics.jsonl", "result.json", "logs", "errors"),
         *("checkpoints", "model", "linear_train.png", "linear_test.png", "cost.png"),
     }
-    assert {path.name for path in (regression.files / "logs/attempt-1").iterdir()} == {"worker-0.log", "worker-1.log"}
-    assert not list((regression.files / "errors/attempt-1").iterdir())
+    assert sync.logs == {f"attempt-1/{task}" for task in ("worker-0", "worker-1", "evaluator-0")}
+    assert not list((sync.files / "errors/attempt-1").iterdir())
 
 
-def test_result_json_has_the_promised_keys(regression: Ran) -> None:
-    assert list(regression.result) == [
+def test_result_json_has_the_promised_keys(sync: Ran) -> None:
+    assert list(sync.result) == [
         *(
             "status",
             "exit_code",
@@ -159,29 +138,30 @@ def test_result_json_has_the_promised_keys(regression: Ran) -> None:
         ),
         *("time_to_first_step_s", "steps_per_s", "cause", "left_out", "updates"),
     ]
-    assert set(regression.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}
+    assert set(sync.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}
 
 
-def test_metrics_jsonl_has_a_line_per_report(regression: Ran) -> None:
-    records = [json.loads(line) for line in (regression.files / "metrics.jsonl").read_text().splitlines()]
-    steps = [record["step"] for record in records]
+def test_metrics_jsonl_has_a_line_per_report(sync: Ran) -> None:
+    reports = sync.reports("worker:0")
+    assert len(reports) + len(sync.reports("evaluator:0")) == len(records(sync.files / "metrics.jsonl"))
+    steps = [record["step"] for record in reports]
     assert steps == sorted(set(steps))
     assert steps[-1] == 1700
-    assert {"step", "epoch", "time", "cost"} <= set(records[0])
-    assert "training_cost" in next(record for record in records if record["step"] == 850)
+    assert {"step", "epoch", "time", "cost"} <= set(reports[0])
+    assert "training_cost" in next(record for record in reports if record["step"] == 850)
 
 
-def test_only_as_many_checkpoints_as_asked_are_kept_and_nothing_half_written_is_left(regression: Ran) -> None:
-    kept = sorted(path.name for path in (regression.files / "checkpoints").iterdir())
+def test_only_as_many_checkpoints_as_asked_are_kept_and_nothing_half_written_is_left(sync: Ran) -> None:
+    kept = sorted(path.name for path in (sync.files / "checkpoints").iterdir())
     assert kept == ["step-0000001500", "step-0000001700"]
 
 
-def test_the_exported_model_predicts_the_same_after_reload(regression: Ran) -> None:
+def test_the_exported_model_predicts_the_same_after_reload(sync: Ran) -> None:
     import tensorflow as tf
 
-    model = tf.saved_model.load(str(regression.files / "model"))
+    model = tf.saved_model.load(str(sync.files / "model"))
     predicted = model.predict(tf.constant([[3.3], [10.0]], tf.float64)).numpy()
-    w, b = regression.metrics["W"], regression.metrics["b"]
+    w, b = sync.metrics["W"], sync.metrics["b"]
     np.testing.assert_allclose(predicted, [3.3 * w + b, 10.0 * w + b], rtol=1e-12)
 
 
@@ -206,12 +186,3 @@ def test_synthetic_data_trains_in_batches(workplace: Workplace) -> None:
     ran = workplace.run(args={"synthetic": synthetic, "batch_size": 100, "epochs": 40, "learning_rate": 0.1}, **ONE)
     assert len(ran.metrics["W"]) == 3
     assert ran.metrics["training_cost"] < 1e-6
-
-
-def test_an_evaluator_scores_the_last_checkpoint_beside_the_cluster(workplace: Workplace) -> None:
-    ran = workplace.run(cluster={"worker": 1, "evaluator": 1})
-    assert ran.code == 0, ran.output
-    records = [json.loads(line) for line in (ran.files / "metrics.jsonl").read_text().splitlines()]
-    scored = [record for record in records if record["task"] == "evaluator:0"]
-    assert scored[-1]["step"] == 34
-    assert scored[-1]["training_cost"] == pytest.approx(ran.metrics["training_cost"], rel=1e-12)

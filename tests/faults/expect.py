@@ -12,11 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.cluster.conftest import survivors
 from tests.faults.scenario import LAUNCHER, TO_RUN, Scenario
+from tests.support.jobs import STEPS, TOLERANCE
+from tests.support.processes import survivors
 
-STEPS = 1700
-TOLERANCE = 1e-4  # of W and b after an asynchronous call that was made twice: 85 steps at most
 KILLED, STOPPED = -9, 143
 TERMINATED = -15  # by SIGTERM, before it had anything to end
 # What TensorFlow raises in those that are left; it tells a user neither who died nor of what.

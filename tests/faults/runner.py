@@ -14,10 +14,8 @@ from typing import Any
 
 import psutil
 
-from tests.cluster.conftest import Ran, Workplace, survivors
 from tests.faults.expect import (
     KILLED,
-    STEPS,
     STOPPED,
     TERMINATED,
     Truth,
@@ -30,9 +28,10 @@ from tests.faults.expect import (
 from tests.faults.faults import corrupt, free, strike
 from tests.faults.scenario import LAUNCHER, Scenario
 from tests.faults.watched import TooLate, Watched
+from tests.support.jobs import ARGS, RUN, STEPS, SYNC
+from tests.support.processes import survivors
+from tests.support.workplace import Ran, Workplace
 
-# Slow enough not to have converged at the end: a step too many, or one too few, shows in the last digits.
-ARGS = {"epochs": 100, "report_every": 5, "learning_rate": 0.0002}
 LIMIT = 180.0  # seconds that a start of the launcher may take, whatever happens to it
 GONE_AFTER = 5.0  # seconds that are waited for the tasks of a launcher that was killed
 DISK = "24m"  # of the small disk; a run takes a tenth of it
@@ -60,8 +59,12 @@ class Verdict:
 def truth() -> Truth:
     """Run the cluster undisturbed and return what it ends with."""
     with tempfile.TemporaryDirectory(prefix="faults-") as directory:
-        ran = Workplace(Path(directory)).run(**_content("sync", "worker:0", "private"))
-        return Truth(ran.metrics, history(ran.files))
+        return truth_of(Workplace(Path(directory)).run(**SYNC))
+
+
+def truth_of(undisturbed: Ran) -> Truth:
+    """Return what this run of the same cluster ends with."""
+    return Truth(undisturbed.metrics, history(undisturbed.files))
 
 
 def judge(scenario: Scenario, expected: Truth) -> Verdict:
@@ -156,7 +159,7 @@ def _content(mode: str, target: str, network: str) -> dict[str, Any]:
     cluster = {"worker": 2} if mode == "sync" or target.startswith("worker") else {"worker": 1}
     cluster |= {"ps": 1} if mode == "async" else {}
     cluster |= {"evaluator": 1} if target == "evaluator:0" else {}
-    run = {"checkpoint": {"every": "100 steps"}, "start_timeout": "40s", "stall_timeout": "20s", "network": network}
+    run = RUN | {"start_timeout": "40s", "stall_timeout": "20s", "network": network}
     return {"mode": mode, "args": ARGS, "cluster": cluster, "run": run}
 
 

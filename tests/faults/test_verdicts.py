@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Ran, Workplace
 from tests.faults import __main__ as command
 from tests.faults import runner
-from tests.faults.expect import STEPS, Truth, wrong_cause
+from tests.faults.expect import Truth, wrong_cause
 from tests.faults.runner import Verdict, judge
 from tests.faults.scenario import LAUNCHER, Scenario
 from tests.faults.watched import TooLate
+from tests.support.jobs import STEPS
+from tests.support.workplace import Ran, Workplace
 
 AGAIN = "worker:1: killed by SIGKILL; attempt 2 starts in 1.0 s (restart 1 of 3)\n"
 BY_PEER = "worker:1: UnavailableError: recvmsg; attempt 2 starts in 1.0 s (restart 1 of 3)\n"

@@ -11,11 +11,13 @@ from typing import Any
 
 import psutil
 
-from tests.cluster.conftest import Ran, Workplace, task_process
 from tests.faults.scenario import LAUNCHER
+from tests.support.jobs import IN_THE_MIDDLE
+from tests.support.processes import task_process
+from tests.support.workplace import Ran, Workplace
 
 LOOK_EVERY = 0.002  # seconds; a checkpoint takes about ten times as long
-MIDDLE, LAST = "Epoch: 0020", "Epoch: 0100"  # lines of the job's
+LAST = "Epoch: 0100"  # the job's last report
 
 
 class TooLate(Exception):
@@ -65,7 +67,7 @@ class Watched:
             "start": lambda: target == LAUNCHER or self._is("started", target),
             "rendezvous": lambda: self._is("meeting", target),
             "first step": lambda: "training" in self._states(None),
-            "middle": lambda: MIDDLE in self.output,
+            "middle": lambda: IN_THE_MIDDLE in self.output,
             "checkpoint": self._is_writing,
             "end": lambda: LAST in self.output,
         }[moment]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from launcher.host.inventory import take
-from tests.cluster.conftest import Ran, Workplace
+from tests.support.workplace import Workplace
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -43,36 +38,20 @@ def a_gpu() -> None:
         pytest.exit(f"this machine has no GPU to check: {take().gpu_note}", returncode=1)
 
 
-@pytest.fixture
-def workplace(tmp_path: Path) -> Iterator[Workplace]:
-    place = Workplace(tmp_path)
-    yield place
-    for process in place.started:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def placed(ran: Ran) -> dict[str, Any]:
-    """What each task has proved to have, by its name."""
-    records = [json.loads(line) for line in (ran.files / "events.jsonl").read_text().splitlines()]
-    return {record["task"]: record["details"] for record in records if record["state"] == "placed"}
-
-
 def test_each_task_computes_on_its_gpu_and_sees_no_other(workplace: Workplace) -> None:
     gpus = take().gpus
     ran = workplace.run(job="hello", args={}, cluster={"worker": {"tasks": len(gpus), "gpus": 1}})
     assert ran.code == 0, ran.output
     for index, gpu in enumerate(gpus):
         assert f"worker:{index} GPU:0: 2 + 3 = 5" in ran.output
-        assert list(placed(ran)[f"worker:{index}"]["gpus"]) == [str(gpu.id)]
+        assert list(ran.placed[f"worker:{index}"]["gpus"]) == [str(gpu.id)]
     assert "GPU:1" not in ran.output
 
 
 def test_the_coordinator_the_ps_and_the_evaluator_see_no_gpu(workplace: Workplace) -> None:
     ran = workplace.run(mode="async", cluster={"worker": {"tasks": 1, "gpus": 1}, "ps": 1, "evaluator": 1})
     assert ran.code == 0, ran.output
-    assert {task: bool(seen["gpus"]) for task, seen in placed(ran).items()} == {
+    assert {task: bool(seen["gpus"]) for task, seen in ran.placed.items()} == {
         "chief:0": False,
         "worker:0": True,
         "ps:0": False,
@@ -108,7 +87,7 @@ def test_a_task_for_each_gpu_is_joined_by_nccl_on_cores_near_its_gpu(workplace: 
     assert ran.metrics["W"] == pytest.approx(alone["W"], abs=1e-6)
     nodes = {core.id: core.node for core in there.cores}
     for index, gpu in enumerate(there.gpus):
-        assert {nodes[core] for core in placed(ran)[f"worker:{index}"]["cores"]} == {gpu.node}
+        assert {nodes[core] for core in ran.placed[f"worker:{index}"]["cores"]} == {gpu.node}
 
 
 def test_the_parts_of_an_asynchronous_worker_s_gpu_share_its_batch(workplace: Workplace) -> None:

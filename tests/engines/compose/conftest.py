@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import pytest
 
 from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.run import project_name
-from tests.cluster.conftest import ROOT, Workplace, read_until
-
-__all__ = ["ROOT", "Containers", "docker", "launcher", "left_of", "read_until"]
+from tests.support.workplace import Workplace
 
 
 def docker(*command: str) -> str:
@@ -49,6 +46,15 @@ class Containers(Workplace):
         """Return what is left of the last run."""
         return left_of(self.run_directory)
 
+    def end(self) -> None:
+        """End every launcher that is still running, and what it or a test by hand has started in the engine."""
+        for process in self.started:
+            if process.poll() is None:
+                process.terminate()  # it removes its containers
+                process.communicate(timeout=60)
+        if (file := self.directory / "compose.yaml").exists():
+            subprocess.run(["docker-compose", "--file", str(file), "down", "--timeout=1"], check=True)
+
     def _filter(self) -> tuple[str, str]:
         return "--filter", f"label=com.docker.compose.project={self.project}"
 
@@ -75,24 +81,5 @@ def engine() -> None:
 
 @pytest.fixture
 def containers(tmp_path: Path) -> Iterator[Containers]:
-    place = Containers(tmp_path)
-    yield place
-    for process in place.started:
-        if process.poll() is None:
-            process.terminate()  # it removes its containers
-            process.communicate(timeout=60)
-    if (tmp_path / "compose.yaml").exists():
-        subprocess.run(["docker-compose", "--file", tmp_path / "compose.yaml", "down", "--timeout=1"], check=True)
-
-
-def launcher(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the launcher to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "launcher", *arguments],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with Containers(tmp_path) as place:
+        yield place

@@ -7,19 +7,18 @@ import os
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import JOB, PATIENCE
 from tests.docs.pages import commands, run
-from tests.engines.compose.conftest import ROOT, Containers, docker, launcher, left_of, read_until
+from tests.engines.compose.conftest import Containers, docker, left_of
+from tests.support.jobs import JOB
+from tests.support.workplace import PATIENCE, ROOT, read_until
 
 pytestmark = pytest.mark.timeout(600)  # the first test builds the image
 
 LONG = {"epochs": 100_000, "report_every": 5}
 BOTH = pytest.mark.parametrize("compose", ["docker compose", "docker-compose"])
-FAILING = JOB.format(evaluate='raise ValueError("the figures are bad")')
 
 
 @pytest.fixture
@@ -64,31 +63,6 @@ def test_one_command_of_the_readme_trains_in_containers_and_removes_them(
     shutil.rmtree(directory)
 
 
-def test_the_results_belong_to_the_user_who_started_it_under_sudo(
-    containers: Containers, other_owner: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SUDO_UID", str(other_owner))
-    monkeypatch.setenv("SUDO_GID", str(other_owner))
-    ran = containers.run("--on", "compose", args={"epochs": 2})
-    assert ran.code == 0, ran.output
-    there = [containers.directory / "runs", *(containers.directory / "runs").rglob("*")]
-    assert {path.lstat().st_uid for path in there} == {other_owner}
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_the_containers_and_removes_them(
-    containers: Containers, number: signal.Signals, code: int
-) -> None:
-    containers.write(args=LONG)
-    process = containers.start("run", "--on", "compose")
-    seen = read_until(process, "Epoch: 0005")
-    process.send_signal(number)
-    ran = containers.finish(process, seen)
-    assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (code, "stopped", code), ran.output
-    assert "to continue: launcher run --resume runs/test-" in ran.output
-    assert containers.left() == []
-
-
 def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) -> None:
     containers.write(args=LONG)
     process = containers.start("run", "--on", "compose")
@@ -99,13 +73,16 @@ def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) 
     assert containers.left() == []
 
 
-def test_a_stopped_run_goes_on_in_containers(containers: Containers) -> None:
+def test_ctrl_c_stops_the_containers_and_removes_them_and_the_run_resumes(containers: Containers) -> None:
     args = {"epochs": 400, "report_every": 10}
     containers.write(args=args, run={"checkpoint": {"every": "50 steps"}})
     process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0050")
     process.send_signal(signal.SIGINT)
-    assert containers.finish(process, seen).code == 130
+    ran = containers.finish(process, seen)
+    assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (130, "stopped", 130), ran.output
+    assert "to continue: launcher run --resume runs/test-" in ran.output
+    assert containers.left() == []
     (containers.directory / "cluster.yaml").unlink()  # the run has its own
     resumed = containers.finish(containers.start("run", "--on", "compose", "--resume", "latest"))
     assert resumed.code == 0, resumed.output
@@ -114,15 +91,16 @@ def test_a_stopped_run_goes_on_in_containers(containers: Containers) -> None:
     assert containers.left() == []
 
 
-def test_an_exception_of_the_job_comes_last_with_the_users_line(containers: Containers) -> None:
-    (containers.directory / "train.py").write_text(FAILING)
-    ran = containers.run("--on", "compose", job="train.py", args={})
+def test_an_exception_of_the_job_comes_last_and_the_directory_of_the_job_is_read_only(containers: Containers) -> None:
+    (containers.directory / "train.py").write_text(JOB.format(evaluate='open("/cluster/mine", "w")'))
+    ran = containers.run("--on", "compose", job="train.py", args={}, run={"restarts": 0})
     assert ran.code == 1, ran.output
     *_, cause, code, log = ran.output.rstrip().splitlines()
-    assert cause.endswith(" failed: ValueError: the figures are bad")
-    assert code.strip() == 'train.py:25: raise ValueError("the figures are bad")'
+    assert cause.endswith(" failed: OSError: [Errno 30] Read-only file system: '/cluster/mine'")
+    assert code.strip() == 'train.py:25: open("/cluster/mine", "w")'
     assert log.startswith("  full log: runs/test-")
     assert (containers.directory / log.split(": ")[1]).exists()
+    assert not (containers.directory / "mine").exists()
     assert containers.left() == []
 
 
@@ -134,7 +112,7 @@ def test_the_rendered_file_runs_by_hand_with_either_compose(
     containers: Containers, other_owner: int, compose: str
 ) -> None:
     containers.write(args={"epochs": 20})
-    assert launcher(containers.directory, "render", "compose", "--output", "compose.yaml").returncode == 0
+    assert containers.finish(containers.start("render", "compose", "--output", "compose.yaml")).code == 0
     (containers.directory / "runs").mkdir()
     os.chown(containers.directory / "runs", other_owner, other_owner)
     done = by_hand(containers, compose, other_owner, "up", "--exit-code-from", "worker-0")
@@ -145,7 +123,7 @@ def test_the_rendered_file_runs_by_hand_with_either_compose(
 
 def test_a_service_that_never_comes_is_named_within_the_start_timeout(containers: Containers, other_owner: int) -> None:
     containers.write(run={"start_timeout": "8s", "restarts": 0})
-    launcher(containers.directory, "render", "compose", "--output", "compose.yaml")
+    assert containers.finish(containers.start("render", "compose", "--output", "compose.yaml")).code == 0
     (containers.directory / "runs").mkdir()
     os.chown(containers.directory / "runs", other_owner, other_owner)
     done = by_hand(containers, "docker compose", other_owner, "up", "--exit-code-from", "worker-0", "worker-0")
@@ -170,7 +148,7 @@ def by_hand(containers: Containers, compose: str, owner: int, *arguments: str) -
 # What the containers are
 
 
-def test_the_containers_are_alone_on_an_internal_network_healthy_and_nobodys_root(
+def test_the_containers_are_alone_on_an_internal_network_healthy_and_the_user_s_who_started_it_under_sudo(
     containers: Containers, other_owner: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUDO_UID", str(other_owner))
@@ -190,7 +168,11 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_nobodys_roo
         assert mounts == {"/cluster": False, "/runs": True, "/plan.json": False}
         wait_until_healthy(container)
     process.terminate()
-    assert containers.finish(process).code == 143
+    ran = containers.finish(process)
+    assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (143, "stopped", 143), ran.output
+    there = [containers.directory / "runs", *(containers.directory / "runs").rglob("*")]
+    assert {path.lstat().st_uid for path in there} == {other_owner}
+    assert containers.left() == []
 
 
 def wait_until_healthy(container: str) -> None:
@@ -219,13 +201,3 @@ def test_a_changed_job_installs_nothing_again() -> None:
     steps = [line.split()[0:3] for line in (ROOT / "docker" / "Dockerfile").read_text().splitlines() if line.strip()]
     order = [step for step in steps if step[0] == "COPY"]
     assert order[-2:] == [["COPY", "launcher", "/app/launcher"], ["COPY", "jobs", "/app/jobs"]]
-
-
-def test_the_directory_of_the_job_is_read_only(containers: Containers, tmp_path: Path) -> None:
-    (containers.directory / "train.py").write_text(
-        FAILING.replace('raise ValueError("the figures are bad")', 'open("/cluster/mine", "w")')
-    )
-    ran = containers.run("--on", "compose", job="train.py", args={})
-    assert ran.code == 1
-    assert "Read-only file system" in ran.output
-    assert not (tmp_path / "mine").exists()

@@ -18,7 +18,7 @@ from launcher.contract.environment import TASK_KEY
 from launcher.rundir import RunFiles
 from tests.unit.runtime.conftest import task_context
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 JOB = """
     import tensorflow as tf
     from launcher.runtime.job import Job
