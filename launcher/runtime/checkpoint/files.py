@@ -163,7 +163,7 @@ def damage(checkpoint: Path) -> str:
             if found != size:
                 return f"{name} has {found} of {size} bytes"
             if _digest(checkpoint / name) != digest:
-                return f"{name} has other content than was written"
+                return f"{name} has other content than when it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -56,7 +56,7 @@ class Arrival:
                 self._introduce(wire)
             except NONSENSE:
                 where = self._context.rendezvous
-                raise LauncherError(f"not {self._leader} but another program answers at {where}") from None
+                raise LauncherError(f"another program than {self._leader} answers at {where}") from None
             except (OSError, EOFError):
                 return None  # the leader of the next attempt will listen there again
             closing.pop_all()

@@ -45,7 +45,7 @@ def mistake(saved: Saved) -> None:
     ("harm", "why"),
     [
         (truncate, "a has 4 of 7 bytes"),
-        (change, "a has other content than was written"),
+        (change, "a has other content than when it was written"),
         (remove, "a is missing"),
         (scribble, "state.json cannot be read: Expecting ',' delimiter: line 1 column 11 (char 10)"),
         (lose, "state.json is missing"),

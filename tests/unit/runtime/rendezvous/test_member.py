@@ -178,7 +178,7 @@ def test_what_answers_in_the_leaders_place_and_is_none_is_named(
 ) -> None:
     meeting = answering.come()
     answering.accept(said)
-    with pytest.raises(LauncherError, match=f"^not worker:0 but another program answers at .*:{place.port}$"):
+    with pytest.raises(LauncherError, match=f"^another program than worker:0 answers at .*:{place.port}$"):
         result(meeting)
 
 
