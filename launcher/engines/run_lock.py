@@ -72,7 +72,7 @@ def locked(files: RunFiles, tasks: Iterable[Task], say: Callable[[str], None]) -
             before = before or left
             stack.callback(_let_go, files.lock(task.slug), descriptor)
         if before:
-            say(f"the launcher that ran this before ({before}) has gone without ending it; continuing from there")
+            say(f"the launcher that ran this before ({before}) was killed; resuming its run")
         yield held
 
 

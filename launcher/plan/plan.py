@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def fewest_workers(self) -> int:
-        """How few workers are enough to go on with; 0: all are needed."""
+        """How few workers are enough to continue; 0: all are needed."""
         worker = self.spec.cluster.worker
         return worker.min or 0 if worker and worker.min != worker.tasks else 0
 

@@ -159,7 +159,9 @@ def _refuse_parts(engine: Engine, name: str, part: object) -> None:
 
 def _refuse_beside_plan(overrides: Sequence[str], resume: str | None, file: ParameterSource | None) -> None:
     if overrides or resume or file is ParameterSource.COMMANDLINE:
-        raise UsageError("--plan: what it says was placed before; leave FILE, --set, --on and --resume out")
+        raise UsageError(
+            "--plan: the plan was made before and does not change; leave FILE, --set, --on and --resume out"
+        )
 
 
 def _elsewhere(plan: Plan, here: Sequence[TaskPlan]) -> str:

@@ -90,7 +90,7 @@ class Docker:
         # A container that is removed between two questions makes inspect fail, and print the others all the same.
         answer = _try(*command)
         if answer is None or (answer.returncode and not answer.stdout.strip()):
-            why = last_lines(answer.stderr, 1) if answer else "docker is gone"
+            why = last_lines(answer.stderr, 1) if answer else "there is no docker command any more"
             raise LauncherError(f"the Docker engine does not answer {shlex.join(command[:3])}: {why}")
         return answer.stdout
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
 from launcher.supervise.events import Say
-from launcher.supervise.restarts import HEALTHY
+from launcher.supervise.restarts import HEALTHY, exhausted
 
 LEAVE_GRACE = 15.0  # seconds for containers to end by themselves once the leader's has ended
 PAUSE_GRACE = 15.0  # seconds that a container may be paused; for the other tasks it is lost a little later
@@ -132,7 +132,7 @@ class ContainerSupervisor:
             self._say(f"{task}: {error}; restarted ({self._used} of {self._allowed})")
             return
         if self._allowed:
-            error += f"; run.restarts ({self._allowed}) are used up"
+            error += f"; {exhausted(self._allowed)}"
         self._ends(task, error, None, now)
         if not self._dispensable(task):
             self._fail(Loss(task, error, 1, now))

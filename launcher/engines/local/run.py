@@ -171,7 +171,7 @@ class LocalRun:
         except EOFError:
             self._loop.selector.unregister(self._processes.connection)
             # Its tasks ended with it, and nobody is left who could start them again.
-            now, why = time.time_ns(), "the process that starts and ends the tasks of this launcher has gone"
+            now, why = time.time_ns(), "the spawner, the process that owns this launcher's tasks, was killed"
             self._events += [Exited(task, -signal.SIGKILL, time_ns=now, why=why) for task in self._pipes.tasks]
             return
         for message in messages:

@@ -81,8 +81,9 @@ def test_the_command_line_chooses_it_and_sets_its_keys(call: Call) -> None:
 
 def test_it_is_planned_and_rendered(call: Call) -> None:
     assert call("plan")[0] == 0
-    code, out, _ = call("render", "fake")
-    assert (code, json.loads(out)) == (0, {"worker:0": "good morning", "worker:1": "good morning"})
+    code, out, error = call("render", "fake")
+    assert (code, error) == (0, "")
+    assert json.loads(out) == {"worker:0": "good morning", "worker:1": "good morning"}
     code, out, _ = call("render", "fake", "--output", "words.json")
     assert (code, out) == (0, "words.json: 2 tasks; start them: launcher run --on fake\n")
 

@@ -81,14 +81,17 @@ def test_another_directory_is_where_its_paths_start(launch: type[FakeLaunch], tm
 def test_what_was_placed_is_not_changed_any_more(option: tuple[str, ...]) -> None:
     with pytest.raises(UsageError) as caught:
         call("--plan", "any.json", *option)
-    assert str(caught.value) == "--plan: what it says was placed before; leave FILE, --set, --on and --resume out"
+    assert (
+        str(caught.value)
+        == "--plan: the plan was made before and does not change; leave FILE, --set, --on and --resume out"
+    )
     assert not Path("out").exists()
 
 
 @pytest.mark.usefixtures("plan")
 def test_what_the_environment_sets_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUNCHER_SET", "mode=async")
-    with pytest.raises(UsageError, match=r"^--plan: what it says was placed before"):
+    with pytest.raises(UsageError, match=r"^--plan: the plan was made before"):
         call("--plan", "any.json")
 
 

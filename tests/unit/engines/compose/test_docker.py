@@ -170,7 +170,9 @@ def test_an_engine_that_stops_answering_is_named_with_what_it_was_asked(docker: 
     assert str(caught.value) == f"the Docker engine does not answer docker container ls: {DAEMON}"
     assert caught.value.exit_code == 1
     docker.remove_program("docker")
-    with pytest.raises(LauncherError, match=r"does not answer docker container ls: docker is gone$"):
+    with pytest.raises(
+        LauncherError, match=r"does not answer docker container ls: there is no docker command any more$"
+    ):
         engine.containers("mine")
 
 

@@ -157,7 +157,7 @@ def test_the_budget_is_that_of_the_whole_run() -> None:
     cluster.end(FIRST, 137)
     cluster.end(SECOND, 137)
     assert cluster.started == [SECOND, FIRST]
-    error = "worker:1: its container was killed (exit code 137); run.restarts (2) are used up"
+    error = "worker:1: its container was killed (exit code 137); restarts exhausted (run.restarts: 2)"
     assert cluster.outcome == (True, 1, error)
 
 
@@ -255,7 +255,7 @@ def test_an_asynchronous_worker_that_stays_dead_fails_nobody() -> None:
     cluster.look(10 * BOUND)
     assert not cluster.watch.over
     assert cluster.said[1:] == [
-        "worker:0: its container was killed (exit code 137); run.restarts (1) are used up; the others continue"
+        "worker:0: its container was killed (exit code 137); restarts exhausted (run.restarts: 1); the others continue"
     ]
 
 
@@ -273,7 +273,7 @@ def test_a_worker_beyond_the_fewest_may_stay_dead_and_the_next_one_not() -> None
     assert cluster.started == [SECOND]
     cluster.end(SECOND, 137, now=1.0)
     assert cluster.said[-1] == (
-        "worker:1: its container was killed (exit code 137); run.restarts (1) are used up; the others continue"
+        "worker:1: its container was killed (exit code 137); restarts exhausted (run.restarts: 1); the others continue"
     )
     assert not cluster.watch.over
     cluster.end(third, 137, now=2.0)

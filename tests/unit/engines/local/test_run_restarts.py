@@ -276,7 +276,7 @@ def test_the_death_of_the_spawner_after_the_first_step_is_told_as_what_it_is(
     assert outcome.exit_code == 1
     assert result(files)["cause"] == {
         "task": "worker:0",
-        "error": "the process that starts and ends the tasks of this launcher has gone",
+        "error": "the spawner, the process that owns this launcher's tasks, was killed",
         "file": "logs/attempt-1/worker-0.log",
     }
 
