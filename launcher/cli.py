@@ -11,6 +11,7 @@ import click
 from launcher import __version__
 from launcher.commands.groups import Group
 from launcher.errors import LauncherError
+from launcher.text import printable
 
 _COMPLETE = "_LAUNCHER_COMPLETE"  # in the environment while a shell asks click what may follow
 
@@ -20,7 +21,7 @@ VERBS = {
     "render": "Write the cluster as a compose file, a container for each task.",
     "check": "Check the cluster file, then what this machine must offer.",
     "config": "Read and edit the cluster file, its comments kept.",
-    "doctor": "Look at this machine: why does it not work?",
+    "doctor": "Find out what does not work on this machine, and what to do about it.",
 }
 _TRAIN = ("run", "plan", "check")  # the verbs of commands/train; the others are in commands/setup
 
@@ -71,8 +72,8 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except LauncherError as error:
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error)), err=True)
         sys.exit(error.exit_code)
-    except OSError as error:  # a full disk, a closed pipe: what could be mended has been mended further down
-        click.echo(f"{error.filename or 'the output'}: {error.strerror or error}", err=True)
+    except OSError as error:  # a full disk or a closed pipe, and nothing below could handle it
+        click.echo(printable(f"{error.filename or 'the output'}: {error.strerror or error}"), err=True)
         sys.exit(1)

@@ -1,13 +1,14 @@
-"""Everything that can go wrong in a way a user can mend; each error is a sentence and an exit code."""
+"""Errors that a user can fix; each is a sentence and an exit code."""
 
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+_MOST = 20  # words of a list in a message
 _OURS = Path(__file__).parent
 
 
@@ -35,7 +36,7 @@ class PlacementError(LauncherError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a cluster file: where it stands, and what to do about it."""
+    """One thing wrong with a cluster file: its place, and what to do about it."""
 
     where: str  # "cluster.yaml:7", or "--set mode=fast"
     key: str  # "cluster.worker.tasks"; empty for the file as a whole
@@ -53,15 +54,26 @@ class SpecError(UsageError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or nothing."""
-    as_written = {name.lower(): name for name in reversed(list(known))}
-    near = get_close_matches(word.lower(), as_written, n=1)
-    return f"; did you mean {as_written[near[0]]!r}?" if near else ""
+def did_you_mean(word: str, known: Iterable[str], listed: str = "", *, key: Callable[[str], str] = str.lower) -> str:
+    """Return "; did you mean 'x'?" for the nearest known word, or nothing; with ``listed``, the known words as well.
+
+    Words are compared by their ``key``. ``listed`` is what the words are, like "tasks".
+    """
+    names = list(known)
+    as_written = {key(name): name for name in reversed(names)}
+    near = get_close_matches(key(word), as_written, n=1)
+    hint = f"; did you mean {as_written[near[0]]!r}?" if near else ""
+    return listing(hint, names, listed) if listed else hint
+
+
+def listing(hint: str, known: Sequence[str], listed: str) -> str:
+    """Return "; did you mean 'x'? Tasks: x, y" with a hint from ``did_you_mean``, and "; tasks: x, y" without."""
+    words = ", ".join([*known[:_MOST], *(["…"] if len(known) > _MOST else [])]) or "none"
+    return f"{hint} {listed[0].upper()}{listed[1:]}: {words}" if hint else f"; {listed}: {words}"
 
 
 def is_library(path: Path) -> bool:
-    """Whether a frame of a traceback lies in Python, in a package or in the launcher, and not in the user's code."""
-    # Not sys.base_prefix: that is /usr as often as not, and a job may lie in /usr/src/app.
+    """Whether a frame of a traceback is in Python, in a package or in the launcher, and not in the user's code."""
+    # Not sys.base_prefix: that is /usr as often as not, and a job may be in /usr/src/app.
     packages = {"site-packages", "dist-packages"} & set(path.parts)
     return bool(packages) or path.is_relative_to(_OURS) or path.is_relative_to(sysconfig.get_path("stdlib"))

@@ -7,14 +7,15 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import UsageError, did_you_mean
+from launcher.errors import UsageError, did_you_mean, listing
 
 LATEST = "latest"
 _CHECKPOINT = "step-"
@@ -25,18 +26,33 @@ def checkpoint_name(step: int) -> str:
     return f"{_CHECKPOINT}{step:010d}"
 
 
+@contextmanager
+def written_beside(path: Path, text: str, *, to_disk: bool = False) -> Iterator[str]:
+    """Write a text to a new private file beside its place; yields its name, which may be renamed, and cleans up."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            if to_disk:  # before the rename, so that not even a power cut leaves an empty file
+                file.flush()
+                os.fsync(file.fileno())
+        yield name
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def attempt_of(path: Path) -> int:
+    """Return the attempt that a log or an error of a run is of."""
+    return int(path.parent.name.rpartition("-")[2])
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write the text beside its place and rename it into it: no reader ever sees half a file."""
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        # mkstemp makes files private; a run's files are as readable as any other file the user makes.
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    with written_beside(path, text) as name:
+        # A run's files are as readable as any other file the user makes.
+        os.chmod(name, 0o644)
+        os.replace(name, path)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -45,7 +61,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of a run; UsageError where it is damaged."""
+    """Read a file of a run; UsageError if it is damaged."""
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -54,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one line to a JSON-lines file, whole or not at all; OSError where it cannot be written.
+    """Add one line to a JSON-lines file, whole or not at all; OSError if it cannot be written.
 
     A single write, so lines of several processes never mix.
     """
@@ -69,9 +85,14 @@ def append_json(path: Path, value: Mapping[str, Any]) -> None:
         os.close(descriptor)
 
 
+def run_names(output: Path) -> list[str]:
+    """Return the names of all runs in a directory, with ``latest`` if there is a newest one."""
+    return sorted(path.parent.name for path in output.glob("*/plan.json"))
+
+
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, by name."""
+    """The paths of one run's files and directories; ``directory`` is the run's own. Nothing is read or created."""
 
     directory: Path
 
@@ -82,7 +103,7 @@ class RunFiles:
 
     @property
     def cluster_file(self) -> Path:
-        """The cluster file as it was asked for, after --set."""
+        """The cluster file of the run, after --set."""
         return self.directory / "cluster.yaml"
 
     @property
@@ -101,6 +122,11 @@ class RunFiles:
         return self.directory / "compose.yaml"
 
     @property
+    def compose_plan(self) -> Path:
+        """The plan as the containers read it, with their own paths."""
+        return self.compose.with_suffix(".plan.json")
+
+    @property
     def metrics(self) -> Path:
         """A line per report: step, epoch, time, the job's own figures."""
         return self.directory / "metrics.jsonl"
@@ -116,7 +142,7 @@ class RunFiles:
         return self.directory / "checkpoints"
 
     def last_checkpoint(self) -> int:
-        """Return the step of the newest checkpoint; 0 where there is none."""
+        """Return the step of the newest checkpoint; 0 if there is none."""
         numbers = (path.name.removeprefix(_CHECKPOINT) for path in self.checkpoints.glob(f"{_CHECKPOINT}*"))
         return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
@@ -134,8 +160,13 @@ class RunFiles:
         return self.directory / "logs" / f"attempt-{attempt}" / f"{slug}.log"
 
     def error(self, attempt: int, slug: str) -> Path:
-        """What one task failed of in one attempt."""
+        """The error of one task in one attempt."""
         return self.directory / "errors" / f"attempt-{attempt}" / f"{slug}.json"
+
+    def errors(self) -> Iterator[tuple[int, Path]]:
+        """Yield the attempt and the file of each error that a task has written down."""
+        for path in self.directory.glob("errors/attempt-*/*.json"):
+            yield attempt_of(path), path
 
     def lock(self, slug: str) -> Path:
         """The lock of the launcher that runs one task."""
@@ -152,7 +183,7 @@ class RunFiles:
         return next(number for number in count(1) if not any(self.log(number, slug).exists() for slug in slugs))
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return result.json, or None where the run has not ended."""
+        """Return result.json, or None if the run has not ended."""
         if not self.result.exists():
             return None
         return read_json(self.result)
@@ -171,7 +202,7 @@ class RunFiles:
 
     @classmethod
     def join(cls, output: Path, name: str) -> RunFiles:
-        """Take ``<output>/<name>``, made where it is not there yet: launchers that share it come at the same moment."""
+        """Take ``<output>/<name>``, made if it does not exist: launchers that share it may start at the same moment."""
         directory = output / name
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -182,13 +213,14 @@ class RunFiles:
 
     @classmethod
     def find(cls, output: Path, run: str) -> RunFiles:
-        """Return the run of that name under ``output``, or at that path; UsageError where there is none."""
+        """Return the run of that name under ``output``, or at that path; UsageError if there is none."""
         for directory in (output / run, Path(run)):
             if _is_run(directory):
                 return cls(directory.resolve())
-        known = sorted(path.parent.name for path in output.glob("*/plan.json") if not path.parent.is_symlink())
-        there = f"{output} holds {', '.join(known[-5:])}" if known else f"{output} holds no run"
-        raise UsageError(f"there is no run {run!r}: {there}{did_you_mean(run, known)}")
+        known = [name for name in run_names(output) if name != LATEST]
+        raise UsageError(
+            f"there is no run {run!r}{did_you_mean(run, known) or listing('', known[:-6:-1], f'runs in {output}')}"
+        )
 
 
 def _is_run(directory: Path) -> bool:

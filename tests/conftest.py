@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
+from tests.examples import examples
 from tests.support.jobs import SYNC
 from tests.support.workplace import Ran, Workplace
 
 # Each test of theirs fills two cores, so they take turns, and other tests run beside them.
 CLUSTERS = ("tests/cluster/", "tests/engines/", "tests/faults/")
+
+settings.register_profile("launcher", examples(100))
+settings.load_profile("launcher")
+# Hypothesis also tries the numbers and words that it finds in the code that is imported when a test begins, so the
+# tests before a test would decide what that test tries.
+pytest.MonkeyPatch().setattr(providers, "is_local_module_file", lambda _: False)
 
 
 @pytest.hookimpl(optionalhook=True)

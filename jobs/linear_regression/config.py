@@ -1,11 +1,15 @@
-"""What `args` of a cluster file can say to the linear regression."""
+"""The settings of the linear regression: `args` of a cluster file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.linear_regression.data import Dataset
 
 KINDS = (".csv", ".npz")
 BUNDLED_STEPS = 17  # the tutorial takes one full-batch step for each of its 17 training points, every epoch
@@ -13,12 +17,12 @@ BUNDLED_STEPS = 17  # the tutorial takes one full-batch step for each of its 17 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Data drawn at random: x from N(0, 1), y = x·w + b + noise · N(0, 1), with w and b from N(0, 1).
+    """Data drawn at random: x, W and b from N(0, 1), y = x·W + b + noise · N(0, 1).
 
     samples: training rows, at least 2; a fifth as many more are drawn for the test.
-    features: columns of x.
+    features: columns of x, at least 1.
     noise: standard deviation of what is added to y, in the units of y.
-    seed: of everything drawn.
+    seed: of everything that is drawn.
     """
 
     samples: int = 1000
@@ -27,7 +31,7 @@ class Synthetic:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ValueError with one line for each value that cannot be."""
+        """Raise ValueError, a line for each value that is not allowed."""
         _raise_all(
             [
                 *_at_least("synthetic.samples", self.samples, 2),
@@ -44,18 +48,18 @@ class Config:
 
     epochs: passes over the training data.
     learning_rate: step length of plain gradient descent.
-    seed: of the initial W and b, of the order of the batches, and of which rows are held out for the test.
+    seed: of the initial W and b, of the order of the batches, and of the rows that are held out for the test.
     batch_size: rows of a global batch; None is the full batch.
     shuffle: whether each epoch visits the rows in a new order; only matters with batch_size.
-    steps_per_epoch: gradient steps of an epoch; None is worked out by `epoch_steps`.
-    report_every: epochs from one report to the next.
+    steps_per_epoch: gradient steps of an epoch; None leaves it to `epoch_steps`.
+    report_every: epochs between two reports.
     steps_per_call: gradient steps of one dispatch to TensorFlow.
-    data: a .csv or .npz file, looked for beside the cluster file; None is the tutorial's points.
+    data: a .csv or .npz file, relative to the cluster file; None is the tutorial's points.
     test_data: a file of the same kind for the test; None holds out test_fraction of the rows of data.
     test_fraction: share of the rows that is held out, between 0 and 1.
     target: the column of a CSV file to predict; every other numeric column is a feature.
-    standardise: whether the features are trained on as (x - mean) / deviation of the training rows.
-    synthetic: draws data instead of reading it.
+    standardise: whether features become (x - mean) / deviation, both of the training rows.
+    synthetic: data to draw instead of reading any.
     """
 
     epochs: int = 1000
@@ -74,17 +78,28 @@ class Config:
     synthetic: Synthetic | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError with one line for each value, or pair of values, that cannot be."""
+        """Raise ValueError, a line for each value, or pair of values, that is not allowed."""
         _raise_all([*self._bad_numbers(), *self._bad_files()])
 
-    def check(self, directory: Path) -> None:
-        """Load the data from where the cluster file lies; ValueError with a sentence if it cannot be trained on."""
-        from jobs.linear_regression.data import load  # numpy, which reading the settings alone does not need
+    def load(self, directory: Path) -> Dataset:
+        """Return the data; relative paths start at directory. ValueError, a line for each problem, if unusable."""
+        from jobs.linear_regression import data  # numpy, which the settings alone do not need
 
-        load(self, directory)
+        if self.synthetic:
+            dataset = data.drawn(**asdict(self.synthetic))
+        elif self.data is None:
+            dataset = data.bundled()
+        else:
+            dataset = data.from_files(directory, self.data, self.test_data, self.target, self.test_fraction, self.seed)
+        data.check(dataset, self.batch_size)
+        return data.standardised(dataset) if self.standardise else dataset
+
+    def check(self, directory: Path) -> None:
+        """Raise ValueError if the data is unusable; the launcher calls it before it starts a task."""
+        self.load(directory)
 
     def epoch_steps(self, rows: int) -> int:
-        """Return the gradient steps of one epoch over so many training rows."""
+        """Return the gradient steps of one epoch of this many training rows."""
         if self.steps_per_epoch is not None:
             return self.steps_per_epoch
         if self.batch_size is not None:

@@ -13,11 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from jobs.linear_regression.config import Config
-from jobs.linear_regression.data import Dataset, cost, largest_learning_rate, load
-from jobs.linear_regression.table import FloatArray
-from launcher.runtime.job import History, Job, Metrics, RunFiles, Shard
+from jobs.linear_regression.points import FloatArray, cost, largest_learning_rate
+from launcher import History, Job, Metrics, RunFiles, Shard
 
-DIVERGED = 1e6  # times the first cost, and nobody waits for it to come back
+DIVERGED = 1e6  # times the first cost: from there no training converges any more
 
 
 class LinearRegression(Job):
@@ -30,9 +29,9 @@ class LinearRegression(Job):
     Config = Config
 
     def build(self) -> None:
-        """Load the data and make the weights, one variable of (features + 1,) whose last element is b."""
+        """Load the data and create the weights, one variable of (features + 1,) whose last element is b."""
         config: Config = self.config
-        self.data: Dataset = load(config, self.directory)
+        self.data = config.load(self.directory)
         train = self.data.train
         self.batch = config.batch_size or len(train)
         self.steps_per_epoch = config.epoch_steps(len(train))
@@ -41,7 +40,7 @@ class LinearRegression(Job):
         self.report_every = config.report_every * self.steps_per_epoch
         initial = np.random.default_rng(config.seed).standard_normal(len(train.features) + 1)
         self.first_cost = cost(train, initial[:-1], initial[-1])
-        # One variable rather than W and b: one round trip to the ps a step instead of two.
+        # One variable instead of W and b: a step needs one round trip to the ps, not two.
         self.weights = tf.Variable(
             initial, name="weights", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA, dtype=tf.float64
         )
@@ -57,7 +56,7 @@ class LinearRegression(Job):
         return batches.map(lambda rows: (tf.gather(x, rows[share]), tf.gather(y, rows[share])))
 
     def _batches(self, epoch: tf.Tensor, shard: Shard) -> tf.data.Dataset:
-        """Return the rows of each global batch of one epoch: (batch,) indices; the rows left over wait their turn."""
+        """Return the rows of each global batch of one epoch: (batch,) indices; an incomplete last batch is left out."""
         rows = tf.range(len(self.data.train), dtype=tf.int64)
         if self.config.shuffle:
             # From seed and epoch alone, so that every replica, and a resumed run, sees the same order.
@@ -77,7 +76,7 @@ class LinearRegression(Job):
         return {"cost": share}
 
     def evaluate(self) -> Metrics:
-        """Return W (a list where there are several features) and b in the units of the data, and the costs."""
+        """Return W (a list if there are several features) and b in the units of the data, and the costs."""
         weights: FloatArray = self.weights.numpy()
         costs = [cost(points, weights[:-1], weights[-1]) for points in (self.data.train, self.data.test)]
         self._refuse_divergence(costs[0])
@@ -91,7 +90,7 @@ class LinearRegression(Job):
         }
 
     def _refuse_divergence(self, training_cost: float) -> None:
-        if training_cost <= DIVERGED * (self.first_cost + 1):  # False for NaN
+        if np.isfinite(training_cost) and training_cost <= DIVERGED * (self.first_cost + 1):
             return
         largest = largest_learning_rate(self.data.train)
         raise ArithmeticError(
@@ -106,7 +105,7 @@ class LinearRegression(Job):
 
     def report(self, run: RunFiles, history: History) -> None:
         """Print what was learned, draw the pictures and export the model."""
-        # Only the leader draws, and only now: importing matplotlib takes a fifth of a task's start.
+        # matplotlib is imported here: it takes a fifth of a task's start, and only the leader draws.
         from jobs.linear_regression import pictures
 
         figures = self.evaluate()
@@ -117,14 +116,13 @@ class LinearRegression(Job):
         w, b = np.atleast_1d(figures["W"]), figures["b"]
         pictures.train_picture(run.picture("linear_train"), self.data.original_points(self.data.train), w, b)
         pictures.test_picture(run.picture("linear_test"), self.data.original_points(self.data.test), w, b)
-        told = [(record["epoch"], record["training_cost"]) for record in history if "training_cost" in record]
-        epochs, costs = zip((0, self.first_cost), *told, strict=True)
-        pictures.cost_picture(run.picture("cost"), epochs, costs)
+        costs = [(record["epoch"], record["training_cost"]) for record in history if "training_cost" in record]
+        pictures.cost_picture(run.picture("cost"), [(0, self.first_cost), *costs])
         _export(run.model, Predictor(w, b))
 
 
 class Predictor(tf.Module):
-    """What is exported: ``predict`` maps (rows, features) in the units of the data to (rows,)."""
+    """The exported model: ``predict`` maps (rows, features) in the units of the data to (rows,)."""
 
     def __init__(self, w: FloatArray, b: float) -> None:
         super().__init__(name="linear_regression")
@@ -136,7 +134,7 @@ class Predictor(tf.Module):
 
 
 def _export(path: Path, model: Predictor) -> None:
-    """Write the SavedModel beside its place and rename it into it."""
+    """Write the SavedModel to a temporary directory and rename that to ``path``."""
     beside = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
     tf.saved_model.save(model, beside, signatures=model.predict)
     os.chmod(beside, 0o755)

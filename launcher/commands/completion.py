@@ -1,4 +1,4 @@
-"""What a shell offers while one types: dotted keys, tasks and runs. Never a word about a file that is wrong."""
+"""What a shell offers while the user types: dotted keys, tasks and runs. An invalid file is never an error here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from launcher.contract.task import JOBS, Mode
+from launcher.engines.table import ENGINES, SECTIONS, load
 from launcher.errors import LauncherError
-from launcher.spec.file import ClusterFile, load
+from launcher.rundir import run_names
+from launcher.spec.file import DEFAULT_FILE, ClusterFile
 from launcher.spec.keys import known_keys, values
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.
-_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host")}
+_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host"), "run.on": tuple(ENGINES)}
 
 
 def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
@@ -31,7 +33,7 @@ def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
 
 def _file(ctx: click.Context) -> ClusterFile:
     given: Any = ctx.params.get("file")
-    return load(Path(given or "cluster.yaml"))
+    return load(Path(given or DEFAULT_FILE))
 
 
 def _keys(ctx: click.Context) -> Iterable[str]:
@@ -39,7 +41,7 @@ def _keys(ctx: click.Context) -> Iterable[str]:
         own = values(_file(ctx))
     except (LauncherError, OSError):
         own = {}
-    return sorted({*known_keys(), *own})
+    return sorted({*known_keys(SECTIONS), *own})
 
 
 def _assignments(ctx: click.Context) -> Iterable[str]:
@@ -56,9 +58,10 @@ def _runs(ctx: click.Context) -> Iterable[str]:
         output = Path(_file(ctx).spec.run.output)
     except (LauncherError, OSError):
         output = Path("runs")
-    return sorted(path.parent.name for path in output.glob("*/plan.json"))
+    return run_names(output)
 
 
 keys, assignments, tasks, runs = map(_completer, (_keys, _assignments, _tasks, _runs))
 jobs = _completer(lambda _: JOBS)
+engines = _completer(lambda _: ENGINES)
 tasks_and_jobs = _completer(lambda ctx: [*_tasks(ctx), *JOBS])

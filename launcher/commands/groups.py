@@ -1,4 +1,4 @@
-"""A verb that has verbs of its own; a mistyped one gets the nearest right word."""
+"""A verb that has verbs of its own; a mistyped one gets the nearest known verb."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ class Group(click.Group):
         """Find the verb."""
         verbs = self.list_commands(ctx)
         if args and args[0] not in verbs and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], verbs) or "."
-            raise click.UsageError(f"there is no verb {args[0]!r}{hint} Verbs: {', '.join(verbs)}")
+            raise click.UsageError(f"there is no verb {args[0]!r}{did_you_mean(args[0], verbs, 'verbs')}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

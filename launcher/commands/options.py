@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from launcher.commands import completion
 from launcher.contract.environment import SET_KEY
 from launcher.contract.task import Task
+from launcher.engines.table import ENGINES
 from launcher.errors import UsageError, did_you_mean
 from launcher.plan.placement import hosts
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.spec.file import ClusterFile
+from launcher.spec.file import DEFAULT_FILE, no_engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def cluster_file(function: Command) -> Command:
     """Add the path of the cluster file (``file``) and ``--set KEY=VALUE`` (``overrides``)."""
-    argument = click.argument("file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), required=False)
+    argument = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, required=False)
     return argument(overrides_option(function))
 
 
@@ -40,17 +41,39 @@ def overrides_option(function: Command) -> Command:
     )(function)
 
 
+def engine_option(function: Command) -> Command:
+    """Add ``--on ENGINE``, which is short for ``--set run.on=ENGINE``."""
+    return click.option(
+        "--on",
+        metavar="ENGINE",
+        callback=_known_engine,
+        shell_complete=completion.engines,
+        help=f"What starts the tasks, instead of run.on of the file: {', '.join(ENGINES)}.",
+    )(function)
+
+
+def with_engine(overrides: Sequence[str], on: str | None) -> Sequence[str]:
+    """Return what ``--set`` and ``--on`` change together."""
+    return overrides if on is None else (*overrides, f"run.on={on}")
+
+
+def _known_engine(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    if given is not None and given not in ENGINES:
+        raise UsageError(f"--on: {no_engine(given, ENGINES)}")
+    return given
+
+
 def _with_environment(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     return (*filter(None, os.environ.get(SET_KEY, "").split("\n")), *given)
 
 
 def place_of(task: str | None, host: str | None) -> Task | str | None:
-    """Return what ``--task`` or ``--host`` says of the machine that this is; UsageError where it names no task."""
+    """Return what ``--task`` or ``--host`` says of the machine that this is; UsageError if it names no task."""
     return task_named(task) if task is not None else host
 
 
 def task_named(name: str) -> Task:
-    """Return the task of that name; UsageError where it is none."""
+    """Return the task of that name; UsageError if it is none."""
     try:
         return Task.parse(name)
     except ValueError as error:
@@ -58,7 +81,7 @@ def task_named(name: str) -> Task:
 
 
 def planned(plan: Plan, name: str) -> TaskPlan:
-    """Return the task that ``--task`` names; UsageError where it does not start."""
+    """Return the task that ``--task`` names; UsageError if it does not start."""
     task = task_named(name)
     if found := plan.find(task):
         return found
@@ -66,8 +89,7 @@ def planned(plan: Plan, name: str) -> TaskPlan:
         if idle.task == task:
             raise UsageError(f"--task: {task} does not start: {idle.reason}")
     known = [str(there.task) for there in plan.tasks]
-    hint = did_you_mean(name, known) or f"; tasks: {', '.join(known[:8])}"
-    raise UsageError(f"--task: the plan has no {name}{hint}")
+    raise UsageError(f"--task: the plan has no {name}{did_you_mean(name, known, 'tasks')}")
 
 
 def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> list[TaskPlan]:
@@ -79,7 +101,7 @@ def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> 
     several = hosts(plan)
     if len(several) > 1:
         each = "\n".join(f"  launcher run --host {name}" for name in several)
-        raise UsageError(f"the tasks lie on {len(several)} machines; run on each of them its part:\n{each}")
+        raise UsageError(f"the tasks are on {len(several)} machines; start on each of them its part:\n{each}")
     return list(plan.tasks)
 
 
@@ -96,13 +118,5 @@ def _reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:
     here = [task for task in plan.tasks if task.host == host]
     if not here:
-        names = hosts(plan)
-        raise UsageError(f"--host: no task lies on {host}{did_you_mean(host, names)}. Hosts: {', '.join(names)}")
+        raise UsageError(f"--host: no task is on {host}{did_you_mean(host, hosts(plan), 'hosts')}")
     return here
-
-
-def network_of(asked: ClusterFile) -> Literal["private", "host"]:
-    """Return the network that a file's tasks run in."""
-    # Whoever writes addresses means the network that these addresses are in.
-    written = any(job.addresses for _, job in asked.spec.cluster.items())
-    return "host" if written else asked.spec.run.network

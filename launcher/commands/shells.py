@@ -48,7 +48,7 @@ class Bash(BashComplete):
 
 
 class Zsh(ZshComplete):
-    """Sets no blank behind what ends with '='."""
+    """Adds no blank after a word that ends with '='."""
 
     source_template = ZshComplete.source_template.replace(_ZSH_ADDS, _ZSH_ADDS_BOTH)
 

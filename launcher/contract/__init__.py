@@ -1,1 +1,1 @@
-"""What launcher and task tell each other; nothing here needs more than Python and pydantic."""
+"""What the launcher and its tasks exchange; pure data that needs only Python, and pydantic to read a job's args."""

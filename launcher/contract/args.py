@@ -1,4 +1,4 @@
-"""The job that a cluster file names and its ``args``, as the launcher and every task understand them."""
+"""The job that a cluster file names and its ``args``, read in the same way by the launcher and by every task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ Config = TypeVar("Config")
 
 
 def job_module(job: str) -> str:
-    """Return the module that holds a job, or the path of its script as it is written."""
+    """Return the name of the module of a job; a script's path is returned as it is written."""
     return job if job.endswith(".py") or "." in job else f"jobs.{job}"
 
 
 def read_args(config: type[Config], args: Mapping[str, Any]) -> Config:
-    """Read ``args`` into a job's Config, a frozen dataclass, strictly; SpecError names every wrong key."""
-    # Dataclasses below a model follow its rules, nested ones too; and the locations begin with "args" of themselves.
+    """Read ``args`` into a job's Config, a frozen dataclass, without conversions; SpecError names every wrong key."""
+    # The dataclass is wrapped in a model, whose rules then apply to nested dataclasses, too, and whose field gives
+    # every location the prefix "args".
     model = create_model("Args", __config__=ConfigDict(extra="forbid", strict=True), args=(config, ...))
     data = {"args": dict(args)}
     try:

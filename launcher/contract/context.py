@@ -1,4 +1,4 @@
-"""The whole contract between the launcher and a task: what a started process is told, and nothing else."""
+"""TaskContext: everything that the launcher passes to a task that it starts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
 from launcher.contract.task import Mode, Task
 
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """When checkpoints are written (every so many seconds or steps, not both) and how many are kept."""
+    """When checkpoints are written (every N seconds or every N steps, not both) and how many are kept."""
 
     every_seconds: float | None = 30.0
     every_steps: int | None = None
@@ -26,16 +26,16 @@ class CheckpointPolicy:
 class TaskContext:
     """What one task knows of its run.
 
-    ``cluster`` maps each TensorFlow job that this role takes part in to its addresses; ``leader`` is the task
-    that holds the rendezvous at ``rendezvous`` (host:port; empty where there is nobody to meet). ``directory`` is
-    where relative paths of the cluster file start, ``run_directory`` where the run's files are.
+    ``cluster`` maps each TensorFlow job to its addresses; it is empty if this task joins none. ``leader`` is
+    the task that holds the rendezvous at ``rendezvous`` (host:port; empty if there is none). Relative paths of the
+    cluster file start at ``directory``; the run's files are in ``run_directory``.
     """
 
     task: Task
     role: Role
     mode: Mode
     strategy: str
-    communication: str  # as the plan has it; MultiWorkerMirroredStrategy is told to use it
+    communication: str  # RING, NCCL, gRPC or none; MultiWorkerMirroredStrategy is configured to use it
     cluster: Mapping[str, tuple[str, ...]]
     leader: Task
     rendezvous: str
@@ -52,24 +52,24 @@ class TaskContext:
     launched: float = 0.0  # when this task's launcher began, in seconds since the epoch
     attempt: int = 1
     token: str = ""
-    report_fd: int = -1  # where the task writes its reports, a JSON object a line; -1: nowhere
-    fewest_workers: int = 0  # how few are enough to go on with; 0: all are needed
-    left_out: tuple[Task, ...] = ()  # workers that cannot be brought back, and that the others go on without
+    report_fd: int = -1  # file descriptor for the task's reports, one JSON object a line; -1: none
+    fewest_workers: int = 0  # how many are enough to continue; 0: all are needed
+    left_out: tuple[Task, ...] = ()  # lost workers, which the others continue without
 
     @property
     def is_leader(self) -> bool:
-        """Whether this task speaks for the run: it prints, writes checkpoints and makes the report."""
+        """Whether this task is the leader, which prints progress, writes checkpoints and makes the report."""
         return self.task == self.leader
 
     @property
     def members(self) -> tuple[Task, ...]:
-        """Every task that must be present before TensorFlow starts."""
+        """Every task that must be at the rendezvous before TensorFlow starts."""
         everyone = (Task(job, i) for job, addresses in self.cluster.items() for i in range(len(addresses)))
         return tuple(task for task in everyone if task not in self.left_out)
 
     @property
     def tensorflow_cluster(self) -> dict[str, list[str]]:
-        """TensorFlow's cluster: the members' addresses by job, without gaps where tasks are left out."""
+        """TensorFlow's cluster: the members' addresses by job, without gaps for tasks that are left out."""
         found: dict[str, list[str]] = {}
         for task in self.members:
             found.setdefault(task.job, []).append(self.cluster[task.job][task.index])
@@ -82,7 +82,7 @@ class TaskContext:
 
     @property
     def tf_config(self) -> str:
-        """What TF_CONFIG says to this task."""
+        """The value of TF_CONFIG for this task."""
         task = {"type": self.task.job, "index": self.tensorflow_index}
         return json.dumps({"cluster": self.tensorflow_cluster, "task": task})
 
@@ -105,5 +105,5 @@ class TaskContext:
 
     @classmethod
     def from_environment(cls) -> TaskContext:
-        """Read LAUNCHER_TASK; raises KeyError where this process was not started by the launcher."""
-        return cls.from_json(os.environ[ENVIRONMENT_KEY])
+        """Read LAUNCHER_TASK; raises KeyError if this process was not started by the launcher."""
+        return cls.from_json(os.environ[TASK_KEY])

@@ -1,4 +1,4 @@
-"""pydantic's errors turned into sentences of this project: what was found, what is allowed, the nearest right word."""
+"""Turns pydantic's errors into sentences: what was found, what is allowed, and the nearest right word."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from launcher.errors import did_you_mean
+from launcher.errors import did_you_mean, listing
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -19,7 +19,7 @@ KeyPath = tuple[str | int, ...]
 _QUOTED = re.compile("'([^']*)'")
 _LONGEST = 60  # characters of a value that a sentence shows
 
-# What was expected where pydantic found another type.
+# What was expected if pydantic found another type.
 _EXPECTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -41,15 +41,15 @@ _EXPECTED = {
     "dataclass_exact_type": "a mapping",
     "none_required": "nothing",
 }
-# What a number or a length broke, with the name of the limit in pydantic's context.
+# The limit that a number or a length is beyond, with its name in pydantic's context.
 _LIMITS = {
     "greater_than": ("must be more than {gt}", "gt"),
     "greater_than_equal": ("must be at least {ge}", "ge"),
     "less_than": ("must be less than {lt}", "lt"),
     "less_than_equal": ("must be at most {le}", "le"),
     "multiple_of": ("must be a multiple of {multiple_of}", "multiple_of"),
-    "too_short": ("must hold at least {min_length}", "min_length"),
-    "too_long": ("must hold at most {max_length}", "max_length"),
+    "too_short": ("must have at least {min_length} items", "min_length"),
+    "too_long": ("must have at most {max_length} items", "max_length"),
     "string_too_long": ("must have at most {max_length} characters", "max_length"),
     "string_pattern_mismatch": ("must match {pattern}", "pattern"),
 }
@@ -57,11 +57,11 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with plain data, and the keys that lead to it."""
+    """One problem with plain data, and the keys that lead to it."""
 
     path: KeyPath
     message: str
-    # Keys that this fault was concluded from: where one of them is wrong itself, the conclusion is idle.
+    # Keys that this fault was derived from: if one of them is wrong itself, this fault is not shown.
     relies_on: tuple[KeyPath, ...] = ()
 
 
@@ -71,7 +71,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def type_name(value: object) -> str:
-    """Return what a user calls the type of a value that stands in a YAML file."""
+    """Return the type of a value in a YAML file, in a user's words."""
     names: list[tuple[type | tuple[type, ...], str]] = [
         (bool, "a boolean"), (int, "a whole number"), (float, "a number"), (str, "text"), (Mapping, "a mapping"),
         ((list, tuple), "a list"),
@@ -93,7 +93,7 @@ def show(value: object) -> str:
 
 
 def faults(error: ValidationError, data: object, model: type) -> list[Fault]:
-    """Return pydantic's errors as sentences, one a key, in the order of the data's keys as far as pydantic keeps it."""
+    """Return pydantic's errors as sentences, in the order of the data's keys as far as pydantic keeps it."""
     expected: dict[KeyPath, list[str]] = {}
     others: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
@@ -105,7 +105,7 @@ def faults(error: ValidationError, data: object, model: type) -> list[Fault]:
     return [Fault(path, message) for path, messages in others.items() for message in dict.fromkeys(messages)] + [
         Fault(path, _wrong(list(dict.fromkeys(kinds)), _at(data, path)))
         for path, kinds in expected.items()
-        # A union complains once for each of its members: where one member looks deeper, it is the one that was meant.
+        # A union reports an error for each of its members: if one member got deeper, it is the one that was meant.
         if not any(other[: len(path)] == path for other in [*others, *expected] if len(other) > len(path))
     ]
 
@@ -117,7 +117,7 @@ def _wrong(expected: list[str], value: object) -> str:
 
 
 def _in_data(location: tuple[int | str, ...], data: object, kind: str) -> KeyPath:
-    # pydantic's locations also name members of unions and validators, which no user wrote: keep what the data has.
+    # pydantic's locations also name members of unions and validators, which no user wrote: keep only the data's keys.
     path: KeyPath = ()
     for position, part in enumerate(location):
         absent = kind in ("missing", "missing_argument") and position == len(location) - 1
@@ -165,12 +165,12 @@ def _sentence(detail: Mapping[str, Any], path: KeyPath, model: type) -> str:
 
 
 def unknown_key(path: KeyPath, model: type) -> str:
-    """Return the sentence for a key that nobody knows: the nearest right one, and all that are allowed."""
+    """Return the sentence for an unknown key, with the nearest right one, and all that are allowed."""
     key, known = str(path[-1]), _keys(_types_at(model, path[:-1]))
     hint = did_you_mean(key, known)
     if not hint and (homes := [name for name in known if key in _keys(_types_at(model, (*path[:-1], name)))]):
         hint = f"; did you mean '{dotted((*path[:-1], homes[0], key))}'?"
-    return f"unknown key{hint + ' Allowed' if hint else '; allowed'}: {', '.join(known) or 'none'}"
+    return f"unknown key{listing(hint, known, 'allowed')}"
 
 
 def _missing(path: KeyPath, model: type) -> str:
@@ -189,7 +189,7 @@ def _types_at(model: Any, path: KeyPath) -> list[Any]:
 
 
 def _members(kind: Any) -> Iterator[Any]:
-    # Annotated[X, ...] and X | Y name the types that stand behind them.
+    # The types inside Annotated[X, ...] and X | Y.
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         yield from _members(typing.get_args(kind)[0])

@@ -27,7 +27,7 @@ _NOISE = re.compile(
     r"|(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\):|  File \".+\", line \d+ in "
     r"|.*[IWE]0000 00:00:\d+\.\d+ +\d+ \w+\.cc:\d+\]|(<frozen runpy>)?\"?, line \d+ in \w+$"
 )
-# What goes over many lines that look like anyone's: where it begins, and what its last line begins with.
+# What goes over many lines that look like anyone's: how its first line begins, and how its last one does.
 _DUMPS = {
     "SessionOptions:": "",
     "ERROR:tensorflow:Remote function on worker": "It is treated as a transient connectivity failure",
@@ -36,7 +36,7 @@ _LONGEST_DUMP = 60  # lines
 
 
 class NoiseFilter:
-    """Tells the lines that TensorFlow says to itself from those that somebody should read."""
+    """Distinguishes the lines of TensorFlow's own start-up noise from those that somebody should read."""
 
     def __init__(self) -> None:
         self._last: str | None = None  # how the last line of the present dump begins
@@ -72,14 +72,14 @@ class LinePipe:
         self._file = path.open("ab", buffering=0) if path else None
         self._rest = b""
         self.ended = False  # every process that could write has closed it
-        self._dry = False  # nothing more had arrived at the last look
+        self._dry = False  # nothing more had arrived at the last read
 
     def started(self) -> None:
         """Let go of the write end, which is the task's now."""
         os.close(self.write_end)
 
     def lines(self) -> list[str]:
-        """Return the lines that have arrived; none at the end, or where nothing has."""
+        """Return the lines that have arrived; none at the end, or if nothing has."""
         try:
             chunk = os.read(self.read_end, _CHUNK)
             self.ended = not chunk

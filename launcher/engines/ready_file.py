@@ -6,9 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.contract.environment import READY_FILE_KEY
 from launcher.errors import UsageError
-
-ENVIRONMENT_KEY = "LAUNCHER_READY_FILE"
 
 
 @dataclass(frozen=True)
@@ -19,19 +18,19 @@ class ReadyFile:
 
     @classmethod
     def of_environment(cls) -> ReadyFile | None:
-        """Return the file, made sure not to be there yet; None where nobody asks for one."""
-        name = os.environ.get(ENVIRONMENT_KEY)
+        """Return the file, made sure not to be there yet; None if nobody asks for one."""
+        name = os.environ.get(READY_FILE_KEY)
         if not name:
             return None
         file = cls(Path(name))
         if not file.path.parent.is_dir():
-            raise UsageError(f"{ENVIRONMENT_KEY}: there is no directory {file.path.parent}")
+            raise UsageError(f"{READY_FILE_KEY}: there is no directory {file.path.parent}")
         file.show(ready=False)
         return file
 
     def show(self, *, ready: bool) -> None:
-        """Let the file be there, or not; UsageError where it cannot be written."""
+        """Let the file be there, or not; UsageError if it cannot be written."""
         try:
             self.path.touch() if ready else self.path.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"{ENVIRONMENT_KEY}: cannot write {self.path}: {error.strerror}") from None
+            raise UsageError(f"{READY_FILE_KEY}: cannot write {self.path}: {error.strerror}") from None

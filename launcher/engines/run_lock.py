@@ -1,7 +1,7 @@
 """Run lock: which launcher runs which tasks of a run, so that no two run the same.
 
 Launchers that share a run's directory have a lock for each of their tasks. The kernel keeps it (flock) for as long as
-the launcher or its spawner lives, so what a killed launcher leaves behind is known to be stale, whatever it says.
+the launcher or its spawner lives, so the file that a killed launcher leaves is known to be stale, whatever it says.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SAY_AFTER = 1.0  # seconds of waiting
 
 @dataclass(frozen=True)
 class Holder:
-    """A launcher, as its lock tells of it."""
+    """A launcher, as its lock names it."""
 
     pid: int
     host: str
@@ -42,7 +42,7 @@ class Holder:
 
     @classmethod
     def read(cls, descriptor: int) -> Self | None:
-        """Return who wrote the lock; None where nobody has, or not yet."""
+        """Return who wrote the lock; None if nobody has, or not yet."""
         try:
             return cls(**json.loads(os.pread(descriptor, 4096, 0)))
         except (ValueError, TypeError):
@@ -61,7 +61,7 @@ class Holder:
 def locked(files: RunFiles, tasks: Iterable[Task], say: Callable[[str], None]) -> Iterator[list[int]]:
     """Hold these tasks of a run; yields the open locks, for whoever must hold them until the tasks have ended.
 
-    ``say`` is called with a sentence where a launcher before has left its locks. UsageError where another one runs one
+    ``say`` is called with a sentence if a launcher before has left its locks. UsageError if another one runs one
     of the tasks.
     """
     with ExitStack() as stack:
@@ -72,7 +72,7 @@ def locked(files: RunFiles, tasks: Iterable[Task], say: Callable[[str], None]) -
             before = before or left
             stack.callback(_let_go, files.lock(task.slug), descriptor)
         if before:
-            say(f"the launcher that ran this before ({before}) has gone without ending it; going on from there")
+            say(f"the launcher that ran this before ({before}) has gone without ending it; continuing from there")
         yield held
 
 

@@ -1,4 +1,4 @@
-"""The CPU cores that this process may use: its affinity, cut by the quotas of its control groups, with NUMA nodes."""
+"""The CPU cores that this process may run on, with their NUMA nodes, and the CPU quota of its control groups."""
 
 from __future__ import annotations
 
@@ -15,35 +15,25 @@ _OWN_GROUPS = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Core:
-    """One CPU core that this process may use; ``node`` is its NUMA node, 0 where nobody says."""
+    """One CPU core that this process may run on; ``node`` is its NUMA node, 0 if it is unknown."""
 
     id: int
     node: int = 0
 
 
-def read_cores() -> tuple[tuple[Core, ...], str]:
-    """Return the cores that may be used, and in a line what takes others away (empty: nothing)."""
+def read_cores() -> tuple[Core, ...]:
+    """Return the cores that this process may run on, in the order of their numbers."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     ids = sorted(affinity(0)) if affinity else range(os.cpu_count() or 1)
     nodes = _nodes_of_cores()
-    cores = tuple(Core(number, nodes.get(number, 0)) for number in ids)
-    quota = cpu_quota()
-    # Less than a core is still one: a task has to run somewhere.
-    usable = max(1, int(quota)) if quota is not None else len(cores)
-    if usable >= len(cores):
-        return cores, ""
-    # From every node in turn, so that the GPUs of each have cores near them.
-    ranks = [[core.node for core in cores[:position]].count(core.node) for position, core in enumerate(cores)]
-    first = sorted(zip(ranks, cores, strict=True), key=lambda pair: pair[0])[:usable]
-    kept = tuple(sorted((core for _, core in first), key=lambda core: core.id))
-    return kept, f"a control group allows {quota:g} of {len(cores)} cores"
+    return tuple(Core(number, nodes.get(number, 0)) for number in ids)
 
 
 def cpu_quota(own: Path = _OWN_GROUPS, groups: Path = _GROUPS) -> float | None:
-    """Return how many cores' worth of time the control groups allow (versions 1 and 2), None without a limit.
+    """Return how many cores' worth of CPU time the control groups (versions 1 and 2) allow; None if there is no limit.
 
     The strictest of all groups from this process's own to the root counts. A container may see its own group as the
-    root although its name is that of the host, so groups that are not there are passed over.
+    root although the group has the name it has on the host, so groups that do not exist are skipped.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
@@ -90,7 +80,7 @@ def _nodes_of_cores() -> dict[int, int]:
 
 
 def _ranges(text: str) -> list[int]:
-    """Return the numbers of the kernel's ``0-3,8``."""
+    """Return the numbers in a list of the kernel's, such as ``0-3,8``."""
     numbers: list[int] = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")

@@ -1,4 +1,4 @@
-"""The GPUs that this process may use, as NVIDIA's driver tells; without TensorFlow."""
+"""The GPUs that this process may use, as NVIDIA's driver reports them; without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU; ``id`` counts as nvidia-smi does, ``total`` and ``free`` are MiB (0: unknown)."""
+    """One GPU; ``id`` is its number in nvidia-smi, ``total`` and ``free`` are MiB (0: unknown)."""
 
     id: int
     uuid: str
     name: str
     total: int
     free: int
-    node: int = 0  # of the NUMA nodes
+    node: int = 0  # its NUMA node
     mig: bool = False  # split into parts by Multi-Instance GPU: CUDA does not see it as a whole
     users: tuple[int, ...] = ()  # processes that compute on it already
 
@@ -34,7 +34,7 @@ def read_gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), "nvidia-ml-py is not installed, so GPUs cannot be found"
     try:
         pynvml.nvmlInit()
-    except Exception as error:  # noqa: BLE001  # whatever the driver does wrong: this host then has no GPU
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with the driver, this host then has no usable GPU
         return (), _reason(error)
     try:
         there = [_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
@@ -56,7 +56,7 @@ def _reason(error: Exception) -> str:
 def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     mig = _mig(nvml, handle)
-    total, free = (0, 0) if mig else _memory(nvml, handle)  # of a GPU that MIG has split only root may ask
+    total, free = (0, 0) if mig else _memory(nvml, handle)  # only root may ask about a GPU that MIG has split
     name, uuid = (_text(read(handle)) for read in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUUID))
     node = _node_of_pci(_text(nvml.nvmlDeviceGetPciInfo(handle).busId))
     return Gpu(index, uuid, name, total, free, node, mig, _users(nvml, handle))
@@ -65,7 +65,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
 def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    except nvml.NVMLError_NotSupported:  # it has none of its own, but the host's
+    except nvml.NVMLError_NotSupported:  # it has no memory of its own, it uses the host's
         return 0, 0
     return memory.total // _MIB, memory.free // _MIB
 
@@ -73,7 +73,7 @@ def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
 def _mig(nvml: Any, handle: Any) -> bool:
     try:
         current, _ = nvml.nvmlDeviceGetMigMode(handle)
-    except Exception:  # noqa: BLE001  # a GPU, or a driver, that knows no MIG
+    except Exception:  # noqa: BLE001  # a GPU or a driver without MIG
         return False
     return bool(current)
 
@@ -81,12 +81,12 @@ def _mig(nvml: Any, handle: Any) -> bool:
 def _users(nvml: Any, handle: Any) -> tuple[int, ...]:
     try:
         return tuple(sorted(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)))
-    except Exception:  # noqa: BLE001  # not every driver lets everyone see this, and nothing depends on it
+    except Exception:  # noqa: BLE001  # some drivers show this to root only, and nothing depends on it
         return ()
 
 
 def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value  # older versions answer in bytes
+    return value.decode(errors="replace") if isinstance(value, bytes) else value  # older versions return bytes
 
 
 def _node_of_pci(bus: str) -> int:
@@ -111,12 +111,13 @@ def _visible(there: list[Gpu], variable: str | None) -> tuple[list[Gpu], str]:
             break
         chosen.append(named[0])
     if variable.startswith("MIG-"):
-        return [], f"CUDA_VISIBLE_DEVICES={variable} names parts that MIG has made, which are not placed"
+        why = "names parts of GPUs split by MIG, which the launcher cannot use; name whole GPUs"
+        return [], f"CUDA_VISIBLE_DEVICES={variable} {why}"
     return chosen, "" if chosen else f"CUDA_VISIBLE_DEVICES={variable} hides the GPUs of this machine"
 
 
 def _whole(gpus: list[Gpu], note: str) -> tuple[tuple[Gpu, ...], str]:
-    """Leave out what MIG has split: its parts have names of their own, which are not placed."""
+    """Leave out GPUs that MIG has split: their parts have names of their own, which the launcher does not place."""
     split = [str(gpu.id) for gpu in gpus if gpu.mig]
     if split:
         note = f"GPU {', '.join(split)} left out: split by MIG (nvidia-smi --multi-instance-gpu 0 makes it whole)"

@@ -1,4 +1,4 @@
-"""Ports of this host: which are free, and who holds the others."""
+"""Ports of this host: which are free, and which process holds one that is not."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import errno
 import socket
 from contextlib import ExitStack, suppress
 
-MOST_PORTS = 16_384  # about half of what systems set aside; nearer to the end every search takes long
+MOST_PORTS = 16_384  # about half of what systems set aside; the nearer to all of them, the longer each search takes
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return that many ports (MOST_PORTS at most) that nobody holds.
+    """Return that many free ports (MOST_PORTS at most).
 
-    They are held all at once while they are looked for, since the kernel hands none out twice then.
+    They are all held open until enough are found, since the kernel does not give a held port a second time.
     """
     found: dict[int, None] = {}
     count = min(count, MOST_PORTS)
     while len(found) < count:
         before = len(found)
-        with ExitStack() as held, suppress(OSError):  # out of file descriptors or ports: these go back, then on
+        with ExitStack() as held, suppress(OSError):  # out of file descriptors or ports: release these, then continue
             while len(found) < count:
                 # TensorFlow listens on every interface, so the port must be free on every one.
                 probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
@@ -30,10 +30,10 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def who_holds(port: int) -> str:
-    """Return why nobody can listen on the port of this host, or nothing."""
+    """Return why a server cannot listen on this port of this host; empty if it can."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # A port whose last connection is still dying down is free for a server.
+            # A port whose last connection is still in TIME_WAIT is free for a server.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("", port))
     except OSError as error:
@@ -42,7 +42,7 @@ def who_holds(port: int) -> str:
 
 
 def _holder(port: int) -> str:
-    import psutil  # heavy, and only wanted where a port is not free
+    import psutil  # slow to import, and needed only if a port is not free
 
     try:
         for connection in psutil.net_connections("tcp"):
@@ -50,5 +50,5 @@ def _holder(port: int) -> str:
                 process = psutil.Process(connection.pid)
                 return f"{process.name()} (pid {process.pid}) holds it"
     except psutil.Error:
-        pass  # some systems let only root look, and a process may end meanwhile
+        pass  # some systems show this to root only, and a process may end meanwhile
     return "another process holds it"

@@ -1,4 +1,4 @@
-"""Where each task of a cluster is called: written addresses as they are, the others on this machine."""
+"""The address of each task: as written in the cluster file, otherwise on this machine with a free port."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from launcher.spec.rules import machine
 
 @dataclass(frozen=True)
 class Addresses:
-    """The address of each task that is called by others, and of the rendezvous (empty where nobody meets)."""
+    """The address of each task that others connect to, and of the rendezvous (empty if there is none)."""
 
     of: dict[Task, str]
     rendezvous: str
 
 
 def ports_needed(spec: ClusterSpec) -> int:
-    """Return how many free ports at most a plan of this spec takes: its tasks, an added chief, the rendezvous."""
+    """Return how many free ports a plan of this spec needs at most: its tasks, an added chief, the rendezvous."""
     return sum(job.tasks for _, job in spec.cluster.items() if not job.addresses and job.port is None) + 2
 
 
-def assign(spec: ClusterSpec, tasks: Iterable[Task], leader: Task, free: Iterable[int], *, meet: bool) -> Addresses:
-    """Give every task its address; without ``meet`` there is one training task, and only written ones stay.
+def assign_addresses(
+    spec: ClusterSpec, tasks: Iterable[Task], leader: Task, free: Iterable[int], *, meet: bool
+) -> Addresses:
+    """Return the address of every task; without ``meet`` one task trains alone, and only written addresses are used.
 
-    The file alone decides wherever addresses are written, so that every machine computes the same.
+    If addresses are written, they come from the file alone, so that every machine computes the same.
     """
     written = _Written(spec)
     ports = (port for port in free if port not in written.reserved)
@@ -41,7 +43,7 @@ def assign(spec: ClusterSpec, tasks: Iterable[Task], leader: Task, free: Iterabl
     if not meet:
         return Addresses(found, "")
     host, _ = split_address(found[leader])
-    # An added chief took the port behind the highest written one; the rendezvous comes after it.
+    # An added chief takes the port after the highest written one; the rendezvous takes the next.
     behind = 2 if leader not in written.tasks else 1
     return Addresses(found, _chosen(written, leader, host, ports, behind))
 
@@ -52,12 +54,12 @@ def _chosen(written: _Written, task: Task, host: str, ports: Iterator[int], behi
     try:
         return f"{host}:{next(ports)}"
     except StopIteration:
-        message = "needs more free ports than this machine has; start fewer tasks, or write port"
+        message = "needs more free ports than this machine has; start fewer tasks, or set port"
         raise SpecError([Problem("", f"cluster.{task.job}", message)]) from None
 
 
 class _Written:
-    """What the file fixes of addresses, looked up by task and by machine."""
+    """The addresses that the file fixes, by task and by machine."""
 
     def __init__(self, spec: ClusterSpec) -> None:
         self._jobs = dict(spec.cluster.items())
@@ -72,17 +74,17 @@ class _Written:
         self.reserved |= {port + behind for port in self._highest.values() for behind in (1, 2)}
 
     def highest(self, host: str) -> int:
-        """Return the highest port written for that machine, 0 where there is none."""
+        """Return the highest port written for that machine, 0 if none is."""
         return self._highest.get(machine(host), 0)
 
     def endpoint(self, task: Task) -> tuple[str, int | None]:
-        """Return host and, where the file fixes it, port. A chief that was added lives where worker:0 does."""
+        """Return the host and, if the file fixes it, the port. A chief that was added runs on the host of worker:0."""
         if task in self.tasks:
             return self._endpoints[task.job][task.index]
         worker = self._endpoints.get("worker")
         return (worker[0][0] if worker else LOOPBACK), None
 
     def is_distributed(self, task: Task) -> bool:
-        """Whether the file says where the task lives, so that other machines must come to the same answer."""
+        """Whether the file says on which host the task runs, so that other machines must come to the same answer."""
         job: JobSpec | None = self._jobs.get(task.job if task in self.tasks else "worker")
         return bool(job and job.addresses)

@@ -1,4 +1,4 @@
-"""One host's cores dealt out: to each task that asks for cores of its own, near its GPUs; the others share the rest."""
+"""Assigns one host's cores: to each task that asks for cores of its own, near its GPUs; the others share the rest."""
 
 from __future__ import annotations
 
@@ -7,64 +7,79 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from launcher.contract.task import Task
-from launcher.host.inventory import Inventory
-from launcher.plan.requests import Member, asks, by_job, refuse
+from launcher.host.inventory import Core, Gpu, Inventory
+from launcher.plan.requests import TaskRequest, asks, by_job, refuse
 
 
 @dataclass(frozen=True)
 class CoreShare:
-    """The cores that a task may run on (none: any), and how many threads of a kind are of use to it there."""
+    """The cores that a task may run on (none: any), and how many threads of a kind it can use there."""
 
     cores: tuple[int, ...]
     threads: int
 
 
-def deal_cores(
-    members: Sequence[Member], gpus: Mapping[Task, Sequence[int]], inventory: Inventory
+def usable_cores(inventory: Inventory) -> tuple[Core, ...]:
+    """Choose the cores that tasks run on: all of them, or as many as the quota of the control groups allows.
+
+    Under a quota they are taken from every node in turn, so that the GPUs of each node have cores near them.
+    """
+    cores = inventory.cores
+    # Less than one core still counts as one: a task has to run somewhere.
+    allowed = len(cores) if inventory.cpu_quota is None else max(1, int(inventory.cpu_quota))
+    if allowed >= len(cores):
+        return cores
+    nodes = [core.node for core in cores]
+    ranks = [nodes[:position].count(node) for position, node in enumerate(nodes)]
+    first = sorted(zip(ranks, cores, strict=True), key=lambda pair: pair[0])[:allowed]
+    return tuple(sorted((core for _, core in first), key=lambda core: core.id))
+
+
+def assign_cores(
+    requests: Sequence[TaskRequest], gpus: Mapping[Task, Sequence[int]], inventory: Inventory
 ) -> dict[Task, CoreShare]:
-    """Deal this host's cores; SpecError with both sides where it has too few.
+    """Assign this host's cores; SpecError says what was asked and what there is if it has too few.
 
     A task with GPUs gets cores of their NUMA node first: what goes to a GPU from the other socket's memory crosses the
     link between the two.
     """
-    pinned = [member for member in members if member.job.cpus]
-    asked = sum(member.job.cpus or 0 for member in pinned)
-    if asked > len(inventory.cores):
-        _refuse(pinned, asked, len(inventory.cores))
-    homes = _homes(gpus, inventory)
+    cores = usable_cores(inventory)
+    pinned = [request for request in requests if request.job.cpus]
+    asked = sum(request.job.cpus or 0 for request in pinned)
+    if asked > len(cores):
+        _refuse(pinned, asked, len(cores))
+    homes = _homes(gpus, cores, inventory.gpus)
     busy = {node for home in homes.values() for node in home}
-    free = _Free(inventory)
+    free = _CorePool(cores)
     found: dict[Task, CoreShare] = {}
-    # Whoever has GPUs chooses first: the others are as well off anywhere.
-    for member in sorted(pinned, key=lambda member: not homes.get(member.task)):
-        cores = free.take(member.job.cpus or 0, homes.get(member.task, ()), busy)
-        found[member.task] = CoreShare(cores, len(cores))
-    others = [member.task for member in members if not member.job.cpus]
-    return found | _rest(others, homes, free, inventory, everyone=len(members), is_any_pinned=bool(pinned))
+    # Tasks with GPUs choose first: the others are as well off anywhere.
+    for request in sorted(pinned, key=lambda request: not homes.get(request.task)):
+        taken = free.take(request.job.cpus or 0, homes.get(request.task, ()), busy)
+        found[request.task] = CoreShare(taken, len(taken))
+    others = [request.task for request in requests if not request.job.cpus]
+    # How many threads each task has if all cores are shared by all tasks.
+    even = max(1, len(cores) // len(requests))
+    return found | _share_rest(others, homes, free, even, is_any_pinned=bool(pinned))
 
 
-def _homes(gpus: Mapping[Task, Sequence[int]], inventory: Inventory) -> dict[Task, tuple[int, ...]]:
-    """Return the NUMA nodes of each task's GPUs; nothing where the host has only one."""
-    if len({core.node for core in inventory.cores}) < 2:
+def _homes(
+    gpus: Mapping[Task, Sequence[int]], cores: Sequence[Core], there: Sequence[Gpu]
+) -> dict[Task, tuple[int, ...]]:
+    """Return the NUMA nodes of each task's GPUs; nothing if the host has only one node."""
+    if len({core.node for core in cores}) < 2:
         return {}
-    nodes = {gpu.id: gpu.node for gpu in inventory.gpus}
+    nodes = {gpu.id: gpu.node for gpu in there}
     return {task: tuple(dict.fromkeys(nodes[gpu] for gpu in own)) for task, own in gpus.items() if own}
 
 
-def _rest(
-    tasks: Sequence[Task],
-    homes: Mapping[Task, tuple[int, ...]],
-    free: _Free,
-    inventory: Inventory,
-    *,
-    everyone: int,
-    is_any_pinned: bool,
+def _share_rest(
+    tasks: Sequence[Task], homes: Mapping[Task, tuple[int, ...]], free: _CorePool, even: int, *, is_any_pinned: bool
 ) -> dict[Task, CoreShare]:
     """Return what tasks without cores of their own share."""
     found: dict[Task, CoreShare] = {}
     for task in tasks:
         if near := free.on(homes.get(task, ())):
-            # Each node's cores are shared by all whose GPUs lie there, whatever other nodes they have.
+            # Each node's cores are shared by all tasks with GPUs on it, whatever other nodes they have.
             shares = (
                 len(free.on([node])) // sum(node in homes.get(other, ()) for other in tasks) for node in homes[task]
             )
@@ -73,23 +88,23 @@ def _rest(
     if left and is_any_pinned:
         threads = max(1, len(left) // max(1, len(tasks)))
     else:
-        # Where nothing is left, or nobody asks for cores of its own, the kernel knows best where a task runs.
-        left, threads = (), max(1, len(inventory.cores) // everyone)
+        # If nothing is left, or no task asks for cores of its own, the kernel knows best where a task runs.
+        left, threads = (), even
     return {task: CoreShare(left, threads) for task in tasks} | found
 
 
-class _Free:
-    """The cores that nobody has yet, by NUMA node."""
+class _CorePool:
+    """The cores that are not assigned yet, by NUMA node."""
 
-    def __init__(self, inventory: Inventory) -> None:
-        self._cores = list(inventory.cores)
+    def __init__(self, cores: Sequence[Core]) -> None:
+        self._cores = list(cores)
 
     def on(self, nodes: Sequence[int] | None) -> tuple[int, ...]:
         """Return what is free on these nodes; None: on all."""
         return tuple(core.id for core in self._cores if nodes is None or core.node in nodes)
 
     def take(self, count: int, homes: Sequence[int], busy: Collection[int]) -> tuple[int, ...]:
-        """Take that many: at home first, then on a node that has them all, then wherever there are any.
+        """Take that many: on the home nodes first, then on a node that has them all, then on any node.
 
         Nodes that are ``busy``, with the GPUs of some task, come after those that are not.
         """
@@ -102,7 +117,7 @@ class _Free:
         return tuple(core.id for core in chosen)
 
 
-def _refuse(pinned: Sequence[Member], asked: int, there: int) -> NoReturn:
+def _refuse(pinned: Sequence[TaskRequest], asked: int, there: int) -> NoReturn:
     jobs = [(name, asks(len(group), group[0].job.cpus or 0, "core")) for name, group in by_job(pinned)]
     each = [f"{name} asks for {cores}" for name, cores in jobs]
     together = f", together {asked}" if len(jobs) > 1 else ""

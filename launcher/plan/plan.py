@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from launcher import __version__
 from launcher.contract.context import TaskContext
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
+from launcher.errors import UsageError
 from launcher.spec.model import ClusterSpec
 
 
@@ -26,6 +28,12 @@ class TaskPlan:
     gpu_memory: int | None = None
     virtual_devices: int | None = None
     environment: Mapping[str, str] | None = None  # what TensorFlow reads, without TF_CONFIG
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TaskPlan:
+        """Read one task of a plan that was JSON; KeyError, TypeError or ValueError if it is none."""
+        read = {**values, "task": Task.parse(values["task"]), "role": Role(values["role"])}
+        return cls(**read | {"cores": tuple(values["cores"]), "gpus": tuple(values["gpus"])})
 
     @property
     def host(self) -> str:
@@ -120,10 +128,10 @@ class Plan:
         variables = dict(plan.environment or {})
         if context.cluster:
             variables["TF_CONFIG"] = context.tf_config
-        return variables | {ENVIRONMENT_KEY: context.to_json()}
+        return variables | {TASK_KEY: context.to_json()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as plan.json and ``plan --json`` show it."""
+        """Return the plan as plan.json and ``plan --json`` have it; ``from_dict`` reads it back equal."""
         return {
             "name": self.spec.name,
             "mode": self.spec.mode,
@@ -137,4 +145,26 @@ class Plan:
             "rendezvous": self.rendezvous,
             "tasks": [vars(plan) | {"task": str(plan.task)} for plan in self.tasks],
             "idle": [{"task": str(idle.task), "reason": idle.reason} for idle in self.idle],
+            "cluster": {job: list(addresses) for job, addresses in self.cluster.items()},
+            "spec": self.spec.model_dump(exclude_none=True),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Plan:
+        """Read what ``to_dict`` returned, also after it was JSON; UsageError if it is no plan of this launcher."""
+        try:
+            return cls(
+                spec=ClusterSpec.model_validate(values["spec"]),
+                directory=values["directory"],
+                strategy=values["strategy"],
+                communication=values["communication"],
+                reason=values["reason"],
+                tasks=tuple(TaskPlan.from_dict(task) for task in values["tasks"]),
+                idle=tuple(Idle(Task.parse(idle["task"]), idle["reason"]) for idle in values["idle"]),
+                cluster={job: tuple(addresses) for job, addresses in values["cluster"].items()},
+                leader=Task.parse(values["leader"]),
+                rendezvous=values["rendezvous"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+            raise UsageError(f"this is not a plan of launcher {__version__}: {what}; start a new run") from None

@@ -1,4 +1,4 @@
-"""Members: the tasks that will start, with what was asked for each."""
+"""Requests: the tasks that will start, with what was asked for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.errors import Problem, SpecError
 from launcher.spec.model import JobSpec
+from launcher.text import counted
 
 
 @dataclass(frozen=True)
-class Member:
+class TaskRequest:
     """A task that will start: what was asked for it, and what it will do."""
 
     task: Task
@@ -27,18 +28,18 @@ class Member:
         return self.role.computes_gradients
 
 
-def by_job(members: Sequence[Member]) -> Iterator[tuple[str, list[Member]]]:
-    """Yield the members of each job together; members come in the order of their jobs."""
-    for name, group in groupby(members, lambda member: member.task.job):
+def by_job(requests: Sequence[TaskRequest]) -> Iterator[tuple[str, list[TaskRequest]]]:
+    """Yield the requests of each job together; they must be in the order of their jobs."""
+    for name, group in groupby(requests, lambda request: request.task.job):
         yield name, list(group)
 
 
 def asks(tasks: int, each: int, word: str) -> str:
     """Return ``4 cores (2 tasks x 2)``."""
-    number = f"{tasks * each} {word}{'' if tasks * each == 1 else 's'}"
+    number = counted(tasks * each, word)
     return f"{number} ({tasks} tasks x {each})" if tasks > 1 else number
 
 
 def refuse(job: str, key: str, message: str) -> NoReturn:
-    """Raise the problem at that key of the job."""
+    """Raise SpecError about that key of the job."""
     raise SpecError([Problem("", f"cluster.{job}.{key}", message)])

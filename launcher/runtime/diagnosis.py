@@ -1,4 +1,4 @@
-"""``python -m launcher.runtime.diagnosis``: what TensorFlow finds on this machine, as JSON, in a process of its own."""
+"""``python -m launcher.runtime.diagnosis``: what TensorFlow finds on this machine, as JSON, in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIBRARIES = (
 
 
 def main() -> None:
-    """Print what there is; a traceback, where TensorFlow cannot be imported."""
+    """Print what there is; a traceback if TensorFlow cannot be imported."""
     began = time.monotonic()
     import tensorflow as tf
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _opens(name: str) -> bool:
-    """Whether a library can be opened by its name, or lies in one of the nvidia packages that pip installs."""
+    """Whether a library can be opened by its name, or is in one of the nvidia packages that pip installs."""
     places = [str(found) for path in sys.path for found in Path(path).glob(f"nvidia/*/lib/{name}")]
     return any(_loads(place) for place in (name, *places))
 

@@ -1,4 +1,4 @@
-"""What a task leaves behind when it fails: error.json, its log, and an exit code."""
+"""What a task leaves when it fails: error.json, its log, and an exit code."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from pathlib import Path
 from typing import NoReturn
 
 from launcher.contract.context import TaskContext
+from launcher.contract.task import Task
 from launcher.errors import LauncherError, is_library
 from launcher.rundir import RunFiles, write_json
-from launcher.runtime.metrics import Reporter
+from launcher.runtime.reporter import Reporter
 
 # A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
 _TRACED = "in user code:"
 _TRACED_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in ', re.MULTILINE)
-# An operation that fails while the graph runs: frames, then what it says, then remarks.
+# An operation that fails while the graph runs: frames, then its message, then remarks.
 _RUN = "Graph execution error:"
 _RUN_FRAME = re.compile(r'Detected at node |  File "')
 _REMARK = re.compile(r"The error could be from a previous operation|\t ?\[\[|The tasks have crashed\.")
 # What TensorFlow raises in a task when another one has gone, 3 to 10 s later, or cannot be reached.
 _OF_PEERS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"}
-# The coordination service names whom it has not heard of for 10 s (coordination_service_agent.cc).
+# The coordination service names the tasks that it has not heard of for 10 s (coordination_service_agent.cc).
 _UNHEALTHY = re.compile(r"unhealthy \(stopped sending heartbeats\):((?:\s*/job:\w+/replica:\d+/task:\d+)+)")
-_HEARTBEAT = "CoordinationService/Heartbeat"  # to the leader, which nobody answers
+_HEARTBEAT = "CoordinationService/Heartbeat"  # to the leader, without an answer
 _TASK = re.compile(r"/job:(\w+)/replica:\d+/task:(\d+)")
 
 
 class PeerGone(LauncherError):
-    """Another task went away; starting again, and meeting it again, may help."""
+    """Another task was lost; a restart, in which all meet again, may help."""
 
     def __init__(self, sentence: str, peer: str = "") -> None:
         super().__init__(sentence)
@@ -42,7 +43,7 @@ class PeerGone(LauncherError):
 
 
 class PeerFailed(LauncherError):
-    """Another task failed of something that starting again does not mend, or mends once: its job's ``own`` error."""
+    """Another task failed in a way that a restart does not help, or only once: an error of its job's ``own`` code."""
 
     def __init__(self, sentence: str, exit_code: int, *, own: bool = False) -> None:
         super().__init__(sentence)
@@ -50,12 +51,12 @@ class PeerFailed(LauncherError):
 
 
 def is_consequence(error: BaseException) -> bool:
-    """Whether another task's end caused the error, as far as the error itself tells."""
+    """Whether another task's end caused the error, as far as the error shows."""
     return isinstance(error, PeerGone | PeerFailed) or type(error).__name__ in _OF_PEERS
 
 
-def is_mendable(error: BaseException) -> bool:
-    """Whether starting again may help."""
+def is_retryable(error: BaseException) -> bool:
+    """Whether a restart may help."""
     return is_consequence(error) and not isinstance(error, PeerFailed)
 
 
@@ -66,15 +67,17 @@ def is_own(error: BaseException) -> bool:
     return not is_consequence(error)
 
 
-def sentence(error: BaseException) -> str:
-    """Return the error as one task tells it to another."""
-    return str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {_message(error)}"
+def peer_failure(task: Task, error: Exception) -> PeerFailed:
+    """Return a task's own error as the others hear of it."""
+    code = error.exit_code if isinstance(error, LauncherError) else 1
+    said = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {_message(error)}"
+    return PeerFailed(f"{task} failed: {said}", code, own=is_own(error))
 
 
 def record(context: TaskContext, error: BaseException) -> int:
     """Write error.json and the traceback into the log; return the exit code.
 
-    Where nothing can be written, the launcher is told what the file would have said.
+    If nothing can be written, the launcher is sent what the file would have held.
     """
     trace = "".join(traceback.format_exception(error))
     if silent := _silent(error, context):
@@ -88,7 +91,7 @@ def record(context: TaskContext, error: BaseException) -> int:
         "traceback": trace,
         "is_sentence": isinstance(error, LauncherError),
         "consequence": is_consequence(error),
-        "mendable": is_mendable(error),
+        "mendable": is_retryable(error),
         "own": is_own(error),
         "peer": error.peer if isinstance(error, PeerGone) else "",
         "exit_code": code,
@@ -106,7 +109,7 @@ def record(context: TaskContext, error: BaseException) -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process at once, from whatever thread."""
+    """End this process at once, from any thread."""
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: TensorFlow's threads and remote contexts can hang at interpreter exit, and all that matters is done.

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from launcher.contract.args import job_module, read_args
 from launcher.contract.context import TaskContext
-from launcher.errors import UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.training.waiting import Waiting
+from launcher.runtime.training.collective_time import CollectiveTime
 
-__all__ = ["History", "Job", "Metrics", "RunFiles", "Shard", "load_job"]
+__all__ = ["History", "Job", "Metrics", "RunFiles", "Shard"]
 
-# The figures of one step or one evaluation: name → scalar or vector.
 Metrics = Mapping[str, Any]
-# Every report of a run so far, oldest first: step, epoch, seconds, and the job's own figures.
+"""The figures of one step or one evaluation: name → number, scalar tensor or vector."""
+
 History = Sequence[Mapping[str, Any]]
+"""The reports of a run so far, oldest first, each with `step`, `epoch`, `time` (seconds since the task started), `task`
+(like `worker:0`) and the job's own figures as floats and lists; a figure that is not finite is None."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One replica's share of every global batch: ``index`` of ``count`` equal parts.
+    """One replica's share of every global batch: part ``index`` (from 0) of ``count`` parts of equal size.
 
-    ``deterministic`` is False under ParameterServerStrategy, where all workers run one and the same dataset graph: a
-    fixed seed there would make every worker draw the same mini-batches.
+    ``deterministic`` is False under ParameterServerStrategy: all workers run the same dataset graph there, and a fixed
+    seed would make every worker draw the same batches.
     """
 
     index: int = 0
@@ -42,7 +37,7 @@ class Shard:
     deterministic: bool = True
 
     def rows(self, batch: int) -> slice:
-        """Return the rows of a global batch that are this replica's: 17 rows over three are 6, 6 and 5."""
+        """Return which rows of a global batch of ``batch`` rows this replica takes: 17 rows over 3 are 6, 6 and 5."""
         size, larger = divmod(batch, self.count)
         start = self.index * size + min(self.index, larger)
         return slice(start, start + size + (self.index < larger))
@@ -56,8 +51,15 @@ class NoArgs:
 class Job(tf.Module):
     """One training job: model, data and one step; the same class runs under every strategy.
 
-    A subclass sets ``steps`` (in all) in ``build``, and may set ``steps_per_epoch`` (for the reports),
-    ``steps_per_call`` (steps per dispatch) and ``report_every`` (steps between two evaluations; 0: at the end only).
+    ``build`` sets ``steps``, the steps of the whole training; 0 trains nothing and only evaluates. It may set
+    ``steps_per_epoch`` (from which reports count epochs), ``steps_per_call`` (steps of one dispatch to TensorFlow) and
+    ``report_every`` (steps between two evaluations; 0: only at the end).
+
+    ``Config`` is a frozen dataclass that `args` of the cluster file is checked against; ``config`` is what was read.
+    Its ``__post_init__`` raises ValueError, one problem a line, for values that are not allowed.
+
+    ``context`` describes this task: its name, its role, the cluster. An exception of any method ends the run with exit
+    code 1 and is reported as its cause.
     """
 
     Config: ClassVar[type[Any]] = NoArgs
@@ -70,98 +72,57 @@ class Job(tf.Module):
         super().__init__(name="job")
         self.config = config
         self.context = context
-        self.waiting = Waiting()
+        self.collective_time = CollectiveTime()
 
     @property
     def directory(self) -> Path:
-        """Where relative paths of the cluster file start."""
+        """The directory of the cluster file, from which its relative paths start."""
         return Path(self.context.directory)
 
     def build(self) -> None:
-        """Make variables, model and optimizer; runs inside ``strategy.scope()``."""
+        """Create variables, model and optimizer, and set ``steps``; runs once in each task, in ``strategy.scope()``."""
 
     def dataset(self, shard: Shard) -> tf.data.Dataset:
-        """Return this replica's share of every global batch, endless, from the first step on."""
+        """Return a dataset without an end: element i is this replica's ``shard.rows`` of the global batch of step i.
+
+        Elements may have any structure and shapes; ``train_step`` gets them as they are.
+        """
         raise NotImplementedError(f"{type(self).__name__} trains {self.steps} steps and has no dataset()")
 
     def train_step(self, batch: Any) -> Metrics:
-        """Train one step on one replica and return its share of the figures: the Trainer adds the shares up.
+        """Train one step on one replica's share of the batch; the only method that changes variables.
 
-        The only place where gradients are applied.
+        Returns this replica's share of each figure: in sync mode the shares of all replicas are added up and reported,
+        in async mode they are not used. It is traced in a ``tf.function``.
         """
         raise NotImplementedError(f"{type(self).__name__} trains {self.steps} steps and has no train_step()")
 
     def evaluate(self) -> Metrics:
-        """Return the figures of the model as it is; in sync mode every training task calls it at the same step."""
+        """Return the figures of the model as it is now, by name; an evaluator calls it on each checkpoint.
+
+        In sync mode every training task calls it at the same step.
+        """
         return {}
 
     def describe(self, report: Mapping[str, Any]) -> str:
-        """Return the line that is printed for a report; empty for none."""
+        """Return the line that is printed for a report, one record of a History; an empty string prints nothing."""
         own = {name: value for name, value in report.items() if name != "time" and isinstance(value, float)}
         figures = "  ".join(f"{name}={value:.6g}" for name, value in own.items())
         return f"step {report['step']}/{self.steps}  {figures}"
 
     def report(self, run: RunFiles, history: History) -> None:
-        """Leave what people look at (pictures, exports, a summary); runs once, on the leader, when training is done."""
+        """Write what people look at (pictures, a model) into ``run``; runs once, on the leader, after training."""
 
     def sum_over_replicas(self, tensors: Any) -> Any:
-        """Add a structure of tensors up over all replicas of a synchronous step; for use in ``train_step``."""
+        """Return a structure of tensors summed over all replicas of a synchronous step; only for ``train_step``.
+
+        Every replica passes the same structure, dtypes and shapes. In async mode the sum is over the devices of one
+        worker.
+        """
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync == 1:
             return tensors
         # all_reduce asks each tensor for its device, and one that comes straight from a dataset has none
         # (distribute/cross_device_ops.py:81, "destinations can not be empty").
         tensors = tf.nest.map_structure(tf.identity, tensors)
-        return self.waiting.around(tensors, partial(context.all_reduce, tf.distribute.ReduceOp.SUM))
-
-
-def load_job(context: TaskContext) -> Job:
-    """Import the job that the cluster file names and make it from its ``args``; UsageError where that is impossible."""
-    module = _import(job_module(context.job), context)
-    job_class = _job_class(module, context.job)
-    return job_class(read_args(job_class.Config, context.args), context)
-
-
-def _import(name: str, context: TaskContext) -> ModuleType:
-    if name.endswith(".py"):
-        return _import_script(Path(context.directory, name))
-    if not _is_there(name):
-        raise UsageError(f"job: there is no module {name!r}")
-    module = importlib.import_module(name)
-    # A job that is a package keeps its Job class in `job`, beside a `config` that needs no TensorFlow.
-    if hasattr(module, "__path__") and importlib.util.find_spec(f"{name}.job"):
-        module = importlib.import_module(f"{name}.job")
-    return module
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError as error:
-        if f"{name}.".startswith(f"{error.name}."):  # it, or a package on the way to it
-            return False
-        raise
-
-
-def _import_script(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"job: there is no script {path}")
-    sys.path.insert(0, str(path.parent))
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _job_class(module: ModuleType, job: str) -> type[Job]:
-    own = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Job) and value.__module__ == module.__name__
-    ]
-    if len(own) == 1:
-        return own[0]
-    found = "no subclass of Job" if not own else " and ".join(value.__name__ for value in own)
-    raise UsageError(
-        f"job: {job} defines {found}; a job's module defines exactly one subclass of launcher.runtime.job.Job"
-    )
+        return self.collective_time.around(tensors, partial(context.all_reduce, tf.distribute.ReduceOp.SUM))

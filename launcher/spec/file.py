@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from launcher.contract.args import read_args
 from launcher.contract.faults import Fault, KeyPath, dotted, faults, type_name
 from launcher.contract.task import JOBS
-from launcher.errors import Problem, SpecError
+from launcher.errors import Problem, SpecError, did_you_mean, listing
 from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
 from launcher.spec.overrides import apply, expand_jobs
 from launcher.spec.rules import UNKNOWN, broken_rules
-from launcher.spec.yaml_nodes import Node, parse
+from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml_parser import parse
 
+DEFAULT_FILE = Path("cluster.yaml")
 MAX_BYTES = 1 << 20
+Engines = Mapping[str, type[BaseModel] | None]  # of each engine's name: the model of its section, if it has one
 _KEYS = "name, mode, job, args, cluster, run"
-# What stands in for a key that is missing or wrong, so that the rest of the file can be looked at all the same.
+# Values for keys that are missing or wrong, so that the rest of the file can still be checked.
 _STAND_INS: dict[str, Any] = {"job": "unknown", "cluster": {}}
 
 
 @dataclass(frozen=True)
 class ClusterFile:
-    """A cluster file that was found right."""
+    """A valid cluster file."""
 
     spec: ClusterSpec
     data: dict[str, Any]  # plain, after --set; as short as it was written
-    directory: Path  # absolute; where relative paths of the file start
+    directory: Path  # absolute; relative paths of the file start here
     _root: Node = field(repr=False, compare=False)
+    sections: Mapping[str, BaseModel] = field(default_factory=dict)  # what the file says to each engine
 
     def locate(self, key: str) -> str:
-        """Return where a dotted key stands: ``cluster.yaml:7``, or ``--set …``."""
+        """Return the place of a dotted key: ``cluster.yaml:7``, or ``--set …``."""
         return self._root.locate(tuple(int(part) if part.isdecimal() else part for part in key.split(".")))
+
+    def expanded(self) -> dict[str, Any]:
+        """Return the plain data with every job of the cluster as a mapping."""
+        data: dict[str, Any] = self._root.plain()
+        return data
 
     def blame(self, error: SpecError) -> SpecError:
         """Return the error with the line of each of its keys that has none yet."""
@@ -49,16 +57,19 @@ class ClusterFile:
         )
 
     def refuse(self, key: str, message: str) -> SpecError:
-        """Return the error that there is something wrong at that key; each line of the message is a problem."""
+        """Return the error for that key; each line of the message is a problem."""
         return SpecError(Problem(self.locate(key), key, line) for line in message.splitlines() or [""])
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
-    """Read the file, apply each ``key=value``, and check it all; SpecError names every problem."""
-    return check(read(path), path, overrides)
+def load(path: Path, overrides: Sequence[str] = (), engines: Engines | None = None) -> ClusterFile:
+    """Read the file, apply each ``key=value``, and check it all; SpecError names every problem.
+
+    ``engines`` are the names that ``run.on`` may have, each with the model of its section; None: no section, any name.
+    """
+    return check(read(path), path, overrides, engines)
 
 
-def check(text: str, path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
+def check(text: str, path: Path, overrides: Sequence[str] = (), engines: Engines | None = None) -> ClusterFile:
     """Check the text of a file, which may not have been written yet, as ``load`` does."""
     root, problems = parse(text, lambda line: f"{path}:{line}")
     if root is None or not isinstance(root.value, dict):
@@ -70,15 +81,40 @@ def check(text: str, path: Path, overrides: Sequence[str] = ()) -> ClusterFile:
         except SpecError as error:
             problems += error.problems
     full = expand_jobs(root)
-    spec, found_faults = _check(full.plain())
+    data = full.plain()
+    sections, found_faults = _sections(data, engines or {})
+    spec, more_faults = _check({key: value for key, value in data.items() if key not in sections})
+    found_faults += more_faults
+    if spec and engines is not None and spec.run.on not in engines:
+        found_faults.append(Fault(("run", "on"), no_engine(spec.run.on, engines)))
     problems += [Problem(full.locate(fault.path), dotted(fault.path), fault.message) for fault in found_faults]
     if spec is None or problems:
         raise SpecError(sorted(problems, key=_line))
-    return ClusterFile(spec, root.plain(), path.absolute().parent, full)
+    own = {name: section for name, section in sections.items() if section is not None}
+    return ClusterFile(spec, root.plain(), path.absolute().parent, full, own)
+
+
+def no_engine(name: str, engines: Iterable[str]) -> str:
+    """Return the sentence that there is no engine of that name."""
+    return f"there is no engine {name!r}{did_you_mean(name, engines, 'engines')}"
+
+
+def _sections(data: Mapping[str, Any], engines: Engines) -> tuple[dict[str, BaseModel | None], list[Fault]]:
+    """Return the sections of engines in the data, None for one that is wrong, and what is wrong with them."""
+    found: dict[str, BaseModel | None] = {}
+    wrong: list[Fault] = []
+    for name in engines:
+        if name in data and (model := engines[name]):
+            try:
+                found[name] = model.model_validate(data[name])
+            except ValidationError as error:
+                found[name] = None
+                wrong += [replace(fault, path=(name, *fault.path)) for fault in faults(error, data[name], model)]
+    return found, wrong
 
 
 def check_job(file: ClusterFile) -> None:
-    """Find the job, and check ``args`` where its package has a ``config``; no code of the training itself is run."""
+    """Find the job, and check ``args`` if its package has a ``config``; no code of the training itself is run."""
     try:
         name = config_module(file.spec.job, file.directory)
     except ValueError as error:
@@ -95,8 +131,8 @@ def _check_args(file: ClusterFile, name: str) -> None:
         if hasattr(config, "check"):
             config.check(file.directory)
     except SpecError as error:
-        told = [_of_args(file, one.message) if one.key == "args" else one for one in error.problems]
-        raise file.blame(SpecError(told)) from None
+        named = [_of_args(file, one.message) if one.key == "args" else one for one in error.problems]
+        raise file.blame(SpecError(named)) from None
     except (ValueError, OSError) as error:
         raise SpecError(_of_args(file, line) for line in str(error).splitlines() or [""]) from None
     except Exception as error:
@@ -104,18 +140,18 @@ def _check_args(file: ClusterFile, name: str) -> None:
 
 
 def _of_args(file: ClusterFile, line: str) -> Problem:
-    """Return a problem that the job's Config tells in words; where they begin with a key, it is that key's."""
+    """Return the problem that a line of the job's Config reports; it is that of the key with which the line begins."""
     name, _, rest = line.partition(" ")
     key, message = (f"args.{name}", rest) if name in file.spec.args else ("args", line)
     return Problem(file.locate(key), key, message)
 
 
 def _check(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
-    """Return the spec and everything wrong with it: of the shape first, then of what it asks for."""
+    """Return the spec and everything wrong with it: first types and keys, then the rules between them."""
     spec, shape = _shape(data)
     if shape:
         spec, still = _shape(_without(data, shape))
-        if still:  # nothing more can be said
+        if still:  # nothing more can be checked
             return None, shape
     assert spec is not None
     return spec, shape + [fault for fault in broken_rules(spec) if not _idle(fault, shape)]
@@ -134,7 +170,7 @@ def _line(problem: Problem) -> float:
 
 
 def _empty_jobs(data: dict[str, Any]) -> list[Fault]:
-    # `worker:` with nothing behind it could mean none or one; pydantic would take it for none.
+    # `worker:` without a value could mean none or one; pydantic would read it as none.
     cluster = data.get("cluster")
     empty = [name for name in JOBS if name in cluster and cluster[name] is None] if isinstance(cluster, dict) else []
     return [Fault(("cluster", name), f"must be {WRITTEN_AS}, not empty; 0 is none") for name in empty]
@@ -165,7 +201,7 @@ def _idle(fault: Fault, shape: Iterable[Fault]) -> bool:
 
 
 def read(path: Path) -> str:
-    """Return the file's text; SpecError where there is none."""
+    """Return the file's text; SpecError if it cannot be read."""
     try:
         state = path.stat()
         if stat.S_ISDIR(state.st_mode):
@@ -201,10 +237,8 @@ def _others(directory: Path, name: str = "") -> str:
     except OSError:
         return ""
     # Compared without their ending, which would make any two names look alike.
-    stems = {Path(file).stem: file for file in known}
-    if near := get_close_matches(Path(name).stem, stems, n=1):
-        return f"; did you mean {stems[near[0]]!r}?"
-    return f"; {directory} holds {', '.join(known[:5]) or 'no *.yaml'}"
+    hint = did_you_mean(name, known, key=lambda file: Path(file).stem.lower())
+    return hint or listing("", known, f"YAML files in {directory}")
 
 
 def _unreadable(path: Path, found: str, hint: str = "") -> SpecError:

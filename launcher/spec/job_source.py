@@ -1,4 +1,4 @@
-"""Where a job's code lies, found without importing it: a script, or a module on the path of every task."""
+"""The place of a job's code, found without importing it: a script, or a module on the path of every task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import launcher
 from launcher.contract.args import job_module
 from launcher.errors import did_you_mean
 
-ROOT = Path(launcher.__file__).parent.parent  # the bundled jobs/ lie beside launcher/
+ROOT = Path(launcher.__file__).parent.parent  # the bundled jobs/ are beside launcher/
 
 
 def search_path(directory: Path) -> list[str]:
@@ -94,7 +94,7 @@ def _find(module: str, job: str, directory: Path) -> ModuleSpec:
 
 
 def find_installed(name: str) -> ModuleSpec | None:
-    """Find a top-level module that only a finder of its own knows, as an editable install has; nothing is imported."""
+    """Find a top-level module that only a custom finder knows, as in an editable install; nothing is imported."""
     try:
         return importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -111,7 +111,7 @@ def _no_module(module: str, job: str, number: int, path: Sequence[str], director
 
 def _nearest(job: str, directory: Path) -> str:
     known = sorted({*_jobs(directory), *_scripts(directory, job)})
-    return did_you_mean(job, known) or (f"; there are: {', '.join(known[:8])}" if known else "")
+    return did_you_mean(job, known, "jobs")
 
 
 def _jobs(directory: Path) -> list[str]:

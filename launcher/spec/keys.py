@@ -1,4 +1,4 @@
-"""The keys of a cluster file: which there are, their defaults, and where each value of a file comes from."""
+"""The keys of a cluster file: their names, their defaults, and where each value of a file comes from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from launcher.contract.task import JOBS
-from launcher.spec.edit.values import find, holds
-from launcher.spec.file import ClusterFile
+from launcher.spec.file import ClusterFile, Engines
 from launcher.spec.model import Cluster, ClusterSpec, JobSpec
+from launcher.spec.plain import find, holds
 
 _SHORT_ITEM = re.compile(r"^(cluster\.\w+)\.(\d+)$")  # of a job whose short form is a list of addresses
 
@@ -24,14 +24,17 @@ class Value(NamedTuple):
     origin: str
 
 
-def known_keys() -> list[str]:
-    """Return every dotted key that a file may have, but those that a job's ``args`` bring."""
-    return list(_keys(ClusterSpec))
+def known_keys(engines: Engines | None = None) -> list[str]:
+    """Return every dotted key that a file may have, with the engines' sections, but what a job's ``args`` bring."""
+    sections = [(name, model) for name, model in (engines or {}).items() if model]
+    return [*_keys(ClusterSpec), *(key for name, model in sections for key in (name, *_keys(model, f"{name}.")))]
 
 
-def is_key(key: str) -> bool:
+def is_key(key: str, engines: Engines | None = None) -> bool:
     """Whether a file may have a value at that dotted key."""
-    known, parts = known_keys(), key.split(".")
+    parts = key.split(".")
+    own = {name: engines[name] for name in parts[:1] if name in engines} if engines else {}  # the others stay unloaded
+    known = known_keys(own)
     if not all(parts):
         return False
     free = parts[0] == "args" or (".".join(parts[:-1]) in known and parts[-2] == "env")
@@ -39,7 +42,7 @@ def is_key(key: str) -> bool:
 
 
 def values_at(found: Mapping[str, Value], key: str) -> dict[str, Any]:
-    """Return what a dotted key holds: its value under "", or those inside it, under the rest of their keys."""
+    """Return the value of a dotted key under "", or the values inside it, under the rest of their keys."""
     key = _SHORT_ITEM.sub(r"\1.addresses.\2", key)
     inside = {name[len(key) + 1 :]: one.value for name, one in found.items() if f"{name}.".startswith(f"{key}.")}
     for name, one in found.items():
@@ -54,7 +57,7 @@ def values(file: ClusterFile) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for key, default in _defaults(ClusterSpec, file.data).items():
         found[key] = Value(default, "default")
-    for key, value in _leaves(_long(file.data)):
+    for key, value in _leaves(file.expanded()):
         found[key] = Value(value, file.locate(key))
     order = {key: place for place, key in enumerate(known_keys())}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], order.get(item[0].split(".")[0], 0))))
@@ -69,7 +72,7 @@ def written_duration(seconds: float) -> str:
 
 
 def _is_list(parts: Sequence[str]) -> bool:
-    """Whether the key so far holds a list, of addresses or of GPUs."""
+    """Whether the key is that of a list, of addresses or of GPUs."""
     if len(parts) < 2 or parts[0] != "cluster" or parts[1] not in JOBS:
         return False
     return parts[2:] in ([], ["addresses"], ["gpus"])
@@ -83,13 +86,13 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model that a field holds, if it holds one."""
+    """Return the model of a field, if it has one."""
     kinds = (field.annotation, *get_args(field.annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _defaults(model: type[BaseModel], data: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the defaults of what is not written; those of a job only where the job is."""
+    """Return the defaults of what is not written; those of a job only if the job is written."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         inner, written = _model(field), isinstance(data, Mapping) and name in data
@@ -102,16 +105,6 @@ def _defaults(model: type[BaseModel], data: Any, prefix: str = "") -> dict[str, 
     if model is JobSpec and not isinstance(data, Mapping):
         found.pop(f"{prefix}tasks")
     return found
-
-
-def _long(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain data with every job of the cluster as a mapping."""
-    names = {int: "tasks", list: "addresses"}
-    cluster = {
-        job: {names[type(value)]: value} if job in JOBS and type(value) in names else value
-        for job, value in data["cluster"].items()
-    }
-    return {**data, "cluster": cluster}
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -95,7 +95,7 @@ def _check_gpus(value: object) -> object:
 
 
 def check_name(value: str) -> str:
-    """Return the name; ValueError where it cannot be that of a run's directory."""
+    """Return the name; ValueError if it cannot be that of a run's directory."""
     if not _NAME.fullmatch(value):
         raise ValueError(
             f"{value[:80]!r} cannot name a run's directory; use letters, digits, '.', '_' and '-', "
@@ -142,19 +142,22 @@ class Checkpoint(_Model):
 
     @property
     def policy(self) -> CheckpointPolicy:
-        """The same, as a task is told it."""
+        """The same, as the task's context has it."""
         if steps := _STEPS.fullmatch(self.every):
             return CheckpointPolicy(every_seconds=None, every_steps=int(steps[1]), keep=self.keep)
         return CheckpointPolicy(every_seconds=parse_duration(self.every), every_steps=None, keep=self.keep)
 
 
 class RunSpec(_Model):
-    """How the job is run: where to, how safely, how patiently."""
+    """How the job is run: output, checkpoints, restarts, timeouts, network."""
 
+    on: Annotated[
+        str, StringConstraints(min_length=1), Field(description="the engine that starts the tasks", examples=["local"])
+    ] = "local"
     output: Annotated[
         str,
         StringConstraints(min_length=1),
-        Field(description="where the runs' directories are made", examples=["runs"]),
+        Field(description="where run directories are created", examples=["runs"]),
     ] = "runs"
     checkpoint: Annotated[
         Checkpoint, Field(description="when checkpoints are written", examples=[{"every": "500 steps", "keep": 3}])
@@ -162,7 +165,7 @@ class RunSpec(_Model):
     restarts: Annotated[
         int, Field(strict=True, ge=0, description="restarts allowed before the run fails", examples=[3])
     ] = 3
-    start_timeout: Annotated[Duration, Field(description="the cluster must have formed by then", examples=["60s"])] = (
+    start_timeout: Annotated[Duration, Field(description="how long the cluster may take to form", examples=["60s"])] = (
         60.0
     )
     stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
@@ -177,12 +180,12 @@ class JobSpec(_Model):
 
     Written as a number of tasks, a list of addresses, or a mapping; ``tasks`` is 1 and ``gpus`` is ``auto`` unless
     written. ``cpus`` is the number of cores that each task gets for itself, ``gpu_memory`` is in MiB. ``min`` workers
-    are enough to go on with where others cannot be brought back.
+    are enough to continue with if others cannot be restarted.
     """
 
-    tasks: Annotated[int, Field(strict=True, ge=0, le=100_000, description="how many", examples=[2])] = 1
+    tasks: Annotated[int, Field(strict=True, ge=0, le=100_000, description="number of tasks", examples=[2])] = 1
     min: Annotated[
-        Count | None, Field(description="workers that are enough to go on with where others are lost", examples=[2])
+        Count | None, Field(description="how few workers are enough to continue if others are lost", examples=[2])
     ] = None
     addresses: Annotated[
         tuple[Annotated[str, AfterValidator(_check_address)], ...],
@@ -194,16 +197,18 @@ class JobSpec(_Model):
         BeforeValidator(_check_gpus),
         Field(description="GPUs of each task: a count, a list of ids, or an even share", examples=[1, [0, 1], "auto"]),
     ] = "auto"
-    gpu_memory: Annotated[Count | None, Field(description="MiB, of each GPU", examples=[4096])] = None
+    gpu_memory: Annotated[
+        Count | None, Field(description="MiB that each task may use of each of its GPUs", examples=[4096])
+    ] = None
     virtual_devices: Annotated[
         Count | None, Field(description="logical devices that each device is split into", examples=[2])
     ] = None
     port: Annotated[
         Annotated[int, Field(strict=True, ge=1, le=65535)] | None,
-        Field(description="of the first task, counting up", examples=[2222]),
+        Field(description="port of the first task; the others count up from it", examples=[2222]),
     ] = None
     env: Annotated[
-        Mapping[str, str], Field(description="variables of the tasks' environment", examples=[{"OMP_NUM_THREADS": 4}])
+        Mapping[str, str], Field(description="environment variables of the tasks", examples=[{"OMP_NUM_THREADS": 4}])
     ] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -284,7 +289,7 @@ class ClusterSpec(_Model):
         str,
         AfterValidator(check_name),
         WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
-        Field(description="begins the runs' names", examples=["linear-regression"]),
+        Field(description="the first part of the runs' names", examples=["linear-regression"]),
     ] = "cluster"
     mode: Annotated[
         Mode,

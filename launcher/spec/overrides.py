@@ -7,22 +7,23 @@ from dataclasses import replace
 from launcher.contract.faults import type_name
 from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError
-from launcher.spec.yaml_nodes import Node, parse
+from launcher.spec.plain import Keys
+from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml_parser import parse
+from launcher.text import printable
 
 
 def apply(root: Node, override: str) -> Node:
-    """Return the tree with the key of ``key=value`` set; SpecError where it cannot be."""
-    # An argument may be bytes of any kind; what is printed is text.
-    printable = override.encode(errors="backslashreplace").decode()
-    where = f"--set {printable}"
-    key, text = printable.partition("=")[0], override.partition("=")[2]
+    """Return the tree with the key of ``key=value`` set; SpecError if it cannot be."""
+    where = f"--set {printable(override)}"
+    key, text = printable(override).partition("=")[0], override.partition("=")[2]
     parts = key.strip().split(".")
     if "=" not in override or not all(parts):
         raise SpecError([Problem(where, "", "write KEY=VALUE with a dotted key, like cluster.worker.tasks=3")])
     value, problems = parse(text, lambda _: where)
     if problems:
         raise SpecError(problems)
-    return _put(root, parts, 0, replace(value or Node(None, where), where=where))
+    return set_node(root, parts, replace(value or Node(None, where), where=where))
 
 
 def expand(node: Node) -> Node:
@@ -43,27 +44,33 @@ def expand_jobs(root: Node) -> Node:
     return replace(root, value=root.value | {"cluster": replace(cluster, value=jobs)})
 
 
-def _put(node: Node, parts: list[str], depth: int, value: Node) -> Node:
-    if depth == len(parts):
+def is_job(keys: Keys, depth: int) -> bool:
+    """Whether the key at that depth is a job of the cluster, which has short forms."""
+    return depth == 2 and keys[0] == "cluster" and keys[1] in JOBS
+
+
+def set_node(node: Node, keys: Keys, value: Node, depth: int = 0) -> Node:
+    """Return the tree with a value at the keys, some of which may not exist yet; SpecError if it cannot be set."""
+    if depth == len(keys):
         return value
-    node = expand(node) if depth == 2 and parts[0] == "cluster" and parts[1] in JOBS else node
-    # The parts of a tree that a key leads through keep the lines on which they stand.
-    key = parts[depth]
+    node = expand(node) if is_job(keys, depth) else node
+    # The parents of the changed key keep their own places.
+    key = keys[depth]
     if isinstance(node.value, list):
-        index = _index(node, parts, depth, value)
+        index = _index(node, keys, depth, value)
         items = list(node.value)
-        items[index] = _put(items[index], parts, depth + 1, value)
+        items[index] = set_node(items[index], keys, value, depth + 1)
         return replace(node, value=items)
     if node.value is not None and not isinstance(node.value, dict):
         message = f"is {type_name(node.value)}, not a mapping; {key!r} cannot be set inside it"
-        raise SpecError([Problem(value.where, ".".join(parts[:depth]), message)])
+        raise SpecError([Problem(value.where, ".".join(keys[:depth]), message)])
     children = node.value or {}
     child = children.get(key, Node(None, value.where))
-    return replace(node, value=children | {key: _put(child, parts, depth + 1, value)})
+    return replace(node, value=children | {key: set_node(child, keys, value, depth + 1)})
 
 
-def _index(node: Node, parts: list[str], depth: int, value: Node) -> int:
+def _index(node: Node, keys: Keys, depth: int, value: Node) -> int:
     count = len(node.value)
-    if parts[depth].isdecimal() and int(parts[depth]) < count:
-        return int(parts[depth])
-    raise SpecError([Problem(value.where, ".".join(parts[:depth]), f"is a list of {count}; its keys count from 0")])
+    if keys[depth].isdecimal() and int(keys[depth]) < count:
+        return int(keys[depth])
+    raise SpecError([Problem(value.where, ".".join(keys[:depth]), f"is a list of {count}; its keys count from 0")])

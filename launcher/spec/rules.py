@@ -1,4 +1,4 @@
-"""What a cluster file may not ask for although each of its values is well-formed."""
+"""The rules of a cluster file that go beyond the form of each value."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from launcher.contract.faults import Fault, KeyPath, dotted
 from launcher.contract.roles import ROLES
 from launcher.spec.model import LOOPBACK, ClusterSpec, JobSpec, split_address
+from launcher.text import counted
 
 _OURS = {
     "TF_CONFIG": "the launcher writes it for each task",
@@ -18,19 +19,19 @@ _OURS = {
 # was configured (collective_all_reduce_strategy.py, parameter_server_strategy_v2.py).
 ONE_CPU_DEVICE = "without GPUs, several training tasks compute on one CPU device each; leave virtual_devices out"
 PARTS_NEED_MEMORY = (
-    "virtual devices of a GPU need gpu_memory, the MiB of each; or write gpus: 0, and they are parts of the CPU"
+    "virtual devices of a GPU need gpu_memory, the MiB of each; or write gpus: 0 to split the CPU instead"
 )
-# Where an address is not well-formed, one of this machine stands in, so that the others can be looked at.
+# Replaces an address that is not well-formed, so that the others can still be checked.
 UNKNOWN = "unknown.invalid"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether that name means another machine on every machine."""
+    """Whether that name means a different machine on every machine."""
     return host.lower() == "localhost" or host.startswith("127.") or host == "[::1]"
 
 
 def machine(host: str) -> str:
-    """Return one name for each machine, whatever its letters' case."""
+    """Return one name for each machine, in lower case."""
     return LOOPBACK if is_loopback(host) else host.lower()
 
 
@@ -61,13 +62,11 @@ def _counts(path: KeyPath, name: str, job: JobSpec) -> Iterator[Fault]:
     if name in ("chief", "evaluator") and job.tasks > 1:
         yield Fault((*path, "addresses" if job.addresses else "tasks"), f"a cluster has at most one {name}")
     if job.min is not None and name != "worker":
-        yield Fault((*path, "min"), "only workers can be left out of a run that goes on; leave min out")
+        yield Fault((*path, "min"), "only workers may be missing from a run; leave min out")
     elif job.min is not None and job.min > job.tasks:
-        yield Fault((*path, "min"), f"is {job.min}, but there {_are(job.tasks)}; min is how few are enough")
-
-
-def _are(tasks: int) -> str:
-    return "is 1 task" if tasks == 1 else f"are {tasks} tasks"
+        yield Fault(
+            (*path, "min"), f"is {job.min}, but {name} has {counted(job.tasks, 'task')}; min is how few are enough"
+        )
 
 
 def _ports(path: KeyPath, job: JobSpec) -> Iterator[Fault]:
@@ -104,7 +103,7 @@ def _duplicates(spec: ClusterSpec) -> Iterator[Fault]:
             path: KeyPath = ("cluster", name, "addresses", index) if job.addresses else ("cluster", name, "port")
             first = seen.setdefault((machine(host), port), path)
             if first != path:
-                message = f"{host}:{port} is {dotted(first)} already; every task needs an address of its own"
+                message = f"{host}:{port} is already the address of {dotted(first)}; every task needs its own"
                 yield Fault(path, message, (first,))
 
 
@@ -120,7 +119,9 @@ def _machines(spec: ClusterSpec) -> Iterator[Fault]:
         return
     for path, host in written:
         if is_loopback(host):
-            yield Fault(path, f"{host} is another machine on every machine; beside {named}, write this one's name")
+            yield Fault(
+                path, f"{host} is a different machine on every machine; beside {named}, write this machine's name"
+            )
     for name, job in spec.cluster.items():
         if job.tasks and not job.addresses:
             message = f"has no addresses, but other tasks run on {named}; write where its tasks run"

@@ -1,10 +1,13 @@
-"""The JSON Schema of a cluster file, for editors that complete and check while one types."""
+"""The JSON Schema of a cluster file, for editors that complete and check as the user types."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from pydantic import create_model
+
+from launcher.spec.file import Engines
 from launcher.spec.keys import written_duration
 from launcher.spec.model import ADDRESS_SCHEMA, ClusterSpec
 
@@ -12,9 +15,11 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PATH = Path(__file__).with_name("cluster.schema.json")  # as it is committed and installed
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(engines: Engines) -> dict[str, Any]:
     """Return the schema (draft 2020-12), with the short forms that the models take apart before they check."""
-    schema = ClusterSpec.model_json_schema()
+    sections: dict[str, Any] = {name: (model | None, None) for name, model in engines.items() if model}
+    model = create_model("ClusterFile", __base__=ClusterSpec, __doc__=ClusterSpec.__doc__, **sections)
+    schema = model.model_json_schema()
     definitions = schema["$defs"]
     for job in definitions["Cluster"]["properties"].values():
         job.pop("anyOf")
@@ -24,18 +29,20 @@ def json_schema() -> dict[str, Any]:
             {"type": "array", "items": ADDRESS_SCHEMA},
             {"$ref": "#/$defs/JobSpec"},
         ]
+    definitions["RunSpec"]["properties"]["on"]["enum"] = list(engines)
     properties = definitions["JobSpec"]["properties"]
     properties["addresses"]["items"] = ADDRESS_SCHEMA
     properties["env"]["additionalProperties"] = {"type": ["string", "number"]}
     for definition in (schema, *definitions.values()):
-        definition["description"] = " ".join(definition["description"].replace("``", "").split())
+        if text := definition.get("description"):
+            definition["description"] = " ".join(text.replace("``", "").split())
         for key in definition["properties"].values():
             _tidy(key)
     return {"$schema": _DIALECT, "title": "cluster.yaml"} | {key: schema[key] for key in schema if key != "title"}
 
 
 def _tidy(key: dict[str, Any]) -> None:
-    """Write a default as a file has it, and leave out what says nothing: null is for keys that are not written."""
+    """Write a default as a file has it, and leave out null, which stands for keys that are not written."""
     key.pop("title", None)
     if isinstance(key.get("default"), float):
         key["default"] = written_duration(key["default"])

@@ -1,63 +1,47 @@
-"""YAML text read on purpose: plain data that knows where each value stands, without YAML's surprises.
-
-Only ``true`` and ``false`` are booleans, only decimal numbers are numbers, nothing is a date or a sexagesimal number;
-keys are always text. Duplicate keys, tags and several documents are refused; anchors, aliases and ``<<`` work.
-"""
+"""The nodes of a YAML text: plain data that knows the place of each value, and what exactly is written there."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
+from typing import Any
 
-import yaml
+from launcher.contract.faults import KeyPath
 
-from launcher.contract.faults import KeyPath, dotted
-from launcher.errors import Problem, SpecError
 
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is not in every build of PyYAML
-# Bounds that no honest file comes near; without them a few lines of aliases expand to more than any memory.
-MAX_NODES = 100_000
-MAX_DEPTH = 40
+@dataclass(frozen=True)
+class TextNode:
+    """A scalar, a list, a mapping or an alias as it is written; each alias is a separate node at its own place."""
 
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_PLAIN_TAGS = {None, "!", *(f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))}
+    kind: type  # list, dict, or str for any scalar; an alias has that of what it stands for
+    start: int  # an anchor is a part of it
+    end: int  # of its content: blanks, empty lines and comments after it are not a part of it
+    line: int
+    column: int
+    value: str = ""  # of a scalar; the name of an alias
+    is_alias: bool = False
+    is_block: bool = False  # a collection without brackets, or a scalar after | or >
+    items: tuple[tuple[TextNode, TextNode], ...] = ()  # keys with values; of a list, each item twice
 
-# What the parser says, and what a person understands; the first that is found in the parser's words is taken.
-_SENTENCES = {
-    "mapping values are not allowed": "a ':' where none can stand; put a value that holds ': ' in quotes, "
-    "or mend the indentation",
-    "',' or ']'": "a list that begins here with '[' is not closed with ']'",
-    "',' or '}'": "a mapping that begins here with '{' is not closed with '}'",
-    "unexpected end of stream": "text that begins here with a quote is not closed",
-    "expected key": "the indentation does not fit the lines above",
-    "expected <block end>": "the indentation does not fit the lines above",
-    "'-' indicator": "the indentation does not fit the list above",
-    "expected ':'": "a key without a ':' behind it",
-    "<document start>": "nothing can follow here; a bracket or brace is closed that was not opened",
-    "nesting depth": f"nested deeper than {MAX_DEPTH} levels",  # PyYAML 6.0.4 stops at a thousand by itself
-    "escape": "an unknown escape after '\\'; use single quotes, or write '\\\\'",
-}
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is written."""
+        return self.start == self.end
+
+    def find(self, key: str) -> tuple[TextNode, TextNode] | None:
+        """Return the key's node and the value's; of a list, the item twice."""
+        if self.kind is dict:
+            return next((item for item in self.items if item[0].value == key), None)
+        return next((item for index, item in enumerate(self.items) if str(index) == key), None)
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands; a mapping holds nodes by key, each standing where its key stands."""
+    """A value and its place; a mapping has nodes by key, and the place of each is that of its key."""
 
     value: Any  # None, bool, int, float, str, dict[str, Node] or list[Node]
     where: str
     size: int = 1  # how many values it expands to
+    text: TextNode | None = field(default=None, repr=False, compare=False)  # None if no text has it as it is
 
     def plain(self) -> Any:
         """Return the value as plain data."""
@@ -73,7 +57,7 @@ class Node:
         return self.value[key] if inside else None
 
     def locate(self, path: KeyPath) -> str:
-        """Return where that key stands, or the nearest key above it that does."""
+        """Return the place of that key, or of the nearest key above it that exists."""
         node = self
         for key in path:
             child = node.child(key)
@@ -83,155 +67,8 @@ class Node:
         return node.where
 
 
-def parse(text: str, where: Callable[[int], str]) -> tuple[Node | None, list[Problem]]:
-    """Read one YAML document; ``where`` names a line. None: it is empty. SpecError where it cannot be read on."""
-    if found := _UNPRINTABLE.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise SpecError([Problem(where(line), "", f"holds the control character U+{ord(found[0]):04X}; delete it")])
-    builder = _Builder(where)
-    try:
-        return builder.document(yaml.parse(text, Loader=LOADER)), builder.problems
-    except yaml.MarkedYAMLError as error:
-        raise SpecError([*builder.problems, _syntax(error, text, where)]) from None
-    except yaml.YAMLError as error:
-        raise SpecError([*builder.problems, Problem(where(1), "", f"is not YAML: {error}")]) from None
-
-
-def resolve(text: str) -> Any:
-    """Return the value of an unquoted word."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text) and len(text) < 4000:  # Python itself refuses to read longer ones
-        return int(text)
-    return float(text) if _FLOAT.fullmatch(text) and not _INTEGER.fullmatch(text) else text
-
-
-def _syntax(error: yaml.MarkedYAMLError, text: str, where: Callable[[int], str]) -> Problem:
-    words = error.problem or "it cannot be read"
-    sentence = next((sentence for part, sentence in _SENTENCES.items() if part in words), f"this is not YAML: {words}")
-    # What is not closed is best mended where it was opened.
-    opened = "begins here" in sentence and error.context_mark is not None
-    mark = error.context_mark if opened else error.problem_mark
-    if mark is None:
-        return Problem(where(1), "", sentence)
-    if "cannot start any token" in words:
-        line = "".join(text.splitlines()[mark.line : mark.line + 1])
-        sentence = _bad_start(line[mark.column :][:1])
-    return Problem(where(mark.line + 1), "", f"column {mark.column + 1}: {sentence}")
-
-
-def _bad_start(character: str) -> str:
-    if character == "\t":
-        return "a tab; YAML is indented with spaces"
-    return f"a value cannot begin with {character!r}; put it in quotes"
-
-
-class _Builder:
-    """Nodes from the parser's events, which never recurse: depth and size are bounded here."""
-
-    def __init__(self, where: Callable[[int], str]) -> None:
-        self.problems: list[Problem] = []
-        self._where = where
-        self._count = 0
-        self._anchors: dict[str, Node | None] = {}  # None: still being built
-
-    def document(self, events: Iterator[Any]) -> Node | None:
-        self._events = events
-        root: Node | None = None
-        documents = 0
-        for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    self._refuse(event, (), "a second document begins here; a cluster file holds one, so delete '---'")
-            elif isinstance(event, yaml.NodeEvent):
-                root = self._node(event, ())
-        return None if root is None or (root.value is None and documents == 1) else root
-
-    def _refuse(self, event: Any, path: KeyPath, message: str) -> NoReturn:
-        """Stop reading: what follows would only repeat this problem, or be too large to look at."""
-        raise SpecError([*self.problems, self._problem(event, path, message)])
-
-    def _problem(self, event: Any, path: KeyPath, message: str) -> Problem:
-        return Problem(self._line(event), dotted(path), message)
-
-    def _line(self, event: Any) -> str:
-        return self._where(event.start_mark.line + 1)
-
-    def _node(self, event: Any, path: KeyPath) -> Node:
-        if isinstance(event, yaml.AliasEvent):
-            return self._alias(event, path)
-        if len(path) > MAX_DEPTH:
-            self._refuse(event, path[:2], f"is nested deeper than {MAX_DEPTH} levels")
-        before = self._count
-        self._grow(1, event, path)
-        if event.anchor:
-            self._anchors[event.anchor] = None
-        node = Node(self._value(event, path), self._line(event), 0)
-        node = replace(node, size=self._count - before)
-        if event.anchor:
-            self._anchors[event.anchor] = node
-        return node
-
-    def _grow(self, size: int, event: Any, path: KeyPath) -> None:
-        self._count += size
-        if self._count > MAX_NODES:
-            self._refuse(event, path, f"the file expands to more than {MAX_NODES:,} values here")
-
-    def _alias(self, event: Any, path: KeyPath) -> Node:
-        if event.anchor not in self._anchors:
-            self._refuse(event, path, f"*{event.anchor} has no &{event.anchor} above it")
-        node = self._anchors[event.anchor]
-        if node is None:
-            self._refuse(event, path, f"*{event.anchor} stands inside &{event.anchor} itself, so it would never end")
-        self._grow(node.size, event, path)
-        return replace(node, where=self._line(event))
-
-    def _value(self, event: Any, path: KeyPath) -> Any:
-        if event.tag not in _PLAIN_TAGS:
-            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
-            self.problems.append(self._problem(event, path, f"the tag {tag} is not understood; write the plain value"))
-        if isinstance(event, yaml.ScalarEvent):
-            if "\0" in event.value:  # no path and no variable can hold it
-                self.problems.append(self._problem(event, path, "holds a NUL character; leave it out"))
-            text = event.tag in _PLAIN_TAGS and not event.implicit[0]  # quoted, or tagged !!str
-            return event.value if text or event.tag == "!" else resolve(event.value)
-        return self._sequence(path) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(path)
-
-    def _sequence(self, path: KeyPath) -> list[Node]:
-        items: list[Node] = []
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            items.append(self._node(event, (*path, len(items))))
-        return items
-
-    def _mapping(self, path: KeyPath) -> dict[str, Node]:
-        own: dict[str, Node] = {}
-        merged: dict[str, Node] = {}
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key = self._key(event, path)
-            child = self._node(next(self._events), (*path, key))
-            if key == "<<" and getattr(event, "implicit", (False,))[0]:
-                merged = self._merge(child, event, path) | merged
-            elif key in own:
-                message = f"is written twice, first at {own[key].where}; keep one of them"
-                self.problems.append(self._problem(event, (*path, key), message))
-            else:
-                own[key] = replace(child, where=self._line(event))
-        return merged | own
-
-    def _key(self, event: Any, path: KeyPath) -> str:
-        node = self._node(event, (*path, "?"))
-        if isinstance(event, yaml.ScalarEvent) and event.value:
-            return str(event.value)  # as it is written: on, 1 and 0.50 are names here
-        if not isinstance(node.value, str) or not node.value:
-            self._refuse(event, path, "a key is a word in front of a ':'")
-        return node.value
-
-    def _merge(self, node: Node, event: Any, path: KeyPath) -> dict[str, Node]:
-        merged: dict[str, Node] = {}
-        for source in node.value if isinstance(node.value, list) else [node]:
-            if isinstance(source.value, dict):
-                merged = source.value | merged
-            else:
-                self.problems.append(self._problem(event, (*path, "<<"), "merges mappings only, like <<: *name"))
-        return merged
+def to_node(value: Any) -> Node:
+    """Return plain data as nodes without a place."""
+    if isinstance(value, dict):
+        return Node({key: to_node(child) for key, child in value.items()}, "")
+    return Node([to_node(item) for item in value] if isinstance(value, list) else value, "")

@@ -1,55 +1,156 @@
-"""How often a run may start tasks again, and how long it waits before it does."""
+"""Restarts: how many a run may have, how long it waits before each, and which failures they can help."""
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
-_FIRST, _LONGEST = 1.0, 30.0  # seconds
-HEALTHY = 600.0  # seconds of training, from its first step after a restart on, after which that no longer counts
+from launcher.contract.task import Task
+from launcher.supervise.causes import Cause
+from launcher.supervise.lost_workers import LostWorkers
+from launcher.supervise.progress import Progress
+
+_FIRST, _LONGEST = 1.0, 30.0  # seconds to wait, before jitter
+HEALTHY = 600.0  # seconds of training, from the first step after a restart, after which earlier restarts do not count
+_ADDRESS = re.compile("0x[0-9a-fA-F]+")
 
 
-class Restarts:
-    """The budget run.restarts, spent one by one; each pause is twice the last, times 0.5 to 1.5.
+def exhausted(allowed: int) -> str:
+    """Return what to tell the user once all restarts were used."""
+    return f"restarts exhausted (run.restarts: {allowed})"
 
-    Several launchers restart their parts of one cluster at the same moment: the jitter keeps them from doing so again
-    and again.
+
+class RestartBudget:
+    """The restarts that run.restarts allows; the pause before each is twice the one before it, times 0.5 to 1.5.
+
+    The jitter matters if several launchers restart their parts of one cluster: without it, they would collide again and
+    again.
     """
 
     def __init__(self, allowed: int, jitter: Callable[[], float] = random.random) -> None:
         """``jitter`` returns numbers from 0 to 1."""
         self.allowed, self.used = allowed, 0
         self._jitter = jitter
-        self._recovered_at: float | None = None  # when the first step after the last restart was made
+        self._trained_since: float | None = None  # the first step after the last restart
 
     @property
-    def left(self) -> bool:
-        """Whether there is one left."""
+    def has_left(self) -> bool:
+        """Whether there is a restart left."""
         return self.used < self.allowed
 
-    def trains(self, now: float) -> bool:
-        """Note that a step was made, in seconds of any clock that only goes forward; whether the budget is whole again.
+    def note_training(self, now: float) -> bool:
+        """Note that a step was made at ``now``, in seconds of a monotonic clock; whether the budget is full again.
 
-        Time in which nothing moves does not make it whole: it would last for ever where each restart ends in a stall.
+        Only training refills it. If time alone did, a run whose every attempt ends in a hang would restart for ever.
         """
-        if self._recovered_at is None:
-            self._recovered_at = now
-        if now - self._recovered_at < HEALTHY:
+        if self._trained_since is None:
+            self._trained_since = now
+        if now - self._trained_since < HEALTHY:
             return False
         self.used = 0
         return True
 
-    def take(self) -> float | None:
-        """Spend one; return the seconds to wait before it, or None where none is left."""
-        if not self.left:
+    def spend(self) -> float | None:
+        """Spend one restart; return the seconds to wait before it, or None if none is left."""
+        if not self.has_left:
             return None
         self.used += 1
-        return self.grant()
+        return self.pause()
 
-    def grant(self) -> float:
-        """Return the seconds to wait before one that need not be spent."""
-        self._recovered_at = None
+    def pause(self) -> float:
+        """Return the seconds to wait before a restart, which this does not spend."""
+        self._trained_since = None
         return min(_FIRST * 2.0 ** max(0, self.used - 1), _LONGEST) * (0.5 + self._jitter())
 
     def __str__(self) -> str:
         return f"restart {self.used} of {self.allowed}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows from a failure. Without a pause there is no restart, and ``why`` may say the reason."""
+
+    pause: float | None = None  # seconds before the restart
+    leave_out: Task | None = None  # the worker that the run continues without
+    why: str = ""
+
+    @property
+    def continues(self) -> bool:
+        """Whether the run continues."""
+        return self.pause is not None or self.leave_out is not None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A failure of the training code, after which the run was restarted."""
+
+    kind: object
+    step: int
+    attempt: int
+
+
+class RestartPolicy:
+    """Decides what follows from a failure: a restart, a worker less, or the end of the run."""
+
+    def __init__(self, budget: RestartBudget, lost_workers: LostWorkers, progress: Progress) -> None:
+        self._budget, self._lost_workers, self._progress = budget, lost_workers, progress
+        self.trained = False  # a step was made in any attempt; or all were ready, if the leader runs elsewhere
+        self._last: _Failure | None = None
+
+    def note_training(self, now: float) -> None:
+        """Note that a step was made; after long enough a time of training, earlier failures do not count."""
+        self.trained = True
+        if self._budget.note_training(now):
+            self._lost_workers.reset()
+
+    def is_retryable(self, cause: Cause) -> bool:
+        """Whether a restart may help."""
+        if cause.from_training_code:
+            return self._progress.any_step and not self._repeats(cause)
+        # A task that dies before the first step would do so again, unless it only followed another one's death.
+        return cause.retryable and (self.trained or cause.consequence)
+
+    def would_restart(self, cause: Cause) -> bool:
+        """Whether all tasks would restart after it, as far as is known before the rest of them has ended."""
+        return self._should_leave_out(cause) or (self.is_retryable(cause) and self._budget.has_left)
+
+    def decide_alone(self, cause: Cause) -> Decision:
+        """Decide about a task that the others can continue without while it restarts."""
+        self._lost_workers.note_failure(cause.task)
+        if self._lost_workers.should_leave_out(cause, restarts_left=self._budget.has_left):
+            return Decision(leave_out=cause.task)
+        return Decision(self._budget.spend())
+
+    def decide(self, cause: Cause, attempt: int) -> Decision:
+        """Decide about the whole cluster, whose attempt of that number has failed."""
+        self._lost_workers.note_failure(cause.culprit)
+        if self._should_leave_out(cause):
+            return Decision(self._budget.pause(), cause.culprit)
+        if not self.is_retryable(cause):
+            before = cause.from_training_code and self._last
+            return Decision(why=f"same failure as in attempt {before.attempt}, at the same step" if before else "")
+        pause = self._budget.spend()
+        if pause is None:
+            return Decision(why=exhausted(self._budget.allowed) if self._budget.allowed else "")
+        if cause.from_training_code:
+            self._last = _Failure(_kind(cause), self._progress.step, attempt)
+        return Decision(pause)
+
+    def _should_leave_out(self, cause: Cause) -> bool:
+        return self.trained and self._lost_workers.should_leave_out(cause, restarts_left=self._budget.has_left)
+
+    def _repeats(self, cause: Cause) -> bool:
+        """Whether the training code failed in the same way before, and has not come further since."""
+        before, progress = self._last, self._progress
+        return bool(before and before.kind == _kind(cause) and progress.step <= before.step + progress.most_steps)
+
+
+def _kind(cause: Cause) -> object:
+    """Return what is the same if a failure repeats: its type and its place in the training code, if it has one.
+
+    A message may contain an object's address, which differs from process to process.
+    """
+    record = cause.record or {}
+    return (record["type"], record["code"]) if record.get("code") else _ADDRESS.sub("0x", cause.error)

@@ -1,15 +1,17 @@
-"""RunResult: how a run ended, as result.json has it."""
+"""RunResult: how a run ended, as result.json has it, concluded from what an engine knows of the end."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Self
 
+from launcher.contract.task import Task
 from launcher.plan.plan import Plan
-from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.rundir import RunFiles, attempt_of, read_json
+from launcher.supervise.causes import Cause
+from launcher.supervise.events import Exited
 from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
@@ -33,7 +35,7 @@ class RunResult:
     time_to_first_step_s: float | None
     steps_per_s: float | None
     cause: Mapping[str, Any] | None  # the task that it goes back to, the error, and the file that tells of it
-    left_out: Sequence[str] = field(default_factory=list)  # workers that could not be brought back
+    left_out: Sequence[str] = field(default_factory=list)  # workers that could not be restarted
     updates: Mapping[str, int] | None = None  # asynchronous: how many were applied, how many of them perhaps twice
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,10 +45,13 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A RunResult with the cause that only the screen needs in full."""
+    """A RunResult with what only the screen needs: the run's files, the cause in full, and a remedy."""
 
     result: RunResult
+    files: RunFiles
     cause: Cause | None = None
+    attempt: int = 1  # in which the cause's task failed
+    way_out: str = ""  # how the training code reaches what is outside the tasks' network; empty: it does
 
     @property
     def exit_code(self) -> int:
@@ -54,29 +59,98 @@ class Outcome:
         return self.result.exit_code
 
 
-def conclude(plan: Plan, files: RunFiles, supervisor: Supervisor, began: float, now: float) -> Outcome:
-    """Return how the run ended; ``began`` is when the launcher began, in the seconds of ``time.monotonic``."""
-    told, status, first = supervisor.result or {}, _status(supervisor), supervisor.progress.first_step_at
-    cause, left_out = supervisor.cause if status == "failed" else None, supervisor.elastic.left_out
+@dataclass(frozen=True)
+class Ending:
+    """What an engine knows of how a run ended."""
+
+    status: Status
+    exit_code: int
+    attempts: int
+    wall_s: float
+    cause: Cause | None = None
+    cause_attempt: int = 1  # in which its task failed
+    told: Mapping[str, Any] = field(default_factory=dict)  # the leader's own result: steps, metrics, speed, updates
+    step: int = 0  # of the last report, for a leader that told no result
+    first_step_s: float | None = None
+    left_out: Sequence[Task] = ()
+
+    @classmethod
+    def of(cls, supervisor: Supervisor, began: float, now: float) -> Self:
+        """Return what a Supervisor knows; ``began`` is when the launcher began, in seconds of ``time.monotonic``."""
+        status, first = _status(supervisor), supervisor.progress.first_step_at
+        cause = supervisor.cause if status == "failed" else None
+        return cls(
+            status=status,
+            exit_code=_exit_code(status, supervisor),
+            attempts=max(supervisor.attempts.values()),
+            wall_s=now - began,
+            cause=cause,
+            cause_attempt=1 if cause is None else supervisor.attempts[cause.task],
+            told=supervisor.result or {},
+            step=supervisor.progress.latest.get("step", 0),
+            first_step_s=None if first is None else first - began,
+            left_out=supervisor.lost_workers.left_out,
+        )
+
+
+def conclude(plan: Plan, files: RunFiles, ending: Ending) -> Outcome:
+    """Return how the run ended."""
+    told, cause = ending.told, ending.cause
     result = RunResult(
-        status=status,
-        exit_code=_exit_code(status, supervisor),
+        status=ending.status,
+        exit_code=ending.exit_code,
         mode=plan.spec.mode,
         strategy=plan.strategy,
         communication=plan.communication,
         reason=plan.reason,
-        world_size=plan.world_size - sum(task.devices for task in plan.tasks if task.task in left_out),
-        steps=told.get("steps", supervisor.progress.latest.get("step", 0)),
+        world_size=plan.world_size - sum(task.devices for task in plan.tasks if task.task in ending.left_out),
+        steps=told.get("steps", ending.step),
         metrics=told.get("metrics", {}),
-        attempts=max(supervisor.attempts.values()),
-        wall_s=round(now - began, 3),
-        time_to_first_step_s=None if first is None else round(first - began, 3),
+        attempts=ending.attempts,
+        wall_s=round(ending.wall_s, 3),
+        time_to_first_step_s=None if ending.first_step_s is None else round(ending.first_step_s, 3),
         steps_per_s=told.get("steps_per_s"),
-        cause=None if cause is None else _describe(cause, files, supervisor.attempts[cause.task]),
-        left_out=[str(task) for task in left_out],
+        cause=None if cause is None else _describe(cause, files, ending.cause_attempt),
+        left_out=[str(task) for task in ending.left_out],
         updates=told.get("updates"),
     )
-    return Outcome(result, cause)
+    return Outcome(result, files, cause, ending.cause_attempt)
+
+
+def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
+    """Return how the run ended as the launcher of its leader wrote it down, None if it did not.
+
+    That launcher knows of its own task alone, so the cause is the earliest fatal error of any task since then
+    (nanoseconds since the epoch).
+    """
+    written = files.read_result()
+    if written is None:
+        return None
+    result = RunResult(**written)
+    if result.status == "failed" and (found := first_error(files, since_ns)):
+        cause, attempt = found
+        described = _describe(cause, files, attempt)
+        return Outcome(replace(result, cause=described), files, cause, attempt)
+    if result.cause is None:
+        return Outcome(result, files)
+    task, file = Task.parse(result.cause["task"]), files.directory / result.cause["file"]
+    record = read_json(file) if file.suffix == ".json" and file.exists() else None
+    return Outcome(result, files, Cause(task, result.cause["error"], record=record), attempt_of(file))
+
+
+def first_error(files: RunFiles, since_ns: int) -> tuple[Cause, int] | None:
+    """Return the earliest error of any task that a restart would not have recovered from, and its attempt."""
+    errors = [(read_json(path), attempt) for attempt, path in files.errors()]
+    fatal = [
+        (error, attempt)
+        for error, attempt in errors
+        if error["time_ns"] >= since_ns and not error["consequence"] and not error["mendable"]
+    ]
+    if not fatal:
+        return None
+    error, attempt = min(fatal, key=lambda one: one[0]["time_ns"])
+    cause = Cause.of(Exited(Task.parse(error["task"]), 1, error))
+    return replace(cause, peer=None), attempt  # it is no other task's, whichever it waited for
 
 
 def _status(supervisor: Supervisor) -> Status:

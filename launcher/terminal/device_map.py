@@ -1,4 +1,4 @@
-"""A picture in text of who has which core and which GPU: host, NUMA node, device, task."""
+"""A text picture of which task has which core and which GPU: host, NUMA node, device, task."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from launcher.host.inventory import Gpu, Inventory
+from launcher.plan.cores import usable_cores
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.model import LOOPBACK
 from launcher.spec.rules import machine
+from launcher.text import plural
 
-_FREE = "-"  # nobody has it
+_FREE = "-"  # no task has it
 _WIDEST = 40  # characters of a row's numbers
 _MOST_USERS = 3  # processes on a GPU that are named one by one
 
@@ -32,19 +34,20 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def shown(numbers: Sequence[int]) -> str:
-    """Return the numbers as ``ranges`` does, or not all of them where they alternate between sockets."""
+    """Return the numbers as ``ranges`` does, or an excerpt if the text would be too long."""
     text = ranges(numbers)
     return text if len(text) <= _WIDEST else f"{numbers[0]}…{numbers[-1]} ({len(numbers)} of them)"
 
 
 def _rows(host: str, tasks: Sequence[TaskPlan], inventory: Inventory) -> Iterator[tuple[str, str, str, str]]:
-    nodes = sorted({core.node for core in inventory.cores} | {gpu.node for gpu in inventory.gpus})
+    usable = usable_cores(inventory)
+    nodes = sorted({core.node for core in usable} | {gpu.node for gpu in inventory.gpus})
     for node in nodes:
         first = (host if node == nodes[0] else "", f"node {node}")
-        cores = [core.id for core in inventory.cores if core.node == node]
+        cores = [core.id for core in usable if core.node == node]
         for owners, ids in groupby(cores, lambda core: _owners(core, tasks)):
             row = list(ids)
-            yield (*first, f"core{'' if len(row) == 1 else 's'} {shown(row)}", owners)
+            yield (*first, f"{plural(len(row), 'core')} {shown(row)}", owners)
             first = ("", "")
         for gpu in inventory.gpus:
             if gpu.node == node:

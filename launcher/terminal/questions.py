@@ -1,4 +1,4 @@
-"""Questions on the terminal, each with a default, and with an answer that the command line may have given already."""
+"""Questions on the terminal, each with a default, which the command line may have answered already."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import click
 
 from launcher.errors import UsageError
 
-Look = Callable[[str], object]  # raises ValueError about what cannot be
+Check = Callable[[str], object]  # raises ValueError for an answer that is not allowed
 
 
-def looked_at(answer: str, look: Look) -> str:
-    """Return the answer; click.BadParameter where ``look`` raises ValueError, so that it is asked again."""
+def checked_answer(answer: str, check: Check) -> str:
+    """Return the answer; click.BadParameter if ``check`` raises ValueError, so that the question is asked again."""
     try:
-        look(answer)
+        check(answer)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     return answer
@@ -30,7 +30,7 @@ class Questions:
 
     def __init__(self, *, silent: bool) -> None:
         if not silent and not _is_answered():
-            raise UsageError("config init asks questions, and nobody is there to answer; --yes takes the defaults")
+            raise UsageError("config init asks questions, and its input is not a terminal; --yes takes the defaults")
         self._silent = silent
 
     def choice(self, question: str, given: str | None, options: Sequence[str]) -> str:
@@ -47,11 +47,11 @@ class Questions:
         answer: int = click.prompt(question, type=click.IntRange(min=least), default=default)
         return answer
 
-    def text(self, question: str, given: str | None, default: str, look: Look) -> str:
-        """Return a line of text; what ``look`` raises ValueError about is asked again."""
+    def text(self, question: str, given: str | None, default: str, check: Check) -> str:
+        """Return a line of text; if ``check`` raises ValueError, the question is asked again."""
         if given is not None or self._silent:
             return default if given is None else given
-        shown, checked = bool(default), lambda answer: looked_at(answer, look)
+        shown, checked = bool(default), lambda answer: checked_answer(answer, check)
         answer: str = click.prompt(question, default=default, show_default=shown, value_proc=checked)
         return answer
 

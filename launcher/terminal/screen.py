@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from launcher.contract.task import Task
-from launcher.terminal.outlet import Outlet
+from launcher.terminal.output import BufferedOutput
+from launcher.text import printable
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
@@ -26,16 +27,16 @@ class _Console(Console):
 
 
 class TerminalScreen:
-    """Coloured and live on a terminal, plain where it is piped; raises OSError where nobody reads any more."""
+    """Coloured and live on a terminal, plain if it is piped; raises OSError if the reader is gone."""
 
     def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
-        """Without ``prefixed`` a line stands as it was printed: whoever reads knows which task it is."""
-        self._outlet = Outlet(stream or sys.stdout)
+        """Without ``prefixed`` a line is shown as it was printed: the reader knows which task it is."""
+        self._output = BufferedOutput(stream or sys.stdout)
         names = [str(task) for task in tasks]
         self._prefixed = prefixed
         self._width = max(map(len, names), default=0)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-        self._console = _Console(file=cast("TextIO", self._outlet), highlight=False, soft_wrap=True)
+        self._console = _Console(file=cast("TextIO", self._output), highlight=False, soft_wrap=True)
         self._live: Live | None = None
         self._first: tuple[float, int] | None = None  # when the first progress came, and its step
         self._drawn_at = 0.0
@@ -44,16 +45,16 @@ class TerminalScreen:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             live = Live(console=self._console, transient=True, auto_refresh=False)
-            with contextlib.suppress(OSError):  # whoever writes the first line is told that nobody reads
+            with contextlib.suppress(OSError):  # the first line that is written raises it again
                 live.start()
                 self._live = live
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with contextlib.suppress(OSError):  # nobody reads any more, which whoever wrote was told
+        with contextlib.suppress(OSError):  # the reader is gone, and an earlier write has raised it
             if self._live:
                 self._live.stop()
-            self._outlet.finish()
+            self._output.finish()
 
     def line(self, task: Task, text: str) -> None:
         """Show a line that a task printed."""
@@ -66,18 +67,19 @@ class TerminalScreen:
 
     def note(self, text: str) -> None:
         """Show a line of the launcher's own."""
+        text = printable(text)
         if self._live:
             self._console.print(Text(text, style="dim"))
         else:
             self._write(text)
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Redraw the live line, which piped output has not, and write what was kept while nobody read."""
+        """Redraw the live line, if there is one, and write what was kept while the reader paused."""
         now = time.monotonic()
         if progress:
             self._first = self._first or (now, progress["step"])
-        self._outlet.flush()
-        if self._live and now - self._drawn_at >= _REDRAW and not self._outlet.is_behind:
+        self._output.flush()
+        if self._live and now - self._drawn_at >= _REDRAW and not self._output.is_behind:
             self._drawn_at = now
             self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
 
@@ -96,8 +98,8 @@ class TerminalScreen:
         return " · ".join(parts)
 
     def _write(self, text: str) -> None:
-        self._outlet.write(text + "\n")
-        self._outlet.flush()
+        self._output.write(text + "\n")
+        self._output.flush()
 
 
 def clock(seconds: float) -> str:

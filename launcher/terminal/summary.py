@@ -10,28 +10,23 @@ from pathlib import Path
 from launcher.engines.logs import NoiseFilter
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
-from launcher.supervise.result import RunResult
-from launcher.terminal.outlet import Outlet
+from launcher.supervise.causes import Cause
+from launcher.supervise.result import Outcome, RunResult
+from launcher.terminal.output import BufferedOutput
 from launcher.terminal.screen import clock
 
-# What Python, C libraries and curl say where a name has no address, or an address no way to it.
+# What Python, C libraries and curl say if a name has no address, or an address no way to it.
 _CUT_OFF = re.compile(
     r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
     r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host"
 )
 _LONGEST_VECTOR = 8  # numbers of a figure in the last lines
-_LAST_LINES = 5  # of a task's log, where it left no exception
+_LAST_LINES = 5  # of a task's log, if it left no exception
 
 
 def headline(plan: Plan, tasks: str) -> str:
     """Return the first line of a run; ``tasks`` says what starts here, like ``2 tasks``."""
     return f"{plan.spec.name}: {plan.spec.job}, {plan.spec.mode}, {tasks}, {plan.strategy}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 task`` or ``2 tasks``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def achieved(result: RunResult) -> list[str]:
@@ -54,23 +49,36 @@ def _figure(value: object) -> str:
     return ""
 
 
-def stopped(result: RunResult, files: RunFiles, command: str = "launcher run") -> str:
-    """Return how far a run came that was stopped, and the command that goes on with it."""
-    saved, again = files.last_checkpoint(), f"{command} --resume {shown(files.directory)}"
+def last_lines(outcome: Outcome, elsewhere: str) -> list[str]:
+    """Return the summary of a run; ``elsewhere`` says where its results are, if they are not here."""
+    result, where = outcome.result, run_directory(outcome.files.directory)
+    if result.status == "done":
+        return [f"done after {clock(result.wall_s)}; {elsewhere}"] if elsewhere else [*achieved(result), where]
+    if outcome.cause is None and elsewhere:
+        return [f"stopped after {clock(result.wall_s)}; {elsewhere}"]
+    if outcome.cause is None:
+        return [stopped(result, outcome.files), where]
+    log = outcome.files.log(outcome.attempt, outcome.cause.task.slug)
+    return [where, *first_cause(outcome.cause, log, outcome.way_out)]
+
+
+def stopped(result: RunResult, files: RunFiles) -> str:
+    """Return how far a run came that was stopped, and the command that resumes it."""
+    saved, again = files.last_checkpoint(), f"launcher run --resume {shown(files.directory)}"
     kept = "" if saved == result.steps else f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
-    return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to go on: {again}"
+    return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to continue: {again}"
 
 
 def first_cause(cause: Cause, log: Path, way_out: str = "") -> list[str]:
     """Return the first cause as the screen shows it last: task, error, the user's code, where to read on.
 
-    ``way_out`` is what to do where the tasks' network has none and the job wanted one.
+    ``way_out`` is what to do if the tasks' network reaches nothing outside and the job wanted it to.
     """
     code = [f"  {line}" for line in (cause.record or {}).get("code", [])]
     if cause.record is None:
         code = [f"  {line}" for line in _last_lines(log)]
     hint = [f"  {way_out}"] if way_out and _CUT_OFF.search(_told(cause, code)) else []
-    return [cause.said_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
+    return [cause.described_as(f"{cause.task} failed: "), *code, *hint, f"  full log: {shown(log)}"]
 
 
 def _told(cause: Cause, code: Sequence[str]) -> str:
@@ -89,11 +97,11 @@ def shown(path: Path) -> Path:
 
 
 def print_last(lines: Sequence[str]) -> None:
-    """Print the last lines of all, whether or not anybody still reads."""
+    """Print the last lines of all, whether or not they can still be read."""
     try:
-        outlet = Outlet(sys.stdout)
-        outlet.write("".join(f"{line}\n" for line in lines))
-        outlet.finish()
+        output = BufferedOutput(sys.stdout)
+        output.write("".join(f"{line}\n" for line in lines))
+        output.finish()
     except OSError:
         sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
 

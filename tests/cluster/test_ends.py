@@ -113,4 +113,4 @@ def test_hello_fails_the_task_that_computes_wrongly(workplace: Workplace) -> Non
     (workplace.directory / "broken.py").write_text(broken + "tf.Tensor.__add__ = lambda self, other: self\n")
     ran = workplace.run(job="broken.py", args={}, cluster={"worker": 1})
     assert ran.code == 1
-    assert "2 + 3 is 5, and" in ran.output
+    assert "2 + 3 is 5, but" in ran.output

@@ -12,14 +12,15 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
 from launcher.host.inventory import take
+from launcher.plan.cores import usable_cores
 from launcher.rundir import RunFiles
 from tests.support.workplace import ROOT, Ran, Workplace
 from tests.unit.runtime.conftest import task_context
 
-CORES = [core.id for core in take().cores]
+CORES = [core.id for core in usable_cores(take())]
 ALL = sorted(psutil.Process().cpu_affinity())  # where a control group has a quota, more
 SHORT: dict[str, Any] = {"args": {"epochs": 5}}
 # Steals a core before the task looks: Python runs this file before anything else.
@@ -90,7 +91,7 @@ sys.modules["keras"] = None
 import tensorflow
 for told in sys.argv[1:]:
     if not os.fork():
-        os.environ["{ENVIRONMENT_KEY}"] = told
+        os.environ["{TASK_KEY}"] = told
         runpy.run_module("launcher.runtime.main", run_name="__main__")
     print(os.waitstatus_to_exitcode(os.wait()[1]))
 """

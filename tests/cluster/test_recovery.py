@@ -35,7 +35,7 @@ def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
     task_process(launcher, "worker:2").suspend()  # which TensorFlow finds out; who is killed is told by its connection
     ran = workplace.finish(launcher, seen)
     assert ran.metrics == pytest.approx(undisturbed.metrics, abs=1e-6)
-    assert "going on without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
+    assert "continuing without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
     assert (ran.result["left_out"], ran.result["world_size"], ran.result["steps"]) == (["worker:2"], 2, STEPS)
     (recovered,) = ran.events("recovered")
     assert recovered["cause"] == "worker:2 stopped answering"
@@ -95,7 +95,7 @@ def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(wo
     task_process(launcher, "worker:1").suspend()
     ran = workplace.finish(launcher)
     assert ran.code == 0, ran.output
-    assert "worker:1 did not come to the rendezvous; going on without worker:1" in ran.output
+    assert "worker:1 did not join the rendezvous; continuing without worker:1" in ran.output
     assert ran.result["steps"] == STEPS
     assert survivors(workplace.directory) == []
 

@@ -131,7 +131,7 @@ def test_a_death_after_the_last_restart_ends_the_run_and_says_that_they_are_used
     task_process(launcher, "worker:0").kill()
     ran = workplace.finish(launcher, seen)
     assert ran.code == 1
-    assert "worker:0 failed: killed by SIGKILL; run.restarts (1) are used up" in ran.output
+    assert "worker:0 failed: killed by SIGKILL; restarts exhausted (run.restarts: 1)" in ran.output
     assert ran.result["cause"]["task"] == "worker:0"
     assert ran.result["attempts"] == 2
     assert survivors(ran.directory) == []

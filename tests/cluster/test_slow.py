@@ -31,7 +31,7 @@ def test_a_slow_worker_is_named_once_and_the_run_goes_on(workplace: Workplace) -
     args = {"epochs": 16, "report_every": 2, "steps_per_call": 20}
     ran = workplace.run(job="slow.py", args=args, run={"stall_timeout": "10s"})
     assert ran.code == 0, ran.output
-    said = [line for line in ran.output.splitlines() if " is slow: " in line]
+    said = [line for line in ran.output.splitlines() if " is a straggler: " in line]
     assert len(said) == 1
-    assert said[0].startswith("worker:1 is slow: its own part of a step takes")
+    assert said[0].startswith("worker:1 is a straggler: its own part of a step takes")
     assert [event["cause"] for event in ran.events("slow")] == said

@@ -70,4 +70,4 @@ def test_an_asynchronous_worker_that_never_ends_its_call_is_named(workplace: Wor
     ran = workplace.run(mode="async", job="loops.py", args=ARGS, cluster={"worker": 2, "ps": 1}, run=run)
     assert ran.code == 1, ran.output
     assert ran.result["cause"]["task"] == "worker:1"
-    assert "worker:1 has not come to the end of its call" in ran.result["cause"]["error"]
+    assert "worker:1 has not finished its current steps" in ran.result["cause"]["error"]

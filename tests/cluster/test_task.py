@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from launcher.contract.context import CheckpointPolicy, TaskContext
-from launcher.contract.environment import ENVIRONMENT_KEY
+from launcher.contract.environment import TASK_KEY
 from launcher.rundir import RunFiles
 from tests.unit.runtime.conftest import task_context
 
@@ -79,7 +79,7 @@ class Ran:
         told = context(files, report_fd=write_end, **changes)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "launcher.runtime.main"],
-            env={**os.environ, "PYTHONPATH": str(ROOT), ENVIRONMENT_KEY: told.to_json(), "CUDA_VISIBLE_DEVICES": "-1"},
+            env={**os.environ, "PYTHONPATH": str(ROOT), TASK_KEY: told.to_json(), "CUDA_VISIBLE_DEVICES": "-1"},
             pass_fds=[write_end],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.engines.compose.file import DIRECTORY, DOCKERFILE, IMAGES
+from launcher.engines.compose.containers import DIRECTORY
+from launcher.engines.compose.file import DOCKERFILE, IMAGES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / DOCKERFILE).read_text(encoding="utf-8")

@@ -27,3 +27,10 @@ def test_the_nearest_word_is_offered_and_a_far_one_is_not() -> None:
     assert did_you_mean("wroker", ["ps", "worker"]) == "; did you mean 'worker'?"
     assert did_you_mean("x", ["ps", "worker"]) == ""
     assert did_you_mean("x", []) == ""
+
+
+def test_a_list_of_the_known_words_follows_the_hint_or_stands_for_it() -> None:
+    assert did_you_mean("wroker", ["ps", "worker"], "jobs") == "; did you mean 'worker'? Jobs: ps, worker"
+    assert did_you_mean("x", ["ps", "worker"], "jobs") == "; jobs: ps, worker"
+    assert did_you_mean("x", [], "jobs") == "; jobs: none"
+    assert did_you_mean("x", map(str, range(100)), "ports").endswith(" 18, 19, …")

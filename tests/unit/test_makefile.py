@@ -1,4 +1,4 @@
-"""`make setup` and `make run` with interpreters that only pretend, so that nothing is installed."""
+"""`make setup` and `make run` with interpreters that are shell scripts, so that nothing is installed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = "-m pip install --disable-pip-version-check --quiet -r requirements.txt -e ."
+INSTALLED_DEV = INSTALLED.replace("requirements", "requirements-dev")
 CTRL_C = signal.SIGINT
 
 # Answers what the set-up asks of a Python, and keeps a record of what it was asked to do.
@@ -39,7 +40,7 @@ class Tree:
         self.record = directory / "record"
         self.path.mkdir()
         self.directory.mkdir()
-        for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "pyproject.toml"):
             shutil.copy(ROOT / name, self.directory)
         shutil.copytree(ROOT / ".make", self.directory / ".make")
         for tool in ("sh", "make", "cat", "cksum", "cp", "dirname", "flock", "mkdir", "mv", "rm", "sed", "sleep"):
@@ -58,6 +59,10 @@ class Tree:
         """Put an interpreter on PATH."""
         text = INTERPRETER.format(version=version, venv=venv, pip=pip, launcher=launcher, record=self.record)
         return self.add_tool(name, text)
+
+    def replace_venv_python(self, pip: str) -> None:
+        """Let the interpreter of .venv answer to pip in another way."""
+        shutil.copy(self.add_python("other", pip=pip), self.directory / ".venv/bin/python")
 
     def add_tool(self, name: str, text: str) -> Path:
         file = self.path / name
@@ -81,7 +86,7 @@ class Tree:
         )
 
     def done(self) -> list[str]:
-        """What interpreters were asked to do since the last look."""
+        """Return what interpreters were asked to do since the last call."""
         lines = self.record.read_text().splitlines() if self.record.exists() else []
         self.record.unlink(missing_ok=True)
         return lines
@@ -93,8 +98,8 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def heeds_ctrl_c() -> Iterator[None]:
-    """Children heed SIGINT, even where the tests run in the background (`make test &`) and so ignore it."""
+def ctrl_c_is_not_ignored() -> Iterator[None]:
+    """Children react to SIGINT, even if the tests run in the background (`make test &`), where a shell ignores it."""
     before = signal.signal(CTRL_C, signal.default_int_handler)
     yield
     signal.signal(CTRL_C, before)
@@ -129,7 +134,7 @@ def test_a_failed_run_fails_make(tree: Tree) -> None:
     assert tree.make("run").returncode == 2
 
 
-@pytest.mark.usefixtures("heeds_ctrl_c")
+@pytest.mark.usefixtures("ctrl_c_is_not_ignored")
 def test_ctrl_c_reaches_the_launcher_and_make_waits_for_it(tree: Tree) -> None:
     ends = f"sleep 0.2; echo cleaned up >>'{tree.record}'; exit 130"
     tree.add_python(launcher=f"trap \"{ends}\" INT; echo started >>'{tree.record}'; while :; do sleep 0.05; done")
@@ -147,7 +152,7 @@ def test_ctrl_c_reaches_the_launcher_and_make_waits_for_it(tree: Tree) -> None:
             make.wait()
 
 
-def test_without_python_the_remedy_is_said(tree: Tree) -> None:
+def test_without_python_the_remedy_is_printed(tree: Tree) -> None:
     made = tree.make("run")
     assert made.returncode == 2
     assert "There is no Python on PATH" in made.stderr
@@ -175,13 +180,13 @@ def test_a_supported_python_is_found_behind_an_old_python3_and_a_dead_shim(tree:
     assert tree.done() == ["venv by 3.12", INSTALLED]
 
 
-def test_python_is_taken_at_its_word(tree: Tree) -> None:
+def test_the_python_that_is_named_is_used(tree: Tree) -> None:
     tree.add_python()
     other = tree.add_python("other python", version="3.13")
     assert tree.make("setup").returncode == 0
     assert tree.make("setup", f"PYTHON={other}").returncode == 0
     assert tree.done()[-2:] == ["venv by 3.13", INSTALLED]
-    assert tree.make("setup").returncode == 0, "any supported .venv will do when no Python is asked for"
+    assert tree.make("setup").returncode == 0, "any supported .venv is used if no Python is named"
     assert tree.done() == []
     made = tree.make("setup", "PYTHON=/nowhere/python")
     assert made.returncode == 2
@@ -199,6 +204,68 @@ def test_without_the_venv_module_the_package_is_named(tree: Tree) -> None:
     assert tree.make("run").returncode == 0
 
 
+@pytest.mark.parametrize("goal", ["setup-dev", "test", "faults", "gpu"])
+def test_development_goals_install_the_development_tools_once(tree: Tree, goal: str) -> None:
+    tree.add_python()
+    assert tree.make(goal).returncode == 0
+    assert tree.done()[:2] == ["venv by 3.11", INSTALLED_DEV]
+    assert tree.make(goal).returncode == 0
+    assert not [line for line in tree.done() if "pip install" in line]
+
+
+def test_development_tools_are_added_to_a_venv_that_runs_and_setup_keeps_them(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == ["venv by 3.11", INSTALLED]
+    assert "adding the development tools" in tree.make("setup-dev").stderr
+    assert tree.done() == [INSTALLED_DEV]
+    assert tree.make("setup").returncode == 0
+    assert tree.make("setup-dev").returncode == 0
+    assert tree.done() == []
+
+
+def test_changed_development_requirements_concern_development_only(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup-dev").returncode == 0
+    tree.done()
+    with (tree.directory / "requirements-dev.txt").open("a") as file:
+        file.write("six\n")
+    assert tree.make("setup").returncode == 0
+    assert tree.done() == []
+    assert tree.make("setup-dev").returncode == 0
+    assert tree.done() == [INSTALLED_DEV]
+
+
+def test_development_tools_that_cannot_be_installed_leave_a_venv_that_runs(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup").returncode == 0
+    tree.done()
+    tree.replace_venv_python(pip="echo no network >&2; exit 1")
+    made = tree.make("setup-dev")
+    assert made.returncode == 2
+    assert "pip could not install requirements-dev.txt" in made.stderr
+    assert tree.done() == [INSTALLED_DEV]
+    assert tree.make("run").returncode == 0
+    assert tree.done() == ["-m launcher run"]
+
+
+def test_interrupted_development_tools_are_built_again(tree: Tree) -> None:
+    tree.add_python()
+    assert tree.make("setup").returncode == 0
+    tree.done()
+    tree.replace_venv_python(pip="kill -9 $PPID")
+    assert tree.make("setup-dev").returncode != 0
+    assert "an earlier install was interrupted" in tree.make("setup-dev").stderr
+    assert tree.done() == [INSTALLED_DEV, "venv by 3.11", INSTALLED_DEV]
+
+
+def test_development_requirements_begin_with_what_running_needs_and_repeat_nothing() -> None:
+    first, *rest = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    assert first == "-r requirements.txt"
+    running = {line.partition(">=")[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if line}
+    assert not running & {line.partition(">=")[0] for line in rest if line}
+
+
 def test_a_pip_that_fails_is_reported_and_the_next_run_works(tree: Tree) -> None:
     tree.add_python(pip="echo no network >&2; exit 1")
     made = tree.make("run")
@@ -210,7 +277,7 @@ def test_a_pip_that_fails_is_reported_and_the_next_run_works(tree: Tree) -> None
     assert tree.done() == ["venv by 3.11", INSTALLED, "-m launcher run"]
 
 
-def test_an_interrupted_install_is_built_anew(tree: Tree) -> None:
+def test_an_interrupted_install_is_built_again(tree: Tree) -> None:
     tree.add_python(pip="kill -9 $PPID")
     assert tree.make("run").returncode != 0
     (left := tree.directory / ".venv/left").touch()
@@ -228,7 +295,7 @@ def test_a_venv_of_the_users_own_is_kept(tree: Tree) -> None:
     assert tree.done() == [INSTALLED]
 
 
-def test_a_venv_whose_python_is_gone_is_built_anew(tree: Tree) -> None:
+def test_a_venv_whose_python_is_gone_is_built_again(tree: Tree) -> None:
     tree.add_python()
     assert tree.make("setup").returncode == 0
     (tree.directory / ".venv/bin/python").unlink()
@@ -275,7 +342,7 @@ def test_two_set_ups_at_once_install_once(tree: Tree) -> None:
 def test_help_lists_every_target(tree: Tree) -> None:
     made = tree.make()
     assert made.returncode == 0
-    for target in ("run", "test", "setup", "clean"):
+    for target in ("run", "test", "setup", "setup-dev", "clean"):
         assert f"make {target} " in made.stdout
 
 

@@ -277,22 +277,25 @@ def test_a_run_is_found_by_name_by_path_and_as_the_latest(tmp_path: Path, monkey
     assert RunFiles.find(output, "elsewhere/old") == elsewhere
 
 
-def test_an_unknown_run_gets_the_nearest_name_and_the_newest_five(tmp_path: Path) -> None:
+def test_an_unknown_run_gets_the_nearest_name_or_the_newest_five(tmp_path: Path) -> None:
     for day in range(1, 8):
         started(tmp_path, f"x-2026010{day}")
     (tmp_path / "latest").symlink_to("x-20260107")
     (tmp_path / "half").mkdir()  # no plan: not a run
     with pytest.raises(UsageError) as caught:
         RunFiles.find(tmp_path, "x-2026107")
-    known = ", ".join(f"x-2026010{day}" for day in range(3, 8))
-    assert str(caught.value).startswith(f"there is no run 'x-2026107': {tmp_path} holds {known}; did you mean 'x-2026")
+    assert str(caught.value) == "there is no run 'x-2026107'; did you mean 'x-20260107'?"
+    with pytest.raises(UsageError) as caught:
+        RunFiles.find(tmp_path, "other")
+    known = ", ".join(f"x-2026010{day}" for day in range(7, 2, -1))
+    assert str(caught.value) == f"there is no run 'other'; runs in {tmp_path}: {known}"
 
 
 @pytest.mark.parametrize("run", ["x", "", "latest", "../x", "a\x00b", "x" * 300])
-def test_where_there_is_no_run_a_sentence_says_so(tmp_path: Path, run: str) -> None:
+def test_if_there_is_no_run_a_sentence_says_so(tmp_path: Path, run: str) -> None:
     (tmp_path / "latest").symlink_to("gone")
     for output in (tmp_path, tmp_path / "not-there"):
-        with pytest.raises(UsageError, match=r"there is no run .*: .* holds no run$"):
+        with pytest.raises(UsageError, match=r"there is no run .*; runs in .*: none$"):
             RunFiles.find(output, run)
 
 

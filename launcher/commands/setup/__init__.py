@@ -1,1 +1,1 @@
-"""The verbs that set up files and look at machines."""
+"""The verbs that set up files and examine machines."""

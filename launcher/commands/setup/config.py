@@ -13,13 +13,15 @@ import click
 from launcher.commands import completion
 from launcher.commands.groups import Group
 from launcher.commands.options import overrides_option
-from launcher.commands.setup.edits import edit
+from launcher.commands.setup.config_edit import edit
 from launcher.contract.task import JOBS, Task
+from launcher.engines.table import SECTIONS, load
 from launcher.errors import UsageError, did_you_mean
-from launcher.spec.edit import values as text_of
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
-from launcher.spec.file import load
+from launcher.spec.edit import key_edits
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
+from launcher.spec.file import DEFAULT_FILE
 from launcher.spec.keys import is_key, known_keys, values, values_at
+from launcher.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,7 +46,7 @@ class ConfigVerbs(Group):
 def command() -> None:
     """Read and edit the cluster file.
 
-    An edit keeps every other byte of the file; what would leave a wrong file is refused, and changes nothing.
+    An edit leaves every other byte of the file as it is; an edit that would make the file invalid is refused.
 
     \b
     Examples:
@@ -61,9 +63,8 @@ def verb(name: str, short: str, example: str) -> Callable[[Callable[..., Any]], 
 
 def the_file(function: Command) -> Command:
     """Add ``--file PATH`` (``file``)."""
-    default = Path("cluster.yaml")
     return click.option(
-        "--file", type=click.Path(path_type=Path), default=default, help="The cluster file (cluster.yaml)."
+        "--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help=f"The cluster file ({DEFAULT_FILE})."
     )(function)
 
 
@@ -75,9 +76,9 @@ def an_edit(function: Command) -> Command:
 
 
 def keys_of(key: str) -> list[str]:
-    """Return the parts of a dotted key; UsageError where it is none that a file may have."""
-    if not is_key(key):
-        hint = did_you_mean(key, known_keys()) or "; `launcher config show` lists the keys"
+    """Return the parts of a dotted key; UsageError if no file may have it."""
+    if not is_key(key, SECTIONS):
+        hint = did_you_mean(key, known_keys(SECTIONS)) or "; `launcher config show` lists the keys"
         raise UsageError(f"there is no key {key!r}{hint}")
     return key.split(".")
 
@@ -88,13 +89,13 @@ def keys_of(key: str) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
 @the_file
 def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
-    """Print the value of KEY, its default where the file does not have it."""
+    """Print the value of KEY, or its default if the file does not set it."""
     keys_of(key)
     found = values(load(file, overrides))
     inside = values_at(found, key)
     if not inside:
         above, _, name = key.rpartition(".")
-        hint = "" if key in known_keys() else did_you_mean(name, values_at(found, above))
+        hint = "" if key in known_keys(SECTIONS) else did_you_mean(name, values_at(found, above))
         raise UsageError(f"{key} has no value and no default in {file}{hint}")
     if as_json:
         click.echo(json.dumps(inside.get("", inside), indent=2))
@@ -112,46 +113,46 @@ def written(value: Any) -> str:
 @click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True, shell_complete=completion.assignments)
 @an_edit
 def set_(assignments: Sequence[str], file: Path, dry_run: bool) -> None:
-    """Set each KEY, dotted, to its VALUE; all of them, or none where the result would be wrong."""
+    """Set each KEY, dotted, to its VALUE; all of them, or none if the file would become invalid."""
     pairs = []
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise UsageError(f"write KEY=VALUE, like cluster.worker.tasks=3, not {assignment!r}")
         pairs.append((keys_of(key.strip()), value))
-    edit(file, lambda text: reduce(lambda done, pair: text_of.set_key(done, *pair), pairs, text), dry_run=dry_run)
+    edit(file, lambda text: reduce(lambda done, pair: key_edits.set_key(done, *pair), pairs, text), dry_run=dry_run)
 
 
-@verb("unset", "Take keys out, so that their defaults count.", "run.restarts")
+@verb("unset", "Remove keys, so that their defaults apply.", "run.restarts")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=completion.keys)
 @an_edit
 def unset(keys: Sequence[str], file: Path, dry_run: bool) -> None:
-    """Take each KEY out of the file, so that its default counts."""
+    """Remove each KEY from the file, so that its default applies."""
     edit(file, lambda text: reduce(_without, keys, text), dry_run=dry_run)
 
 
 def _without(text: str, key: str) -> str:
-    """Take a key out, and above all one that should not be there."""
+    """Remove a key, even one that should not be there."""
     parts = key.split(".")
-    return text_of.unset_key(text, parts if text_of.is_written(text, parts) else keys_of(key))
+    return key_edits.unset_key(text, parts if key_edits.is_written(text, parts) else keys_of(key))
 
 
 @verb("add", "Add tasks to a job.", "worker --count 2")
 @click.argument("job", shell_complete=completion.jobs)
 @click.argument("addresses", metavar="[ADDRESS]...", nargs=-1)
-@click.option("--count", type=click.IntRange(min=1), help="How many tasks more (1).")
+@click.option("--count", type=click.IntRange(min=1), help="How many tasks to add (1).")
 @an_edit
 def add(job: str, addresses: Sequence[str], count: int | None, file: Path, dry_run: bool) -> None:
     """Add tasks to JOB (worker, ps, chief, evaluator): a number, or one at each ADDRESS."""
     _known_job(job)
     if addresses and count is not None:
         raise UsageError("give addresses or --count, not both: each address is a task")
-    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1), dry_run=dry_run)
+    edit(file, lambda text: add_tasks(text, file, job, addresses, count or 1, SECTIONS), dry_run=dry_run)
 
 
 @verb("remove", "Remove tasks.", "worker:2")
 @click.argument("what", metavar="TASK|JOB", shell_complete=completion.tasks_and_jobs)
-@click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks.")
+@click.option("--count", type=click.IntRange(min=1), help="How many of the job's last tasks to remove (1).")
 @an_edit
 def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
     """Remove one TASK (worker:2), or the last tasks of a JOB (worker --count 2)."""
@@ -161,13 +162,12 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
     number = int(index) if colon else None
     gone = () if number is None else (Task(job, number),)
-    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1), dry_run=dry_run, gone=gone)
+    edit(file, lambda text: remove_tasks(text, file, job, number, count or 1, SECTIONS), dry_run=dry_run, gone=gone)
 
 
 def _known_job(job: str) -> None:
     if job not in JOBS:
-        hint = did_you_mean(job, JOBS) or f"; jobs: {', '.join(JOBS)}"
-        raise UsageError(f"there is no job {job!r}{hint}")
+        raise UsageError(f"there is no job {job!r}{did_you_mean(job, JOBS, 'jobs')}")
 
 
 @verb("show", "Show every value and where it comes from.", "--set mode=async")
@@ -175,15 +175,16 @@ def _known_job(job: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print keys, values and origins as JSON.")
 @the_file
 def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
-    """Show every value, with the defaults of what the file does not have, and where each comes from."""
+    """Show every value, defaults included, and where each comes from."""
     found = values(load(file, overrides))
     if as_json:
         click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
         return
-    wide, long = (max(map(len, cells)) for cells in (found, [written(value.value) for value in found.values()]))
+    shown = {key: printable(written(value.value)) for key, value in found.items()}
+    wide, long = (max(map(len, cells)) for cells in (found, shown.values()))
     for key, value in found.items():
-        origin = click.style(value.origin, dim=value.origin == "default")
-        click.echo(f"{key:<{wide}}  {written(value.value):<{min(long, 40)}}  {origin}")
+        origin = click.style(printable(value.origin), dim=value.origin == "default")
+        click.echo(f"{key:<{wide}}  {shown[key]:<{min(long, 40)}}  {origin}")
 
 
 @verb("diff", "Compare with another file, a run, or --set.", "--run latest")
@@ -192,7 +193,7 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     "--run",
     metavar="RUN",
     shell_complete=completion.runs,
-    help="Compare with what this run (its name, its path, or latest) was asked.",
+    help="Compare with the cluster file of this run (its name, its path, or latest).",
 )
 @overrides_option
 @the_file
@@ -213,7 +214,7 @@ def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Pa
     for key in changed:
         for mark, colour, side in (("-", "red", before), ("+", "green", after)):
             if key in side:
-                click.echo(click.style(f"{mark} {key}: {written(side[key].value)}", fg=colour))
+                click.echo(click.style(printable(f"{mark} {key}: {written(side[key].value)}"), fg=colour))
     if not changed:
         click.echo("no difference")
 
@@ -225,16 +226,18 @@ def _value(side: dict[str, Any], key: str) -> Any:
 @verb("format", "Tidy the layout.", "--dry-run")
 @an_edit
 def format_(file: Path, dry_run: bool) -> None:
-    """Tidy the file's layout: no blanks at line ends, no runs of empty lines, two columns of indentation."""
+    """Tidy the file's layout: no blanks at line ends, no repeated empty lines, two columns of indentation."""
     from launcher.spec.edit.layout import tidy
 
     edit(file, tidy, dry_run=dry_run)
 
 
 @verb("schema", "Print the JSON Schema of cluster files.", "> cluster.schema.json")
-@click.option("--file", expose_value=False, help="Taken as by the other verbs; the schema is that of all files.")
+@click.option(
+    "--file", expose_value=False, help="Accepted as by the other verbs; the schema is the same for all files."
+)
 def schema() -> None:
-    """Print the JSON Schema of cluster files, for editors that complete and check while one types."""
+    """Print the JSON Schema of cluster files, for editors that complete and check as you type."""
     from launcher.spec.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(json_schema(SECTIONS), indent=2))

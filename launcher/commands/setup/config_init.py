@@ -1,4 +1,4 @@
-"""``launcher config init``: a first cluster file, from a few questions, with the plan that comes of it."""
+"""``launcher config init``: a first cluster file, from a few questions, with the plan that results."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.setup.edit_files import behind_links, replace, write_new
+from launcher.commands.setup.config_files import replace, resolve_links, write_new
 from launcher.commands.train.plan import table
+from launcher.engines.table import SECTIONS
 from launcher.errors import LauncherError, UsageError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.placement import place_file, ports_needed
 from launcher.spec import schema
 from launcher.spec.edit.splice import in_one_line
-from launcher.spec.file import check, check_job
+from launcher.spec.file import DEFAULT_FILE, check, check_job
 from launcher.spec.job_source import config_module
 from launcher.spec.model import check_name, is_host
-from launcher.terminal.questions import Look, Questions, looked_at
+from launcher.terminal.questions import Check, Questions, checked_answer
 
 _PORTS = {"worker": 2222, "ps": 2322}  # the first is TensorFlow's usual one
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a first file is made of."""
+    """The content of a first file."""
 
     name: str
     mode: str
@@ -56,7 +57,7 @@ class Answers:
 
 
 _FILE = """\
-# What TensorFlow cluster trains what. `launcher plan` shows what it means on this machine, `launcher run` trains.
+# Which TensorFlow cluster trains which job. `launcher plan` shows where its tasks would run, `launcher run` trains.
 name: {name}
 mode: {mode:<23} # sync: MultiWorkerMirroredStrategy · async: ParameterServerStrategy
 job: {job:<24} # a module of jobs/, any dotted module, or a script: path/to/train.py
@@ -66,7 +67,7 @@ cluster:                      # TensorFlow's cluster spec; a task is a process
 {cluster}
 
 run:
-  output: runs                # where the runs' directories are made
+  output: runs                # where run directories are created
   checkpoint: {{every: 30s, keep: 3}}     # also: every: 500 steps
   restarts: 3                 # restarts allowed before the run fails
   start_timeout: 60s          # the cluster must have formed by then
@@ -74,13 +75,13 @@ run:
 """
 
 
-def _given(look: Look) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """Look at what the command line gives as at what is answered."""
-    return lambda _, __, given: given if given is None else looked_at(given, look)
+def _given(check: Check) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Check a value of the command line as an answer is checked."""
+    return lambda _, __, given: given if given is None else checked_answer(given, check)
 
 
 def _machines(written: str) -> tuple[str, ...]:
-    """Return the machines of a list with commas; ValueError where one is none."""
+    """Return the machines of a list with commas; ValueError if one is not a machine's name."""
     machines = tuple(part.strip() for part in written.split(",") if part.strip())
     for machine in machines:
         if not is_host(machine):
@@ -93,16 +94,16 @@ def _machines(written: str) -> tuple[str, ...]:
     short_help="Write a first cluster file.",
     epilog="Example: launcher config init --yes --mode sync --workers 2 --job linear_regression",
 )
-@click.option("--file", type=click.Path(path_type=Path), default=Path("cluster.yaml"), help="The file to write.")
+@click.option("--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help="The file to write.")
 @click.option("--mode", type=click.Choice(["sync", "async"]), help="How it trains.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
-@click.option("--ps", type=click.IntRange(min=1), help="How many tasks keep the variables, in async mode.")
+@click.option("--ps", type=click.IntRange(min=1), help="How many parameter servers, in async mode.")
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs of each worker.")
 @click.option("--hosts", callback=_given(_machines), help="The machines, like node-a,node-b; or this one.")
 @click.option("--job", help="The training code: a module of jobs/, any dotted module, or path/to/train.py.")
-@click.option("--name", callback=_given(check_name), help="Begins the runs' names.")
-@click.option("--yes", is_flag=True, help="Ask nothing: what is not given has its default.")
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--name", callback=_given(check_name), help="The first part of the runs' names.")
+@click.option("--yes", is_flag=True, help="Ask nothing: an option that is not given has its default.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 def init(
     file: Path,
     mode: str | None,
@@ -123,7 +124,7 @@ def init(
     if ps is not None and mode == "sync":
         raise UsageError("--ps: sync mode starts no ps; leave it out, or choose --mode async")
     ps = asks.number("How many parameter servers?", ps, 1, least=1) if mode == "async" else 0
-    where = asks.text("On which machines (a comma between; empty: this one)?", hosts, "", _machines)
+    where = asks.text("On which machines (separated by commas; empty: this one)?", hosts, "", _machines)
     machines = _machines(where)
     free = len(here.gpus) // -(-workers // max(1, len(machines)))  # as if each machine had as many as this one
     share = asks.number(f"GPUs for each worker ({_gpus_found(here)})?", gpus, free, least=0)
@@ -134,29 +135,29 @@ def init(
 
 
 def _is_there(file: Path, *, force: bool) -> bool:
-    """Whether there is a file to overwrite; UsageError where it must not be, or where none can be."""
-    real = behind_links(file)
+    """Whether there is a file to overwrite; UsageError if it must not be overwritten, or cannot be written."""
+    real = resolve_links(file)
     there = os.path.lexists(real)
     if there and not force:
-        raise UsageError(f"{file} is there already; --force overwrites it, and `launcher config set` changes it")
+        raise UsageError(f"{file} exists already; --force overwrites it, and `launcher config set` changes it")
     if not real.parent.is_dir():
         raise UsageError(f"{file} cannot be written: there is no directory {real.parent}; make it first")
     return there
 
 
 def _known_job(job: str, file: Path) -> None:
-    """Look for a job; ValueError where there is none, unless it is a script, which may be written later."""
+    """Check that the job exists; ValueError if not, unless it is a script, which may be written later."""
     if not job.endswith(".py"):
         config_module(job, file.absolute().parent)
 
 
 def _first_line(file: Path) -> str:
     """Return the line by which editors find the schema."""
-    return f"# yaml-language-server: $schema={os.path.relpath(schema.PATH, behind_links(file).parent)}\n"
+    return f"# yaml-language-server: $schema={os.path.relpath(schema.PATH, resolve_links(file).parent)}\n"
 
 
 def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
-    asked = check(text, file)
+    asked = check(text, file, engines=SECTIONS)
     click.echo()
     for line in _planned_lines(file, text):
         click.echo(line)
@@ -168,15 +169,15 @@ def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
         click.echo("nothing was written")
         sys.exit(1)
     replace(file, text) if there else write_new(file, text)
-    click.echo(f"{file} is written; next: launcher run{'' if file.name == 'cluster.yaml' else f' {file}'}")
+    click.echo(f"{file} is written; next: launcher run{'' if file.name == DEFAULT_FILE.name else f' {file}'}")
 
 
 def _planned_lines(file: Path, text: str) -> Sequence[str]:
-    asked = check(text, file)
+    asked = check(text, file, engines=SECTIONS)
     try:
         return list(table(place_file(asked, take(ports_needed(asked.spec)))))
     except LauncherError as error:
-        return [f"note: on this machine it cannot run as it is: {error}"]
+        return [f"note: it cannot run on this machine: {error}"]
 
 
 def _gpus_found(inventory: Inventory) -> str:

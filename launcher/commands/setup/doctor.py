@@ -1,22 +1,28 @@
-"""``launcher doctor``: why does it not work? One page on this machine, each line with its remedy."""
+"""``launcher doctor``: what does not work, and why? One page on this machine, each line with its remedy."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import click
 
 from launcher import __version__
+from launcher.commands import file_probes, machine_probes
+from launcher.commands.findings import Finding, masked
 from launcher.commands.options import cluster_file
-from launcher.commands.setup import diagnosis, diagnosis_file
-from launcher.commands.setup.diagnosis import Diagnosis
+from launcher.engines.table import load
+from launcher.errors import SpecError
+from launcher.spec.file import DEFAULT_FILE
+from launcher.text import printable
 
-_WIDE = 15  # of what is looked at
+_WIDE = 15  # characters of what is checked
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -24,28 +30,40 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @cluster_file
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
 def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
-    """Look at this machine, and at FILE where there is one: what works, what does not, and what to do about it.
+    """Examine this machine, and FILE if it exists: what works, what does not, and what to do about it.
 
     Ready to paste into an issue: no secrets, no addresses but those of FILE. Exit codes: 0 nothing is wrong; 1 there is
     a problem.
     """
-    found: list[Diagnosis] = []
+    found: list[Finding] = []
     if not as_json:
         click.echo(f"launcher {__version__}")
-    for one in chain(diagnosis.machine(), diagnosis_file.cluster(file, overrides)):
+    for one in chain(machine_probes.machine(), cluster(file, overrides)):
         found.append(one)
         if not as_json:
             show(one)
-    problems = sum(one.state == "problem" for one in found)
+    problems = sum(not one.ok for one in found)
     if as_json:
         lines = [asdict(one) for one in found]
         click.echo(json.dumps({"launcher": __version__, "ok": not problems, "lines": lines}, indent=2))
     sys.exit(1 if problems else 0)
 
 
-def show(one: Diagnosis) -> None:
+def cluster(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
+    """Check the cluster file, and what it needs of this machine and of the network; no secret is shown."""
+    if path == DEFAULT_FILE and not path.exists():
+        yield Finding("ok", "cluster file", f"there is no {path}", "launcher config init writes one")
+        return
+    yield from file_probes.examine(
+        path, overrides, partial(masked, remedy=f"launcher check {path} shows it, with its value")
+    )
+    with suppress(SpecError):  # which is a finding already
+        yield from file_probes.hosts(load(path, overrides))
+
+
+def show(one: Finding) -> None:
     """Print a line, and its remedy under it."""
     state = click.style(f"{one.state:<8}", fg=_COLOURS[one.state])
-    click.echo(f"{state} {one.about:<{_WIDE}} {one.message}")
+    click.echo(f"{state} {printable(f'{one.about:<{_WIDE}} {one.message}')}")
     if one.remedy:
-        click.echo(f"{'':<8} {'':<{_WIDE}} → {one.remedy}")
+        click.echo(printable(f"{'':<8} {'':<{_WIDE}} → {one.remedy}"))

@@ -1,4 +1,4 @@
-"""``launcher render``: what ``launcher run`` would start, as a file for another engine."""
+"""``launcher render``: what ``launcher run`` would start, as a file for use by hand."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ from pathlib import Path
 
 import click
 
+from launcher.commands import completion
 from launcher.commands.options import cluster_file
-from launcher.engines.compose.containers import plan_containers
-from launcher.engines.compose.file import compose
+from launcher.engines.engine import Rendered
+from launcher.engines.table import ENGINES, find, load
 from launcher.errors import UsageError
 from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
 from launcher.rundir import write_whole
-from launcher.spec.file import check_job, load
-from launcher.terminal.summary import counted
+from launcher.spec.file import check_job
+from launcher.text import counted
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
-@click.argument("engine", type=click.Choice(["compose"]), metavar="compose", expose_value=False)
+@click.argument("on", type=click.Choice(list(ENGINES)), metavar="ENGINE", shell_complete=completion.engines)
 @cluster_file
 @click.option("--output", type=click.Path(path_type=Path), help="Write this file; its paths are relative to it.")
-def command(file: Path, overrides: Sequence[str], output: Path | None) -> None:
-    """Print the cluster that FILE describes as a compose file: a service for each task.
+def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) -> None:
+    """Print the cluster that FILE describes as a file of ENGINE.
 
-    Works with docker-compose 1.29 and docker compose 2. Cores and GPUs are dealt out as this machine has them.
+    compose: a compose file with a service for each task, for docker-compose 1.29 and docker compose 2. Cores and GPUs
+    are dealt out as this machine has them. Its containers read the plan, which is written beside OUTPUT.
     """
-    if any("\n" in override for override in overrides):
-        raise UsageError("--set: a line break cannot be rendered; write the value in the file")
-    asked = load(file, overrides)
+    engine = find(on)
+    asked = load(file, (*overrides, f"run.on={on}"))
     check_job(asked)
-    plan = plan_containers(asked, take(ports_needed(asked.spec)))
-    text = compose(plan, file, overrides, output=output)
+    plan = engine.plan(asked, take(ports_needed(asked.spec)))
+    rendered = engine.render(asked, plan, file, output)
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(rendered.text, nl=False)
         return
-    try:
-        write_whole(output, text)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
-    click.echo(f"{output}: {counted(len(plan.tasks), 'service')}; start them: launcher run --compose")
+    _write(rendered, output)
+    click.echo(f"{output}: {counted(len(plan.tasks), engine.noun)}; start them: launcher run --on {on}")
+
+
+def _write(rendered: Rendered, output: Path) -> None:
+    for path, text in {output: rendered.text, **_beside(rendered, output)}.items():
+        try:
+            write_whole(path, text)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _beside(rendered: Rendered, output: Path) -> dict[Path, str]:
+    return {output.with_suffix(end): text for end, text in rendered.beside.items()}

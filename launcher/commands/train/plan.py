@@ -8,24 +8,27 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import click
 
 from launcher.commands import completion
-from launcher.commands.options import cluster_file, planned
+from launcher.commands.options import cluster_file, engine_option, planned, with_engine
+from launcher.engines.table import find, load
 from launcher.host.inventory import Inventory, take
-from launcher.plan.placement import hosts, place_file, ports_needed
+from launcher.plan.placement import hosts, ports_needed
 from launcher.plan.plan import Idle, Plan, TaskPlan
-from launcher.spec.file import load
 from launcher.terminal.device_map import device_map, ranges, shown
+from launcher.text import plural
 
 _INDENT = 13  # of what stands beside a bold word under the table
 
 
 @click.command()
 @cluster_file
+@engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option(
     "--task",
@@ -33,17 +36,18 @@ _INDENT = 13  # of what stands beside a bold word under the table
     shell_complete=completion.tasks,
     help="Print this task's environment, ready to paste into a shell.",
 )
-def command(file: Path, overrides: Sequence[str], as_json: bool, task: str | None) -> None:
+def command(file: Path, overrides: Sequence[str], on: str | None, as_json: bool, task: str | None) -> None:
     """Show what FILE would start where on this machine, what it would not, and why. Nothing is started.
 
     \b
     Examples:
       launcher plan --set mode=async
+      launcher plan --on compose
       eval "$(launcher plan --task worker:1)"
     """
-    asked = load(file, overrides)
-    inventory = take(ports_needed(asked.spec))
-    plan = place_file(asked, inventory)
+    asked = load(file, with_engine(overrides, on))
+    engine, inventory = find(asked.spec.run.on), take(ports_needed(asked.spec))
+    plan = engine.plan(asked, inventory)
     if task is not None:
         variables = plan.environment(planned(plan, task))
         values = dict(sorted(variables.items()))
@@ -51,7 +55,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool, task: str | Non
     elif as_json:
         click.echo(json.dumps(plan.to_dict(), indent=2))
     else:
-        _show(plan, inventory)
+        _show(plan, inventory, plan if engine.starts_parts else _on_this_machine(plan))
 
 
 def exports(variables: dict[str, str]) -> str:
@@ -61,9 +65,9 @@ def exports(variables: dict[str, str]) -> str:
 
 def devices(plan: TaskPlan) -> str:
     """Return what a task computes on, as a person says it: ``core 0``, ``2 cores, GPU 0``."""
-    words = [f"core{'' if len(plan.cores) == 1 else 's'} {shown(plan.cores)}" if plan.cores else "any core"]
+    words = [f"{plural(len(plan.cores), 'core')} {shown(plan.cores)}" if plan.cores else "any core"]
     if plan.gpus:
-        words.append(f"GPU{'' if len(plan.gpus) == 1 else 's'} {ranges(plan.gpus)}")
+        words.append(f"{plural(len(plan.gpus), 'GPU')} {ranges(plan.gpus)}")
     several = len(plan.gpus) > 1
     if (plan.virtual_devices or 1) > 1:
         size = f" of {plan.gpu_memory} MiB" if plan.gpus else ""
@@ -73,15 +77,20 @@ def devices(plan: TaskPlan) -> str:
     return ", ".join(words)
 
 
-def _show(plan: Plan, inventory: Inventory) -> None:
+def _on_this_machine(plan: Plan) -> Plan:
+    """Return the plan as the map shows it if addresses are names that only the engine knows."""
+    return replace(plan, tasks=tuple(replace(task, address="") for task in plan.tasks))
+
+
+def _show(plan: Plan, inventory: Inventory, drawn: Plan) -> None:
     click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {plan.spec.job}\n")
     for line in table(plan):
         click.echo(line)
     click.echo()
-    for line in device_map(plan, inventory):
+    for line in device_map(drawn, inventory):
         click.echo(line)
     click.echo()
-    for name, text in _notes(plan, inventory):
+    for name, text in _notes(drawn, inventory):
         click.echo(click.style(f"{name:<{_INDENT}}", bold=True) + _wrapped(text))
 
 
@@ -124,7 +133,7 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
 
 
 def _idle_gpus(plan: Plan, inventory: Inventory) -> str:
-    """Return which GPUs nobody has and, where it is not what the file asks for, why; empty for none."""
+    """Return which GPUs nobody has and, unless the file asks for it, why; empty for none."""
     given = {gpu for task in plan.tasks for gpu in task.gpus}
     idle = [gpu.id for gpu in inventory.gpus if gpu.id not in given]
     auto = {job for job, spec in plan.spec.cluster.items() if spec.gpus == "auto"}

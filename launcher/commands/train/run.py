@@ -7,37 +7,38 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from launcher.commands import completion
-from launcher.commands.options import cluster_file, network_of, place_of, tasks_here
-from launcher.commands.train.run_files import goes_on, named, prepared, resumed, write_down
+from launcher.commands.options import cluster_file, engine_option, place_of, tasks_here, with_engine
+from launcher.commands.train.run_files import continues, named, placed, resumed
 from launcher.contract.environment import DIRECTORY_KEY, RUN_KEY
-from launcher.engines.local.launch import Launch
-from launcher.engines.local.ports import HeldPorts, ports_of
-from launcher.engines.run_lock import locked
+from launcher.engines.engine import Engine, Request
+from launcher.engines.table import find, load
 from launcher.errors import UsageError
 from launcher.host.inventory import take
-from launcher.plan.placement import place_file, ports_needed
+from launcher.plan.placement import ports_needed
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles
-from launcher.spec.file import check_job, load
-from launcher.supervise.result import Outcome
-from launcher.terminal.screen import TerminalScreen, clock
-from launcher.terminal.summary import achieved, counted, first_cause, headline, print_last, run_directory, stopped
+from launcher.spec.file import ClusterFile, check_job
+from launcher.terminal.screen import TerminalScreen
+from launcher.terminal.summary import headline, last_lines, print_last
+from launcher.text import counted
 
-_WAY_OUT = (
-    "this run's network is its own and reaches nothing outside; --set run.network=host lets the job out "
-    "(and the tasks' ports are open to this host's network)"
-)
+
+def _moved(_: click.Context, __: click.Parameter, given: bool) -> None:
+    if given:
+        raise UsageError("--compose is now --on compose")
 
 
 @click.command(epilog="Example: launcher run --set mode=async --set args.epochs=100")
 @cluster_file
+@engine_option
 @click.option(
     "--resume",
     metavar="RUN",
@@ -50,7 +51,7 @@ _WAY_OUT = (
     metavar="NAME",
     envvar=RUN_KEY,
     show_envvar=True,
-    help="Name the run's directory; an unfinished run of that name goes on. For launchers that share a directory.",
+    help="Name the run's directory; an unfinished run of that name is continued. For launchers that share a directory.",
 )
 @click.option(
     "--directory",
@@ -65,18 +66,28 @@ _WAY_OUT = (
     shell_complete=completion.tasks,
     help="Run exactly this task, in the foreground: --task worker:1.",
 )
-@click.option("--host", metavar="NAME", help="Run the tasks whose addresses lie on this machine: --host node-a.")
-@click.option("--compose", is_flag=True, help="Run each task in a container of this machine, with docker compose.")
+@click.option("--host", metavar="NAME", help="Run the tasks whose addresses are on this machine: --host node-a.")
+@click.option(
+    "--plan",
+    "plan_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Start what this plan.json says, instead of placing a cluster file. For launchers that others start.",
+)
+@click.option("--compose", is_flag=True, hidden=True, expose_value=False, callback=_moved)
 @click.option("--json", "as_json", is_flag=True, help="Print result.json at the end instead of the summary.")
+@click.pass_context
 def command(
+    context: click.Context,
     file: Path,
     overrides: Sequence[str],
+    on: str | None,
     resume: str | None,
     name: str | None,
     directory: Path | None,
     task: str | None,
     host: str | None,
-    compose: bool,
+    plan_file: Path | None,
     as_json: bool,
 ) -> None:
     """Start the cluster that FILE describes, train its job, and leave a run directory.
@@ -87,53 +98,70 @@ def command(
     began = time.monotonic()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no │ still works
-    if compose:
-        from launcher.commands.train.containers import run_in_containers
-
-        _refuse_parts(task or host or directory)
-        sys.exit(run_in_containers(file, overrides, resume, name, as_json=as_json))
-    files, asked = resumed(resume, file, overrides) if resume else (None, load(file, overrides))
-    if directory:
-        asked = replace(asked, directory=directory.absolute())
-    if name and not resume:
-        files = named(name, asked)
-    again = bool(files and goes_on(files, asked.spec, again=bool(resume))) or bool(resume)
-    check_job(asked)
-    plan = place_file(asked, take(ports_needed(asked.spec)), place_of(task, host))
-    here = tasks_here(plan, task, host)
-    network = network_of(asked)
-    # Before the run gets a directory: a port that is in use means that nothing was started.
-    with HeldPorts() as ports:
-        if network == "host":
-            ports.hold(ports_of(plan, here))
-        files = prepared(files, asked, again=again)
-        with locked(files, [task.task for task in here], partial(click.echo, err=True)) as locks:
-            write_down(files, asked, plan, again=again)
-            stream = sys.stderr if as_json else sys.stdout
-            with TerminalScreen((task.task for task in here), stream, prefixed=task is None) as screen:
-                launch = Launch(plan, here, files, screen, network=network, ports=ports, began=began, locks=locks)
-                outcome = launch.run(headline(plan, counted(len(here), "task")))
-    told = _summary(outcome, files, launch, _elsewhere(plan, here))
-    print_last([json.dumps(outcome.result.to_dict(), indent=2)] if as_json else told)
+    if plan_file:
+        _refuse_beside_plan(with_engine(overrides, on), resume, context.get_parameter_source("file"))
+    asked = _asked(file, with_engine(overrides, on), resume, plan_file, directory)
+    engine = find(asked.file.spec.run.on)
+    _refuse_parts(engine, asked.file.spec.run.on, task or host or directory)
+    files = named(name, asked.file) if name and not resume else asked.files
+    changed = bool(files and continues(files, asked.file.spec, again=bool(resume)))
+    plan = asked.plan or _placed(engine, asked.file, task, host)
+    here = tasks_here(plan, task, host) if engine.starts_parts else plan.tasks
+    request = Request(
+        plan=plan,
+        tasks=here,
+        cluster_file=asked.file.data,
+        section=asked.file.sections.get(asked.file.spec.run.on),
+        files=files,
+        resumes=bool(resume),
+        changed=changed,
+        headline=headline(plan, counted(len(here), engine.noun)),
+        screen=TerminalScreen((one.task for one in here), sys.stderr if as_json else sys.stdout, prefixed=task is None),
+        say=partial(click.echo, err=True),
+        began=began,
+    )
+    outcome = engine.run(request)
+    told = [json.dumps(outcome.result.to_dict(), indent=2)] if as_json else last_lines(outcome, _elsewhere(plan, here))
+    print_last(told)
     sys.exit(outcome.exit_code)
 
 
-def _refuse_parts(part: object) -> None:
-    if part:
-        raise UsageError("--compose runs the whole cluster; leave --task, --host and --directory out")
+@dataclass(frozen=True)
+class _Asked:
+    """What is to run: a cluster file, the run that it continues, the plan that was made of it before."""
+
+    file: ClusterFile
+    files: RunFiles | None = None
+    plan: Plan | None = None
+
+
+def _asked(
+    file: Path, overrides: Sequence[str], resume: str | None, plan_file: Path | None, directory: Path | None
+) -> _Asked:
+    if plan_file:
+        plan, asked = placed(plan_file)
+        if directory:
+            plan = replace(plan, directory=str(directory.absolute()))
+        return _Asked(replace(asked, directory=Path(plan.directory)), plan=plan)
+    files, asked = resumed(resume, file, overrides) if resume else (None, load(file, overrides))
+    return _Asked(replace(asked, directory=directory.absolute()) if directory else asked, files)
+
+
+def _placed(engine: Engine, asked: ClusterFile, task: str | None, host: str | None) -> Plan:
+    check_job(asked)
+    return engine.plan(asked, take(ports_needed(asked.spec)), place_of(task, host))
+
+
+def _refuse_parts(engine: Engine, name: str, part: object) -> None:
+    if part and not engine.starts_parts:
+        raise UsageError(f"--on {name} runs the whole cluster; leave --task, --host and --directory out")
+
+
+def _refuse_beside_plan(overrides: Sequence[str], resume: str | None, file: ParameterSource | None) -> None:
+    if overrides or resume or file is ParameterSource.COMMANDLINE:
+        raise UsageError("--plan: what it says was placed before; leave FILE, --set, --on and --resume out")
 
 
 def _elsewhere(plan: Plan, here: Sequence[TaskPlan]) -> str:
-    """Return where the results are, for a launcher that has only a part of the cluster; empty where they are here."""
+    """Return where the results are, for a launcher that has only a part of the cluster; empty if they are here."""
     return "" if any(task.task == plan.leader for task in here) else f"the results are with {plan.leader}"
-
-
-def _summary(outcome: Outcome, files: RunFiles, launch: Launch, elsewhere: str) -> list[str]:
-    result, where = outcome.result, run_directory(files.directory)
-    if result.status == "done":
-        return [f"done after {clock(result.wall_s)}; {elsewhere}"] if elsewhere else [*achieved(result), where]
-    if outcome.cause is None and elsewhere:
-        return [f"stopped after {clock(result.wall_s)}; {elsewhere}"]
-    if outcome.cause is None:
-        return [stopped(result, files), where]
-    return [where, *first_cause(outcome.cause, launch.log(outcome.cause.task), _WAY_OUT if launch.is_private else "")]

@@ -1,4 +1,4 @@
-"""The run that ``launcher run`` is about: a new one, one of a name, or one that goes on."""
+"""The run that ``launcher run`` is about: a new one, one of a name, or one that is continued."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from launcher.engines.table import load
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan
-from launcher.rundir import LATEST, RunFiles, read_json, write_json, write_whole
-from launcher.spec.file import ClusterFile, load
+from launcher.rundir import LATEST, RunFiles, read_json
+from launcher.spec.file import ClusterFile
 from launcher.spec.model import ClusterSpec, check_name
+from launcher.spec.yaml_nodes import Node
 from launcher.terminal.summary import shown
 
 
@@ -29,18 +30,25 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
 
 
-def goes_on(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
-    """Say what of a run that is there changes now, and return whether anything does.
+def placed(path: Path) -> tuple[Plan, ClusterFile]:
+    """Read a plan that another launcher wrote, and return it with what it was made of; UsageError if it is none."""
+    plan = Plan.from_dict(read_json(path))
+    data = plan.spec.model_dump(mode="json", exclude_defaults=True)
+    return plan, ClusterFile(plan.spec, data, Path(plan.directory), Node({}, str(path)))
 
-    Ends this launcher where the run has come to its end; ``again``: a run that has failed may be tried again.
-    UsageError where the run's checkpoints cannot serve what is asked now.
+
+def continues(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
+    """Say what an existing run is continued with that is not as before, and return whether there is any such thing.
+
+    Ends this launcher if the run is over; ``again``: a run that has failed may be tried again.
+    UsageError if the run's checkpoints cannot serve what is asked now.
     """
     began = files.cluster_file.exists() and files.last_checkpoint() > 0
     changed = list(changes(load(files.cluster_file).spec, asked)) if began else []
     if not changed:
         leave_if_over(files, again=again)
     for line in changed:
-        click.echo(f"{files.name} goes on changed: {line}", err=True)
+        click.echo(f"{files.name} continues with a change: {line}", err=True)
     return bool(changed)
 
 
@@ -66,7 +74,7 @@ def changes(before: ClusterSpec, now: ClusterSpec) -> Iterator[str]:
 def named(name: str, asked: ClusterFile) -> RunFiles:
     """Return the run of that name, there or not."""
     if name == LATEST:
-        raise UsageError(f"--run: {LATEST} points at the newest run; name another, or go on with --resume {LATEST}")
+        raise UsageError(f"--run: {LATEST} points at the newest run; use another name, or --resume {LATEST}")
     try:
         return RunFiles(asked.directory / asked.spec.run.output / check_name(name))
     except ValueError as error:
@@ -74,29 +82,14 @@ def named(name: str, asked: ClusterFile) -> RunFiles:
 
 
 def leave_if_over(files: RunFiles, *, again: bool) -> None:
-    """End this launcher where the run has come to its end; ``again``: a run that has failed may be tried again."""
+    """End this launcher if the run is over; ``again``: a run that has failed may be tried again."""
     result = files.read_result()
     if result and result["status"] == "done":
         click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
         sys.exit(0)
     if result and result["status"] == "failed" and not again:
-        # Whoever restarts a container must not repeat what starting again does not mend.
+        # An engine that restarts containers must not repeat what a restart does not help.
         retry = f"launcher run --resume {shown(files.directory)} tries this one again"
         click.echo(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
         click.echo(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)
         sys.exit(result["exit_code"])
-
-
-def prepared(files: RunFiles | None, asked: ClusterFile, *, again: bool) -> RunFiles:
-    """Return the run's directory, made where it is not there; ``again``: it is, since the run goes on."""
-    output = asked.directory / asked.spec.run.output
-    if files is None:
-        return RunFiles.create(output, asked.spec.name)
-    return files if again else RunFiles.join(output, files.name)
-
-
-def write_down(files: RunFiles, asked: ClusterFile, plan: Plan, *, again: bool) -> None:
-    """Write what was asked and what was placed, unless another launcher of this run has."""
-    if again or not files.plan.exists():
-        write_whole(files.cluster_file, yaml.safe_dump(asked.data, sort_keys=False, allow_unicode=True))
-        write_json(files.plan, plan.to_dict())

@@ -1,8 +1,7 @@
-"""A plan whose tasks lie in containers: addresses by the names of services, devices as this host deals them out."""
+"""A plan whose tasks are in containers: addresses by the names of services, devices as this host deals them out."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,8 @@ from launcher.spec.job_source import ROOT, find_installed, search_path
 from launcher.spec.model import Cluster, JobSpec, split_address
 from launcher.spec.rules import is_loopback
 
+# Where a container finds what it shares with the host.
+DIRECTORY, RUNS = "/cluster", "/runs"
 PORT = 2222  # TensorFlow's own examples have it; each container has an address, so all tasks can have the same
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
@@ -36,9 +37,9 @@ def plan_containers(file: ClusterFile, inventory: Inventory) -> Plan:
 
 
 def containerised(plan: Plan) -> Plan:
-    """Return the plan that a launcher in each container makes, with the cores and GPUs that this host gives to it.
+    """Return the plan with each task in a container of its own, on the cores and GPUs that this host gives to it.
 
-    SpecError where two tasks share a GPU: a launcher that sees one task alone would not know of it.
+    SpecError if two tasks share a GPU: a launcher that sees one task alone would not know of it.
     """
     for gpu in shared_gpus({task.task: task.gpus for task in plan.tasks}):
         first, second, *_ = (task.task for task in plan.tasks if gpu in task.gpus)
@@ -52,23 +53,12 @@ def containerised(plan: Plan) -> Plan:
     return replace(inside, tasks=tuple(tasks), idle=plan.idle)
 
 
-def settings(plan: Plan) -> Iterator[str]:
-    """Yield what makes a launcher in a container read the cluster file as this containerised plan: KEY=VALUE each."""
-    for name, job in plan.spec.cluster.items():
-        if not job.tasks:
-            yield f"cluster.{name}=0"
-            continue
-        yield f"cluster.{name}.tasks={job.tasks}"
-        yield f"cluster.{name}.addresses=[{', '.join(job.addresses)}]"
-        if isinstance(job.gpus, int):
-            yield f"cluster.{name}.gpus={job.gpus}"
-        if job.cpus is None:
-            yield from (f"cluster.{name}.env.{key}={_text(job.env[key])}" for key in _threads(plan, name))
-
-
-def _text(value: str) -> str:
-    """Return what YAML reads as this text; a number is as good where a variable is set."""
-    return value if value.isdecimal() else json.dumps(value)
+def inside(plan: Plan) -> Plan:
+    """Return a containerised plan as the launchers in the containers read it: with paths and GPUs as they see them."""
+    run = plan.spec.run.model_copy(update={"on": "local", "output": RUNS})
+    # The engine shows each container no other GPUs than its own.
+    tasks = tuple(replace(task, gpus=tuple(range(len(task.gpus)))) for task in plan.tasks)
+    return replace(plan, spec=plan.spec.model_copy(update={"run": run}), directory=DIRECTORY, tasks=tasks)
 
 
 def refuse_what_containers_cannot(file: ClusterFile) -> None:
@@ -121,7 +111,7 @@ def _written_addresses(file: ClusterFile) -> Iterator[Problem]:
 def _job_outside(file: ClusterFile) -> Iterator[Problem]:
     place = _source(file)
     if place and not _is_seen(place, file.directory):
-        message = f"lies at {place}, which containers do not see; move it below {file.directory}"
+        message = f"is at {place}, which containers do not see; move it below {file.directory}"
         yield Problem(file.locate("job"), "job", message)
     elif Path(file.spec.job).is_absolute():
         yield Problem(file.locate("job"), "job", _elsewhere_inside(file.spec.job, file.directory))
@@ -158,7 +148,7 @@ def _paths_outside(file: ClusterFile) -> Iterator[Problem]:
 
 
 def _elsewhere_inside(path: str, directory: Path) -> str:
-    return f"{path} lies elsewhere inside a container; write {os.path.relpath(path, directory)}"
+    return f"{path} is elsewhere inside a container; write {os.path.relpath(path, directory)}"
 
 
 def _texts(key: str, value: object) -> Iterator[tuple[str, str]]:

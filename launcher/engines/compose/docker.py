@@ -1,4 +1,4 @@
-"""Engine: the Docker engine of this machine and its compose, asked with the user's own commands."""
+"""Docker: the Docker engine of this machine and its compose, asked with the user's own commands."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from launcher.contract.environment import TASK_LABEL
 from launcher.contract.task import Task
-from launcher.engines.compose.watch import Container
+from launcher.engines.compose.supervisor import Container
 from launcher.errors import LauncherError, UsageError
 
-COMPOSE_KEY = "COMPOSE"  # in the environment: which compose to take, for whoever has both
+COMPOSE_KEY = "COMPOSE"  # in the environment: which compose to take, if a machine has both
 _PROJECT_LABEL = "com.docker.compose.project"
 _PATIENCE = 30.0  # seconds for an answer of the engine
 _KINDS = {"container": ("--all",), "network": (), "volume": ()}
@@ -25,7 +25,7 @@ _ALLOW = "use sudo, or let an administrator add you to the group docker (usermod
 
 
 @dataclass(frozen=True)
-class Engine:
+class Docker:
     """An engine that answers, and the command of its compose."""
 
     compose: tuple[str, ...]  # ("docker", "compose") or ("docker-compose",)
@@ -33,11 +33,11 @@ class Engine:
     version: str = ""
 
     @classmethod
-    def find(cls) -> Engine:
-        """Return the engine of this machine; UsageError with the remedy where it cannot be used."""
+    def find(cls) -> Docker:
+        """Return the engine of this machine; UsageError with the remedy if it cannot be used."""
         answer = _try("docker", "version", "--format", "{{.Server.Version}}")
         if answer is None:
-            raise UsageError(f"there is no docker command on this machine; {_INSTALL}, or run without --compose")
+            raise UsageError(f"there is no docker command on this machine; {_INSTALL}, or run --on local")
         if answer.returncode:
             raise UsageError(_refusal(last_lines(answer.stderr, 1)))
         compose = _find_compose()
@@ -46,7 +46,7 @@ class Engine:
         return cls(compose, rootless, answer.stdout.strip())
 
     def compose_version(self) -> str:
-        """Return the version of its compose, empty where that does not say it."""
+        """Return the version of its compose, empty if that does not say it."""
         answer = _try(*self.compose, "version", "--short")
         return answer.stdout.strip() if answer else ""
 
@@ -62,7 +62,7 @@ class Engine:
         return self._ask("docker", kind, "ls", *_KINDS[kind], *wanted).split()
 
     def start(self, container: Container, *, kill: bool = False) -> None:
-        """Start a container again, killed before where it still runs; if that fails, the next look at it tells."""
+        """Restart a container, killed before if it still runs; if that fails, its state shows it."""
         if kill:
             _try("docker", "container", "kill", container.identifier)
             _try("docker", "container", "wait", container.identifier)
@@ -87,7 +87,7 @@ class Engine:
         return "docker", "container", "logs", "--follow", "--timestamps", *after, container.identifier
 
     def _ask(self, *command: str) -> str:
-        # A container that is removed between two questions makes inspect fail, and tell the others all the same.
+        # A container that is removed between two questions makes inspect fail, and print the others all the same.
         answer = _try(*command)
         if answer is None or (answer.returncode and not answer.stdout.strip()):
             why = last_lines(answer.stderr, 1) if answer else "docker is gone"
@@ -118,7 +118,7 @@ def _refusal(why: str) -> str:
 
 
 def _try(*command: str) -> subprocess.CompletedProcess[str] | None:
-    """Run a short command; None where there is no such command, LauncherError where it does not end."""
+    """Run a short command; None if there is no such command, LauncherError if it does not end."""
     try:
         return subprocess.run(
             command,

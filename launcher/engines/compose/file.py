@@ -4,68 +4,60 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.contract.environment import DIRECTORY_KEY, RUN_KEY, SET_KEY, TASK_LABEL, USER_KEY
-from launcher.engines.compose.containers import settings
+from launcher.contract.environment import RUN_KEY, TASK_LABEL, USER_KEY
+from launcher.engines.compose.containers import DIRECTORY, RUNS
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.job_source import ROOT
 
 IMAGES = "launcher"  # launcher:cpu and launcher:gpu
 DOCKERFILE = "docker/Dockerfile"
 STOP_GRACE = 30  # seconds that the engine gives a task between SIGTERM and SIGKILL
-# Where a container finds what it shares with the host.
-DIRECTORY, RUNS = "/cluster", "/runs"
+PLAN = "/plan.json"  # where a container finds the plan, which is beside the compose file under that name:
+PLAN_SUFFIX = ".plan.json"
 _INDENT = "  "
 _PLAIN = re.compile(r"(?!(?i:no|off|on|yes|y|n|true|false|null)$)[A-Za-z/.][A-Za-z0-9_./-]*")  # the same text to YAML
 
 
-def compose(
-    plan: Plan,
-    file: Path,
-    overrides: Sequence[str] = (),
-    *,
-    output: Path | None = None,
-    runs: Path | None = None,
-) -> str:
+def compose(plan: Plan, output: Path, *, source: Path, relative: bool, runs: Path | None = None) -> str:
     """Return the compose file of a containerised plan: a service for each task.
 
-    ``file`` is the cluster file that the containers read, in the plan's directory or below ``runs`` (where the runs'
-    directories lie; ``run.output`` unless given). Paths are relative to ``output``, absolute where that is None.
+    It is for ``output``, beside which the plan is; ``source`` is the cluster file that the plan is of. Paths are
+    absolute unless ``relative``: then they are relative to that place. ``runs`` is where the runs' directories are
+    (``run.output`` unless given).
     """
-    directory = Path(plan.directory)
-    runs = runs or directory / plan.spec.run.output
-    place = _Place(output.absolute().parent if output else None)
-    inside = file.parent.absolute() == directory
-    seen = file.name if inside else f"{RUNS}/{file.absolute().relative_to(runs.absolute())}"
-    environment = {
-        RUN_KEY: _run(plan),
-        SET_KEY: _Lines((*overrides, f"run.output={RUNS}", *settings(plan))),
-    }
-    if not inside:
-        environment[DIRECTORY_KEY] = DIRECTORY
+    runs = runs or Path(plan.directory) / plan.spec.run.output
+    place = _Place(output.absolute().parent if relative else None)
     shared = {
         "image": image(plan),
         "build": _build(plan, place),
         "user": _Raw(f"${{{USER_KEY}:-1000:1000}}"),
-        "environment": environment,
-        # Written out: compose then refuses a place that is not there, where the short form makes one that root owns.
+        "environment": {RUN_KEY: _run(plan)},
+        # Written out: compose then refuses a place that is not there; for the short form it makes one that root owns.
         "volumes": [
-            {"type": "bind", "source": place.of(directory), "target": DIRECTORY, "read_only": True},
+            {"type": "bind", "source": place.of(Path(plan.directory)), "target": DIRECTORY, "read_only": True},
             {"type": "bind", "source": place.of(runs), "target": RUNS},
+            {"type": "bind", "source": place.of(plan_beside(output)), "target": PLAN, "read_only": True},
         ],
         "networks": ["cluster"],
         "restart": f"on-failure:{plan.spec.run.restarts}" if plan.spec.run.restarts else "no",
         "stop_grace_period": f"{STOP_GRACE}s",
         "security_opt": ["no-new-privileges:true"],
     }
-    parts = [_header(plan, file, output, runs), "x-task: &task", *_mapping(shared, 1), "", "services:"]
+    parts = [_header(plan, source, output if relative else None, runs), "x-task: &task", *_mapping(shared, 1), ""]
+    parts += ["services:"]
     for task in plan.tasks:
-        parts += [f"  {task.task.slug}:", "    <<: *task", *_mapping(_service(plan, task, seen), 2)]
+        parts += [f"  {task.task.slug}:", "    <<: *task", *_mapping(_service(plan, task), 2)]
     parts += ["", "networks:", "  cluster:", "    internal: true"]
     return "\n".join(parts) + "\n"
+
+
+def plan_beside(output: Path) -> Path:
+    """Return the file of the plan that belongs to a compose file."""
+    return output.with_suffix(PLAN_SUFFIX)
 
 
 def image(plan: Plan) -> str:
@@ -74,7 +66,7 @@ def image(plan: Plan) -> str:
 
 
 def kind(plan: Plan) -> str:
-    """Return the Dockerfile's TENSORFLOW: gpu where any task has one."""
+    """Return the Dockerfile's TENSORFLOW: gpu if any task has one."""
     return "gpu" if any(task.gpus for task in plan.tasks) else "cpu"
 
 
@@ -84,9 +76,8 @@ def _build(plan: Plan, place: _Place) -> Mapping[str, Any]:
     return {"context": place.of(ROOT), "dockerfile": DOCKERFILE, "network": network, "args": arguments}
 
 
-def _service(plan: Plan, task: TaskPlan, file: str) -> dict[str, Any]:
-    command = ["run", "--task", str(task.task), *([] if file == "cluster.yaml" else [file])]
-    service: dict[str, Any] = {"command": command}
+def _service(plan: Plan, task: TaskPlan) -> dict[str, Any]:
+    service: dict[str, Any] = {"command": ["run", "--plan", PLAN, "--task", str(task.task)]}
     if task.cores:
         service["cpuset"] = ",".join(map(str, task.cores))
     if task.gpus:
@@ -102,13 +93,13 @@ def _run(plan: Plan) -> _Raw:
     return _Raw(f"${{{RUN_KEY}:-{plan.spec.name}}}")
 
 
-def _header(plan: Plan, file: Path, output: Path | None, runs: Path) -> str:
-    asked = f"launcher render compose {file.name}" if file.name != "cluster.yaml" else "launcher render compose"
-    lines = [f"Rendered from {file.name} by `{asked}`: change that file and render again."]
+def _header(plan: Plan, source: Path, output: Path | None, runs: Path) -> str:
+    asked = f"launcher render compose {source.name}" if source.name != "cluster.yaml" else "launcher render compose"
+    lines = [f"Rendered from {source.name} by `{asked}`: change that file and render again."]
     if output is not None:
         up = f"docker compose --file {_shown(output)} up --build --exit-code-from {plan.leader.slug}"
         lines += [
-            f"`launcher run --compose` does all of it. By hand, {_shown(runs)} must be there and yours:",
+            f"`launcher run --on compose` does all of it. By hand, {_shown(runs)} must be there and yours:",
             f"  mkdir -p {_shown(runs)} && {USER_KEY}=$(id -u):$(id -g) {up}",
         ]
     return "".join(f"# {line}\n" for line in lines)
@@ -137,22 +128,14 @@ class _Raw(str):
     __slots__ = ()
 
 
-class _Lines(tuple[str, ...]):
-    """A text of several lines."""
-
-    __slots__ = ()
-
-
 def _mapping(values: Mapping[str, Any], depth: int) -> Iterator[str]:
-    """Yield the lines of a mapping; PyYAML would write neither the merge key nor a text of several lines like this."""
+    """Yield the lines of a mapping; PyYAML would not write the merge key like this."""
     inner = _INDENT * (depth + 1)
     for key, value in values.items():
         start = f"{_INDENT * depth}{key}:"
         if isinstance(value, Mapping):
             yield start
             yield from _mapping(value, depth + 1)
-        elif isinstance(value, _Lines):
-            yield from _lines(start, inner, value)
         elif isinstance(value, list) and isinstance(value[0], Mapping):
             yield start
             yield from (f"{inner}- {_flow(item)}" for item in value)
@@ -174,14 +157,6 @@ def _flow(value: object) -> str:
         case list():
             return "[" + ", ".join(map(_flow, value)) + "]"
     raise TypeError(value)
-
-
-def _lines(start: str, inner: str, lines: Sequence[str]) -> Iterator[str]:
-    if all(line.isprintable() and not line.startswith(" ") for line in lines):
-        yield f"{start} |-"
-        yield from (f"{inner}{_escaped(line)}" for line in lines)
-    else:  # YAML would break or indent these lines otherwise
-        yield f"{start} {_quoted(_escaped(chr(10).join(lines)))}"
 
 
 def _quoted(text: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from launcher.contract.task import Task
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.stream import Stream
-from launcher.engines.compose.watch import Container
+from launcher.engines.compose.supervisor import Container
 
 _NEVER = "0001-01-01"  # when the engine says that a container that has not started yet started
 
@@ -28,12 +28,12 @@ class ContainerLogs:
 
     def __init__(
         self,
-        engine: Engine,
+        docker: Docker,
         tasks: Iterable[Task],
         selector: selectors.BaseSelector,
         show: Callable[[Task, str], None],
     ) -> None:
-        self._engine, self._selector, self._show = engine, selector, show
+        self._docker, self._selector, self._show = docker, selector, show
         self._logs = {task: _Log() for task in tasks}
 
     @property
@@ -52,7 +52,7 @@ class ContainerLogs:
                     continue  # it still has lines of the start before
                 log.stream.close()
             log.started_at = container.started_at
-            command = self._engine.logs(container, log.last)
+            command = self._docker.logs(container, log.last)
             log.stream = Stream(command, self._selector, lambda line, task=task: self._read(task, line))  # type: ignore[misc]
 
     def close(self) -> None:

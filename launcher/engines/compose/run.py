@@ -1,4 +1,4 @@
-"""ComposeRun: a run in containers of this machine, from its image to the removal of everything but the image."""
+"""ContainerRun: a run in containers of this machine, from its image to the removal of everything but the image."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import contextlib
 import hashlib
 import json
 import re
-import selectors
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.contract.task import Task
-from launcher.engines.compose.docker import Engine, last_lines
+from launcher.engines.compose.docker import Docker, last_lines
+from launcher.engines.compose.image import Image
 from launcher.engines.compose.logs import ContainerLogs
 from launcher.engines.compose.stream import Stream
-from launcher.engines.compose.watch import StartAgain, Watch
-from launcher.engines.local.launch import Screen
-from launcher.engines.signals import signals_taken
+from launcher.engines.compose.supervisor import ContainerSupervisor, RestartContainer
+from launcher.engines.engine import Screen
+from launcher.engines.event_loop import EventLoop
 from launcher.errors import FormationError, LauncherError, UsageError
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Say
 
 STOP_GRACE = 20  # seconds between asking the containers to end and killing them
-_TICK = 0.1  # seconds between two looks at the clock
-_LOOK = 2.0  # seconds between two looks at the containers where no event asks for one
+_TICK = 0.1  # seconds to wait for events before the clock is read
+_POLL = 2.0  # seconds between two questions for the containers' states, unless an event asks for one
 _SETTLE = 0.2  # seconds after an event: several containers end in the same moment
-_QUICK = 4.0  # seconds after which whoever waits for an image is shown why
+_QUICK = 4.0  # seconds after which a build shows its output
 _LAST_LINES = 12  # of a command that failed
 _BUILD_TIMEOUT, _UP_TIMEOUT, _DOWN_TIMEOUT = 3600.0, 180.0, 120.0  # seconds
 _DRAIN_TIMEOUT = 5.0  # seconds for the last lines of containers that have ended
@@ -40,56 +40,47 @@ _LAST_REPORT = 8192  # bytes at the end of metrics.jsonl that hold the last repo
 
 
 @dataclass(frozen=True)
-class Image:
-    """An image, and the command that builds it."""
-
-    name: str
-    build: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run in containers ended; ``cause`` is there where the containers themselves are the reason."""
+class ContainersEnded:
+    """How a run in containers ended; ``cause`` is there if the containers themselves are the reason."""
 
     exit_code: int
     cause: tuple[Task, str] | None = None
 
 
-class ComposeRun:
+class ContainerRun:
     """One run of a containerised plan; it leaves no container, network or volume behind."""
 
     def __init__(
-        self, plan: Plan, files: RunFiles, engine: Engine, screen: Screen, environment: Mapping[str, str]
+        self, plan: Plan, files: RunFiles, docker: Docker, screen: Screen, environment: Mapping[str, str]
     ) -> None:
         """``environment`` is what the variables of the run's compose file are taken from."""
-        self._files, self._engine, self._screen, self._environment = files, engine, screen, environment
+        self._files, self._docker, self._environment = files, docker, environment
         self._project = project_name(files.directory)
-        self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
-        self._watched = True  # somebody reads the screen
-        self._look_at = 0.0
+        self._loop = EventLoop(screen, self._signals.append)
+        self._poll_at = 0.0
         self._report = _LastReport(files.metrics)
         self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
-        self._logs = ContainerLogs(engine, (task.task for task in plan.tasks), self._selector, self._line)
+        self._logs = ContainerLogs(docker, (task.task for task in plan.tasks), self._loop.selector, self._line)
         roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
-        self._watch = Watch(roles, plan.quorum, run.restarts, run.start_timeout)
+        self._supervisor = ContainerSupervisor(roles, plan.quorum, run.restarts, run.start_timeout)
 
-    def run(self, image: Image, headline: str = "") -> Ending:
+    def run(self, image: Image, headline: str = "") -> ContainersEnded:
         """Say the headline, build the image, run the cluster to its end, and clean up, whatever happens.
 
-        LauncherError where the image cannot be built, FormationError where the containers cannot start.
+        LauncherError if the image cannot be built, FormationError if the containers cannot start.
         """
-        with signals_taken(self._selector, self._signals.append):
-            if headline:  # whoever reads it may already press Ctrl-C
-                self.say(headline)
+        with self._loop.signals():
+            if headline:  # its reader may already press Ctrl-C
+                self._loop.say(headline)
             self._build(image)
             if not self._signals:
                 with self._cleaned_up():
                     self._up()
                     self._watch_containers()
-        if self._signals and not self._watch.leader_ended:
-            return Ending(130 if self._signals[0] == signal.SIGINT else 143)
-        return Ending(self._watch.exit_code, self._watch.cause)
+        if self._signals and not self._supervisor.leader_ended:
+            return ContainersEnded(130 if self._signals[0] == signal.SIGINT else 143)
+        return ContainersEnded(self._supervisor.exit_code, self._supervisor.cause)
 
     # The steps
 
@@ -104,22 +95,22 @@ class ComposeRun:
             raise FormationError(f"the containers could not start:\n{last_lines(done.output, _LAST_LINES)}")
 
     def _watch_containers(self) -> None:
-        with contextlib.closing(Stream(self._engine.events(self._project), self._selector, self._heard)):
-            while not self._watch.over and not self._signals:
-                if time.monotonic() >= self._look_at:
-                    self._look_at = time.monotonic() + _LOOK
-                    self._look()
+        with contextlib.closing(Stream(self._docker.events(self._project), self._loop.selector, self._heard)):
+            while not self._supervisor.over and not self._signals:
+                if time.monotonic() >= self._poll_at:
+                    self._poll_at = time.monotonic() + _POLL
+                    self._poll()
                 self._turn()
 
-    def _look(self) -> None:
-        containers = self._engine.containers(self._project)
+    def _poll(self) -> None:
+        containers = self._docker.containers(self._project)
         self._logs.follow(containers)
-        for action in self._watch.look(containers, time.monotonic()):
+        for action in self._supervisor.observe(containers, time.monotonic()):
             match action:
-                case StartAgain(task, kill):
-                    self._engine.start(containers[task], kill=kill)
+                case RestartContainer(task, kill):
+                    self._docker.start(containers[task], kill=kill)
                 case Say(text):
-                    self.say(text)
+                    self._loop.say(text)
 
     @contextlib.contextmanager
     def _cleaned_up(self) -> Iterator[None]:
@@ -129,15 +120,15 @@ class ComposeRun:
         finally:
             self._logs.close()
             self._compose("down", "--volumes", "--remove-orphans", "--timeout=1", seconds=_DOWN_TIMEOUT, patience=9)
-            if left := self._engine.remove(self._project):
-                self.say(f"the engine would not remove {', '.join(left)}")
+            if left := self._docker.remove(self._project):
+                self._loop.say(f"the engine would not remove {', '.join(left)}")
 
     def _end_containers(self) -> None:
         """Let the containers end, by themselves or asked to; a second signal kills them."""
-        grace = STOP_GRACE if not self._watch.leader_ended else 1
-        if any(not container.ended for container in self._engine.containers(self._project).values()):
+        grace = STOP_GRACE if not self._supervisor.leader_ended else 1
+        if any(not container.ended for container in self._docker.containers(self._project).values()):
             self._compose("stop", f"--timeout={grace}", seconds=2.0 * STOP_GRACE, patience=1)
-        self._logs.follow(self._engine.containers(self._project))
+        self._logs.follow(self._docker.containers(self._project))
         until = time.monotonic() + _DRAIN_TIMEOUT
         while not self._logs.ended and time.monotonic() < until:
             self._turn()
@@ -146,8 +137,8 @@ class ComposeRun:
 
     def _compose(self, verb: str, *arguments: str, seconds: float, patience: int = 0) -> _Done:
         place = ("--project-name", self._project, "--file", str(self._files.compose))
-        command = [*self._engine.compose, *place, verb, *arguments]
-        return self._call(" ".join([*self._engine.compose, verb]), command, seconds, patience=patience)
+        command = [*self._docker.compose, *place, verb, *arguments]
+        return self._call(" ".join([*self._docker.compose, verb]), command, seconds, patience=patience)
 
     def _call(
         self, name: str, command: Sequence[str], seconds: float, *, announced: str = "", patience: int = 0
@@ -157,7 +148,7 @@ class ComposeRun:
         ``announced`` is said, and all that the command prints is shown, once it has turned out not to be quick.
         """
         began, lines, shown = time.monotonic(), list[str](), 0
-        stream = Stream(command, self._selector, lines.append, self._environment)
+        stream = Stream(command, self._loop.selector, lines.append, self._environment)
         with contextlib.closing(stream):
             while (exit_code := stream.exit_code) is None and len(self._signals) <= patience:
                 self._turn()
@@ -167,52 +158,36 @@ class ComposeRun:
                     break
                 if announced and took >= _QUICK:
                     for line in [announced, *lines][shown:]:
-                        self.say(line)
+                        self._loop.say(line)
                     shown = 1 + len(lines)
         return _Done(1 if exit_code is None else exit_code, "\n".join(lines))
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(_TICK):
-            # A stream that was closed a moment ago, in this same round, has nothing more to say.
-            if key.fileobj in self._selector.get_map():
-                key.data()
-        self._show(lambda: self._screen.progress(self._report.read()))
+        self._loop.wait(_TICK)
+        self._loop.progress(self._report.read())
 
     def _heard(self, event: str) -> None:
-        self._look_at = min(self._look_at, time.monotonic() + _SETTLE)
+        self._poll_at = min(self._poll_at, time.monotonic() + _SETTLE)
 
     # What is shown
 
-    def say(self, text: str) -> None:
-        """Show a line of the launcher's own; where nobody reads it any more, the run stops."""
-        self._show(lambda: self._screen.note(text))
-
     def _line(self, task: Task, text: str) -> None:
         if text.startswith(_WAITING):
-            # Every task says this for its own machine; here all of them lie on one.
+            # Every task says this for its own machine; here all of them are on one.
             said, at = self._waiting_shown
             if text == said and time.monotonic() - at < _WAITING_EVERY:
                 return
             self._waiting_shown = (text, time.monotonic())
-        self._show(lambda: self._screen.line(task, text))
-
-    def _show(self, show: Callable[[], None]) -> None:
-        # A closed pipe or a dead terminal: nobody watches, so the run ends as after SIGHUP.
-        if self._watched:
-            try:
-                show()
-            except OSError:
-                self._watched = False
-                self._signals.append(signal.SIGHUP)
+        self._loop.line(task, text)
 
 
-def refuse_second(engine: Engine, files: RunFiles) -> None:
-    """Remove what a launcher that was killed has left of this run; UsageError where its containers still run."""
+def refuse_second(docker: Docker, files: RunFiles) -> None:
+    """Remove what a launcher that was killed has left of this run; UsageError if its containers still run."""
     project = project_name(files.directory)
-    if any(not container.ended for container in engine.containers(project).values()):
-        down = shlex.join([*engine.compose, "--project-name", project, "--file", str(files.compose), "down"])
+    if any(not container.ended for container in docker.containers(project).values()):
+        down = shlex.join([*docker.compose, "--project-name", project, "--file", str(files.compose), "down"])
         raise UsageError(f"{files.name} is running in containers already; to end it: {down}")
-    engine.remove(project)
+    docker.remove(project)
 
 
 @dataclass(frozen=True)

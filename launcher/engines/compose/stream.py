@@ -42,7 +42,7 @@ class Stream:
         return self._process.poll() if self._pipe.ended else None
 
     def close(self) -> None:
-        """End the command where it still runs, and read no more of it."""
+        """End the command if it still runs, and read no more of it."""
         if self._process.poll() is None:
             self._kill(signal.SIGTERM)
         try:

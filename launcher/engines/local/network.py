@@ -18,7 +18,7 @@ def enter_private_network() -> str:
     """Move this process to a network namespace of its own, with only a loopback interface, up.
 
     Its ports cannot be reached from outside, nor collide with anything. Where not root it needs a user namespace as
-    well, in which the user keeps their own id. Returns why it is not possible; empty where it is done. The process must
+    well, in which the user keeps their own id. Returns why it is not possible; empty if it is done. The process must
     have one thread.
     """
     if sys.platform != "linux":

@@ -30,7 +30,7 @@ class HeldPorts:
         self._stack.close()
 
     def hold(self, ports: Iterable[int]) -> None:
-        """Hold these as well, all of them or, where one is in use (UsageError), none that was not held before."""
+        """Hold these as well, all of them or, if one is in use (UsageError), none that was not held before."""
         new = [port for port in dict.fromkeys(ports) if port not in self._ports]
         with ExitStack() as stack:
             for port in new:
@@ -45,7 +45,7 @@ class HeldPorts:
 
 
 def ports_of(plan: Plan, tasks: Iterable[TaskPlan]) -> list[int]:
-    """Return the ports that these tasks listen on, the rendezvous included where the leader is among them."""
+    """Return the ports that these tasks listen on, the rendezvous included if the leader is among them."""
     here = [task for task in tasks if task.address]
     addresses = [task.address for task in here]
     if any(task.task == plan.leader for task in here):

@@ -18,7 +18,7 @@ from typing import Any, Self
 from launcher.contract.task import Task
 
 TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
-_ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs lie
+_ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
 _LENGTH = struct.Struct("!I")
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
 
@@ -31,7 +31,7 @@ def send_request(connection: socket.socket, request: Mapping[str, Any], descript
 
 
 def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Receive what ``send_request`` sent; raises EOFError where the other side has gone."""
+    """Receive what ``send_request`` sent; raises EOFError if the other side has gone."""
     header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=2)
     if len(header) < _LENGTH.size:
         raise EOFError
@@ -84,7 +84,7 @@ class Processes:
             send_request(self.connection, request, [output, report])
 
     def kill(self, task: Task, number: int) -> None:
-        """Send a signal to the task's group; where the spawner has just gone, its end is on the way to us."""
+        """Send a signal to the task's group; if the spawner has just gone, its end is on the way to us."""
         with contextlib.suppress(BrokenPipeError):
             send_request(self.connection, {"kill": str(task), "signal": number})
 
@@ -93,7 +93,7 @@ class Processes:
         with contextlib.suppress(BrokenPipeError):
             send_request(self.connection, {"kill": str(task), "signal": number, "alone": True})
 
-    def stands_still(self, task: Task) -> bool:
+    def is_stopped(self, task: Task) -> bool:
         """Whether a signal has stopped the task's process, as Ctrl-Z does."""
         import psutil  # the spawner imports this module before every run, and needs none of this
 
@@ -103,7 +103,7 @@ class Processes:
             return False
 
     def receive(self) -> Iterator[Mapping[str, Any]]:
-        """Yield what the spawner has said; raises EOFError where it has gone."""
+        """Yield what the spawner has said; raises EOFError if it has gone."""
         chunk = self.connection.recv(65536)
         if not chunk:
             self._abandon()
@@ -114,7 +114,7 @@ class Processes:
             if "pid" in message:
                 self._pids[Task.parse(message["started"])] = message["pid"]
             elif "exited" in message:
-                self._pids.pop(Task.parse(message["exited"]), None)  # none where it could not be started
+                self._pids.pop(Task.parse(message["exited"]), None)  # none if it could not be started
             yield message
 
     def _abandon(self) -> None:

@@ -12,42 +12,42 @@ from launcher.contract.task import Task
 from launcher.engines.local.process import Processes
 from launcher.errors import is_library
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Look, Seen
+from launcher.supervise.events import Inspect, Inspected
 
 _ASK = signal.SIGUSR1  # what launcher/runtime/main.py has faulthandler answer to
 _TIME = 2.0  # seconds for that
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$')
 
 
-class Looks:
-    """The looks that are being taken at tasks where nothing moves."""
+class StackDumps:
+    """Asks tasks that hang what they are doing, and reads the answers."""
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files
         self._logs: dict[Task, tuple[Path, int]] = {}  # the log of each, and its size before
         self._over_at = 0.0
 
-    def begin(self, look: Look, attempt: int, processes: Processes) -> None:
-        """Look at a task; where it answers, ask it for the stacks of its threads."""
+    def ask(self, look: Inspect, attempt: int, processes: Processes) -> None:
+        """Begin to watch a task; if it can answer, ask it for the stacks of its threads."""
         log = self._files.log(attempt, look.task.slug)
         self._logs[look.task] = log, log.stat().st_size
         self._over_at = time.monotonic() + _TIME
-        if look.answers:
+        if look.can_answer:
             processes.signal_only(look.task, _ASK)
 
-    def over(self, processes: Processes) -> Iterator[Seen]:
-        """Yield what was seen of every task, once they have had the time to answer."""
+    def found(self, processes: Processes) -> Iterator[Inspected]:
+        """Yield what was seen of each task, once they have had the time to answer."""
         if self._logs and time.monotonic() >= self._over_at:
             for task, (log, size) in self._logs.items():
                 with log.open("rb") as file:
                     file.seek(size)
                     where = own_code(file.read().decode(errors="replace"))
-                yield Seen(task, processes.stands_still(task), where)
+                yield Inspected(task, processes.is_stopped(task), where)
             self._logs.clear()
 
 
 def own_code(log: str) -> str:
-    """Return the innermost frame of the job's own code, ``train.py:12 (dataset)``; empty where there is none."""
+    """Return the innermost frame of the job's own code, ``train.py:12 (dataset)``; empty if there is none."""
     for line in log.splitlines():
         frame = _FRAME.match(line)
         if frame and Path(frame[1]).is_absolute() and not is_library(Path(frame[1])):  # not <frozen runpy>

@@ -43,15 +43,15 @@ class Checkpoints:
         return time.monotonic() - self._saved_at >= (self._policy.every_seconds or 0.0)
 
     def next_step(self, step: int) -> int | None:
-        """Return the next step after ``step`` at which the policy asks for a checkpoint, where it counts steps."""
+        """Return the next step after ``step`` at which the policy asks for a checkpoint, if it counts steps."""
         every = self._policy.every_steps
         return None if every is None else (step // every + 1) * every
 
     def save(self, step: int, repeated: int = 0) -> None:
-        """Write the checkpoint of this step, unless it is there, and drop the oldest.
+        """Write the checkpoint of this step, unless it is there, and remove the oldest.
 
-        ``repeated`` is how many of the updates until then may have been applied twice. LauncherError where the files
-        cannot lie.
+        ``repeated`` is how many of the updates until then may have been applied twice. LauncherError if the files
+        cannot be written.
         """
         if step == self._saved_step:
             return
@@ -59,7 +59,7 @@ class Checkpoints:
             if self._writes:
                 self._save_whole(step, repeated)
             else:
-                self._take_part(step)
+                self._write_share(step)
         except (OSError, tf.errors.OpError) as error:
             if is_consequence(error):
                 raise
@@ -67,20 +67,20 @@ class Checkpoints:
         self._saved_at, self._saved_step = time.monotonic(), step
 
     def _save_whole(self, step: int, repeated: int) -> None:
-        """Write the files that are kept; where they cannot lie, those before stay."""
-        with self.files.writing(step, repeated=repeated) as beside:
-            self._write(beside)
+        """Write the files that are kept; if that fails, the older ones stay."""
+        with self.files.writing(step, repeated=repeated) as draft:
+            self._write(draft)
         self.files.keep(self._policy.keep)
 
-    def _take_part(self, step: int) -> None:
+    def _write_share(self, step: int) -> None:
         """Write what is not kept."""
-        with TemporaryDirectory(prefix=f"step-{step}.") as beside:
-            self._write(Path(beside))
+        with TemporaryDirectory(prefix=f"step-{step}.") as draft:
+            self._write(Path(draft))
 
     def _cannot_write(self, step: int, error: OSError | tf.errors.OpError) -> str:
         why = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         if not self._writes:
-            return f"this task's part in the checkpoint of step {step} cannot be written to {gettempdir()}: {why}"
+            return f"this task's share of the checkpoint of step {step} cannot be written to {gettempdir()}: {why}"
         last = self.files.newest()
         there = f"the last one is of step {last.step}" if last else "there is no other"
         return f"the checkpoint of step {step} cannot be written: {why}; {there}"
@@ -91,26 +91,26 @@ class Checkpoints:
     def restore(self, step: int) -> int:
         """Read the checkpoint of that step into the job; 0 is the job as it was built.
 
-        Returns how many of the updates until then may have been applied twice. UsageError where it does not fit the
+        Returns how many of the updates until then may have been applied twice. UsageError if it does not fit the
         job.
         """
         if self._writes:
             self.files.remove_unfinished()
-        self._saved_step = step
+        self._saved_at, self._saved_step = time.monotonic(), step
         if not step:
             return 0
         saved = self.files.at(step)
         self._read(saved)
         return saved.repeated
 
-    def read_newest(self, besides: int) -> int | None:
-        """Read the newest checkpoint into the job and return its step, for a task that only looks on.
+    def read_newest(self, other_than: int) -> int | None:
+        """Read the newest checkpoint into the job and return its step, for a task that only evaluates.
 
-        None where there is none but that of the step ``besides``, or where its files are not whole: the leader, which
-        names what is damaged, may have dropped it a moment ago.
+        None if there is none but that of the step ``other_than``, or if its files are damaged: the leader, which names
+        what is damaged, may have just removed it.
         """
         newest = self.files.newest()
-        if newest is None or newest.step == besides or damage(newest.directory):
+        if newest is None or newest.step == other_than or damage(newest.directory):
             return None
         try:
             self._read(newest)
@@ -127,6 +127,6 @@ class Checkpoints:
         except (ValueError, AssertionError) as error:  # other shapes; other variables
             why = str(error).partition("\n")[0]
             raise UsageError(
-                f"the checkpoint of step {saved.step} does not fit the job: {why}; go on with the args and the code "
+                f"the checkpoint of step {saved.step} does not fit the job: {why}; resume with the args and the code "
                 "that it was written with, or start a new run"
             ) from error

@@ -1,4 +1,4 @@
-"""The files of a run's checkpoints: complete or absent for whoever looks, and the same on every machine.
+"""The files of a run's checkpoints: complete or absent for every reader, and the same on every machine.
 
 Only the leader writes checkpoints, and launchers on several machines may share no disk: a member that does not hold
 the checkpoint that all resume from gets the leader's files at the rendezvous.
@@ -12,14 +12,13 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from launcher.errors import LauncherError
 from launcher.rundir import checkpoint_name, write_json
@@ -28,9 +27,16 @@ _STATE = "state.json"
 _CHUNK = 1 << 20  # bytes
 
 
+class Reader(Protocol):
+    """Where files are read from."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return at most ``count`` bytes; none at the end."""
+
+
 @dataclass(frozen=True)
 class Saved:
-    """One complete checkpoint. ``identity`` tells it from another run's checkpoint of the same step."""
+    """One complete checkpoint. ``identity`` distinguishes it from another run's checkpoint of the same step."""
 
     step: int
     identity: str
@@ -38,19 +44,13 @@ class Saved:
     repeated: int = 0  # updates that may be in it twice
 
     def offer(self) -> dict[str, Any]:
-        """Return what a member is told of it: step, identity, and each file with its size in bytes."""
+        """Return what a member receives about it: step, identity, and each file with its size in bytes."""
         files = {path.name: path.stat().st_size for path in sorted(self.directory.iterdir())}
         return {"step": self.step, "id": self.identity, "files": files}
 
-    def send(self, connection: socket.socket) -> None:
-        """Send the content of each file, in the order of the offer."""
-        for name in self.offer()["files"]:
-            with (self.directory / name).open("rb") as file:
-                connection.sendfile(file)
-
 
 class CheckpointFiles:
-    """The checkpoints that lie in one directory."""
+    """The checkpoints in one directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -61,7 +61,7 @@ class CheckpointFiles:
         return sorted((saved for saved in found if saved), key=lambda saved: saved.step)
 
     def newest(self) -> Saved | None:
-        """Return the checkpoint of the highest step, or None where there is none."""
+        """Return the checkpoint of the highest step, or None if there is none."""
         return next(reversed(self.saved()), None)
 
     def newest_sound(self, say: Callable[[str], None]) -> Saved | None:
@@ -87,35 +87,35 @@ class CheckpointFiles:
         return [saved for saved in self.saved() if not damage(saved.directory)]
 
     def at(self, step: int) -> Saved:
-        """Return the checkpoint of that step; LauncherError where it is not there."""
+        """Return the checkpoint of that step; LauncherError if it is not there."""
         for saved in self.saved():
             if saved.step == step:
                 return saved
-        raise LauncherError(f"{self._directory} holds no checkpoint of step {step}, where the run continues")
+        raise LauncherError(f"{self._directory} holds no checkpoint of step {step} to resume from")
 
     @contextmanager
     def writing(self, step: int, identity: str = "", repeated: int = 0) -> Iterator[Path]:
         """Give a directory to write a checkpoint's files to; afterwards it is complete, or gone after an error."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".step-{step}."))
+        draft = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".step-{step}."))
         try:
-            yield beside
+            yield draft
             identity = identity or secrets.token_hex(8)
-            files = {path.name: _flushed(path) for path in sorted(beside.iterdir()) if path.name != _STATE}
+            files = {path.name: _flushed(path) for path in sorted(draft.iterdir()) if path.name != _STATE}
             state = {"step": step, "id": identity, "repeated": repeated, "files": files}
-            write_json(beside / _STATE, state)
-            os.chmod(beside, 0o755)
-            _flush(beside / _STATE)
-            _flush(beside)
-            self._put(beside, step, identity)
+            write_json(draft / _STATE, state)
+            os.chmod(draft, 0o755)
+            _flush(draft / _STATE)
+            _flush(draft)
+            self._put(draft, step, identity)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
 
-    def _put(self, beside: Path, step: int, identity: str) -> None:
+    def _put(self, draft: Path, step: int, identity: str) -> None:
         place = self._directory / checkpoint_name(step)
         while True:
             try:
-                os.rename(beside, place)
+                os.rename(draft, place)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -129,25 +129,25 @@ class CheckpointFiles:
 
     def _set_aside(self, place: Path) -> None:
         aside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".{place.name}."))
-        with suppress(FileNotFoundError):  # somebody else did
+        with suppress(FileNotFoundError):  # another task did
             os.rename(place, aside)
         shutil.rmtree(aside, ignore_errors=True)
 
     def keep(self, number: int) -> None:
-        """Remove all but the newest so many."""
+        """Remove all but this number of the newest."""
         for old in self.saved()[:-number]:
             shutil.rmtree(old.directory)
 
     def remove_unfinished(self) -> None:
-        """Remove what a task that was killed left half written."""
+        """Remove what a task that was killed has left incomplete."""
         for unfinished in self._directory.glob(".step-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
 
-    def receive(self, offer: Mapping[str, Any], reader: BinaryIO) -> None:
-        """Write the files that ``Saved.send`` sends; EOFError where they break off, OSError where they cannot lie."""
-        with self.writing(int(offer["step"]), str(offer["id"])) as beside:
+    def receive(self, offer: Mapping[str, Any], reader: Reader) -> None:
+        """Write the files of an offer, whose content follows; EOFError if it breaks off, OSError if the disk fails."""
+        with self.writing(int(offer["step"]), str(offer["id"])) as draft:
             for name, size in offer["files"].items():
-                with (beside / Path(name).name).open("wb") as file:
+                with (draft / Path(name).name).open("wb") as file:
                     _copy(reader, file, int(size))
 
 
@@ -157,7 +157,7 @@ def damage(checkpoint: Path) -> str:
         content = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
         files: Mapping[str, Any] = content.get("files", {})
         if checkpoint.name != checkpoint_name(int(content["step"])):
-            return f"{_STATE} tells of another step"
+            return f"{_STATE} is that of another step"
         for name, (size, digest) in files.items():
             found = (checkpoint / name).stat().st_size
             if found != size:
@@ -172,13 +172,13 @@ def damage(checkpoint: Path) -> str:
 
 
 def _flushed(path: Path) -> tuple[int, str]:
-    """Return a file's size in bytes and its digest, once it would outlast a loss of power."""
+    """Return a file's size in bytes and its digest, once it would survive a loss of power."""
     _flush(path)
     return path.stat().st_size, _digest(path)
 
 
 def _flush(path: Path) -> None:
-    """Make a file's content, or the names in a directory, outlast a loss of power."""
+    """Make a file's content, or the names in a directory, survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -201,7 +201,7 @@ def _read(state: Path) -> Saved | None:
         return None  # damaged: newest_sound says so
 
 
-def _copy(reader: BinaryIO, file: BinaryIO, size: int) -> None:
+def _copy(reader: Reader, file: BinaryIO, size: int) -> None:
     while size:
         try:
             chunk = reader.read(min(size, _CHUNK))

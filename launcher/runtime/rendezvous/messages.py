@@ -1,93 +1,89 @@
-"""What tasks say to each other at the rendezvous: JSON objects, one a line.
+"""What tasks send each other at the rendezvous: JSON objects, one per line.
 
-A member says            task, token, holds     who it is, and which checkpoints it has
-                         prepared               it has all it needs for the start
-                         alive                  every few seconds, once all have met
+A member sends           task, token, holds,    who it is, and which checkpoints it has
+                         version, launcher
+                         prepared               it has all that it needs for the start
+                         alive                  heartbeat, once all have met
                          finished               it has trained its last step
-                         failed, exit_code, own why it ends, and that starting again would not help
-The leader says          refused                why this is the wrong place
+                         failed, exit_code, own why it ends, in a way that a restart would not help
+The leader sends         refused                why the task may not join
                          waiting                who is missing, every second
-                         prepare, without       the checkpoint that all resume from; its files follow, where wanted
+                         prepare, without,      the checkpoint that all resume from, followed by its files if the
+                         version, launcher      member lacks them; which workers are left out
                          go, without            all have met
-                         alive                  every few seconds
+                         alive                  heartbeat
                          end, stopped           all may leave; whether the run was stopped before its last step
-                         lost, peer             which task has gone, so that all must meet again
-                         failed, exit_code, own as above, of whichever task
+                         lost, peer             which task was lost, so that all must meet again
+                         failed, exit_code, own as above, of any task
 """
 
 from __future__ import annotations
 
 import json
-import socket
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from launcher.contract.context import TaskContext
 from launcher.errors import FormationError
 from launcher.runtime.failure import PeerFailed
 
-HELLO_LIMIT = 4096  # bytes; a longer first line is not one of ours
-HELLO_TIMEOUT = 5.0  # seconds that a connection may stay silent
-ALIVE_EVERY = 5.0  # seconds between two signs of life
+HELLO_LIMIT = 4096  # bytes; a longer first line is not a member's
+HELLO_TIMEOUT = 5.0  # seconds that the other side may be silent before all have met
+ALIVE_EVERY = 5.0  # seconds between two heartbeats
 SAY_EVERY = 5.0  # seconds between two lines about who is missing
-SILENCE = 60.0  # seconds without a sign of life after which a task takes another for lost
+SILENCE = 60.0  # seconds without a heartbeat after which a member takes its leader for lost
 
-NONSENSE = (ValueError, RecursionError)  # what json.loads raises for what is none of ours
+_LONGEST = 1 << 20  # bytes of a line
 
-Tell = Callable[[Collection[str]], None]
-
-
-def send(connection: socket.socket, **message: Any) -> None:
-    """Send one message; OSError where the other side has gone."""
-    connection.sendall((json.dumps(message) + "\n").encode())
+NONSENSE = (ValueError, RecursionError)  # what Inbox.message raises for anything but our messages
 
 
-def messages(lines: BinaryIO) -> Iterator[dict[str, Any]]:
-    """Yield the messages that arrive until the other side closes; a last line that broke off says nothing."""
-    while (line := lines.readline()).endswith(b"\n"):
-        message = json.loads(line)
-        if isinstance(message, dict):
-            yield message
+def encoded(message: Mapping[str, Any]) -> bytes:
+    """Return a message as it is sent."""
+    return (json.dumps(message) + "\n").encode()
+
+
+class Inbox:
+    """The bytes that arrived on one connection and were not taken yet."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def put(self, data: bytes) -> None:
+        """Add what has arrived."""
+        self._bytes += data
+
+    def message(self, limit: int = _LONGEST) -> dict[str, Any] | None:
+        """Take the next message; None if its line is not complete yet.
+
+        A line that is no JSON object is an empty message. Raises one of NONSENSE if it is no JSON at all, or longer
+        than ``limit`` bytes.
+        """
+        end = self._bytes.find(b"\n", 0, limit)
+        if end < 0:
+            if len(self._bytes) >= limit:
+                raise ValueError(f"a line of more than {limit} bytes")
+            return None
+        content = json.loads(self.take(end + 1))
+        return content if isinstance(content, dict) else {}
+
+    def take(self, count: int) -> bytes:
+        """Take at most ``count`` bytes."""
+        taken = bytes(self._bytes[:count])
+        del self._bytes[:count]
+        return taken
+
+
+def failure_message(failure: PeerFailed) -> dict[str, Any]:
+    """Return the message about a task's failure."""
+    return {"failed": str(failure), "exit_code": failure.exit_code, "own": failure.own}
 
 
 def peer_failed(message: Mapping[str, Any]) -> PeerFailed:
-    """Return the error that a message with ``failed`` tells of."""
-    return PeerFailed(str(message["failed"]), int(message.get("exit_code", 1)), own=bool(message.get("own")))
+    """Return the error that a message with ``failed`` reports."""
+    code = message.get("exit_code")
+    return PeerFailed(str(message["failed"]), code if isinstance(code, int) else 1, own=bool(message.get("own")))
 
 
 def not_formed(missing: Collection[str]) -> FormationError:
-    """Return the error that names who never came."""
+    """Return the error that names the missing tasks."""
     return FormationError(f"the cluster did not form in time (run.start_timeout); missing: {', '.join(missing)}")
-
-
-def find_hosts(context: TaskContext, deadline: float, waiting: Tell) -> None:
-    """Wait until every task's host has an address here; FormationError names those that have none at the deadline.
-
-    TensorFlow would wait for such a task in silence.
-    """
-    say_at = time.monotonic() + SAY_EVERY
-    while unknown := [
-        f"{task} (no address is known here for {_host(context.cluster[task.job][task.index])})"
-        for task in context.members
-        if not _is_known(_host(context.cluster[task.job][task.index]))
-    ]:
-        now = time.monotonic()
-        if now >= deadline:
-            raise not_formed(unknown)
-        if now >= say_at:
-            waiting(unknown)
-            say_at = now + SAY_EVERY
-        time.sleep(min(0.5, deadline - now))
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]")
-
-
-def _is_known(host: str) -> bool:
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError:
-        return False
-    return True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from launcher.spec.edit.nodes import TextNode, root_of
-from launcher.spec.yaml_nodes import parse
+from launcher.spec.edit.key_edits import means, plain_data
+from launcher.spec.yaml_nodes import TextNode
+from launcher.spec.yaml_parser import root_of
 
 _INDENT = 2  # columns
 
@@ -27,7 +27,7 @@ def tidy(text: str) -> str:
         else:
             found.append(" " * _column(number, lines, wanted) + line.lstrip())
     after = "\n".join(found).rstrip("\n") + "\n"
-    return after if _plain(after) == _plain(text) else text
+    return after if means(after, plain_data(text)) else text
 
 
 def _starts(node: TextNode, depth: int) -> Iterator[tuple[int, int]]:
@@ -38,7 +38,7 @@ def _starts(node: TextNode, depth: int) -> Iterator[tuple[int, int]]:
 
 
 def _continued(text: str, node: TextNode) -> Iterator[int]:
-    """Yield each line in which a value goes on, or comes behind its key, that is not a block of keys or items."""
+    """Yield each line in which a value continues, or follows its key, that is not a block of keys or items."""
     for own, value in node.items:
         if value.is_block and value.items:
             yield from _continued(text, value)
@@ -47,7 +47,7 @@ def _continued(text: str, node: TextNode) -> Iterator[int]:
 
 
 def _column(number: int, lines: list[str], wanted: dict[int, int]) -> int:
-    """Return the column of a line: a comment's is that of what follows, unless it stands deeper, at a block's end."""
+    """Return the column of a line: a comment's is that of what follows, unless it is deeper, at a block's end."""
     if number in wanted:
         return wanted[number]
     indent = len(lines[number]) - len(lines[number].lstrip())
@@ -57,8 +57,3 @@ def _column(number: int, lines: list[str], wanted: dict[int, int]) -> int:
         if line is not None and len(lines[line]) - len(lines[line].lstrip()) == indent:
             return wanted[line]
     return wanted[following] if following is not None else indent
-
-
-def _plain(text: str) -> Any:
-    root, problems = parse(text, str)
-    return None if problems or root is None else root.plain()

@@ -1,35 +1,29 @@
-"""How an edit is made in the text of a cluster file: what stands between the nodes is cut and pasted.
+"""How an edit is made in the text of a cluster file: the text between the nodes is cut and pasted.
 
-Nothing here looks whether the text says what was meant afterwards; ``launcher.spec.edit.values`` does.
+Nothing here checks that the resulting text means what was intended; ``launcher.spec.edit.key_edits`` does.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
-from launcher.contract.task import JOBS
-from launcher.spec.edit.nodes import TextNode, root_of
-from launcher.spec.yaml_nodes import resolve
+from launcher.spec.overrides import is_job
+from launcher.spec.plain import Keys
+from launcher.spec.yaml_nodes import TextNode
+from launcher.spec.yaml_parser import resolve, root_of
 
-Keys = Sequence[str]
-_SHORT: dict[type, str] = {str: "tasks", list: "addresses"}  # the key that a job's short form stands for
+_SHORT: dict[type, str] = {str: "tasks", list: "addresses"}  # the key that a job's short form sets
 _WORDS = re.compile(r"\w[\w./@+-]*(?:[ :][\w./@+-]+)*")  # what needs no quotes, neither in a block nor inside [] and {}
 _COLON = re.compile(r"\s*:")
 _COMMA = re.compile(r"\s*,")
 _COMMENT = re.compile(r"\s+#.*")
-_COMMENTED = re.compile(r"(?:\n[ \t]*)*\n( *)#.*")  # the next line with anything in it, where that is a comment
-
-
-def is_job(keys: Keys, depth: int) -> bool:
-    """Whether the key so deep is a job of the cluster, which has short forms."""
-    return depth == 2 and keys[0] == "cluster" and keys[1] in JOBS
+_COMMENTED = re.compile(r"(?:\n[ \t]*)*\n( *)#.*")  # the next line that is not empty, if it is a comment
 
 
 def in_one_line(value: Any) -> str:
-    """Return plain data as it can stand anywhere."""
+    """Return plain data as text that is valid anywhere."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{in_one_line(key)}: {in_one_line(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, list):
@@ -62,7 +56,7 @@ def put(text: str, keys: Keys, written: str) -> str:
 
 
 def replaced(text: str, node: TextNode, written: str) -> str:
-    """Return the text with another value in a node's place; a comment behind it keeps its column where it can."""
+    """Return the text with another value in a node's place; a comment after it keeps its column if it can."""
     before, old, rest = text[: node.start], text[node.start : node.end], text[node.end :]
     blanks = len(rest) - len(rest.lstrip(" "))
     if blanks and rest[blanks:].startswith("#") and "\n" not in old + written:
@@ -73,7 +67,7 @@ def replaced(text: str, node: TextNode, written: str) -> str:
 
 
 def add_item(text: str, keys: Keys, written: str) -> str:
-    """Return the text with an item more at the end of the list at the keys, which is made where there is none."""
+    """Return the text with one more item at the end of the list at the keys, which is made if there is none."""
     node = _at(text, keys)
     return _inserted(text, node, written) if node and node.kind is list else put(text, keys, f"[{written}]")
 
@@ -82,7 +76,7 @@ def cut(text: str, keys: Keys) -> str:
     """Return the text without a key or an item, and without its comma or its lines."""
     parent = _at(text, keys[:-1])
     found = parent.find(keys[-1]) if parent else None
-    if parent is None or found is None:  # it came from << or an alias
+    if parent is None or found is None:  # it is part of << or of an alias
         return text
     own, node = found
     if not parent.is_block:
@@ -102,14 +96,14 @@ def _at(text: str, keys: Keys) -> TextNode | None:
 
 
 def _pair(keys: Keys, written: str) -> str:
-    """Return a key and its value as they are written where there is none of these keys yet."""
+    """Return the text of a key and its value, none of which exists yet."""
     for key in reversed(keys[1:]):
         written = f"{{{in_one_line(key)}: {written}}}"
     return f"{in_one_line(keys[0])}: {written}".rstrip()
 
 
 def _put_behind_key(text: str, own: TextNode, node: TextNode, written: str) -> str:
-    """Write a value where there is none, or in the place of a block; a comment behind the key stays."""
+    """Write a value that is missing, or in the place of a block; a comment after the key stays."""
     colon = _COLON.match(text, own.end)
     start = colon.end() if colon else own.end
     new = (" " if colon else ": ") + written if written else ""
@@ -145,13 +139,13 @@ def _inserted(text: str, node: TextNode, written: str) -> str:
 
 
 def _inserted_in_brackets(text: str, node: TextNode, written: str) -> str:
-    """Write it behind the last item, or in a line of its own where that one has one."""
+    """Write it after the last item, or in a line of its own if that item has one."""
     own, last = node.items[-1]
     indentation = text[_start_of_line(text, own.start) : own.start]
     if indentation.strip():
         return f"{text[: last.end]}, {written}{text[last.end :]}"
     end = _end_of_line(text, last.end)
-    if end >= node.end:  # the bracket stands in this line as well
+    if end >= node.end:  # the bracket is in this line as well
         return f"{text[: last.end]},\n{indentation}{written}{text[last.end :]}"
     comma, new = (",", "") if not _COMMA.match(text, last.end) else ("", ",")
     return f"{text[: last.end]}{comma}{text[last.end : end]}\n{indentation}{written}{new}{text[end:]}"
@@ -172,7 +166,7 @@ def _cut_between_brackets(text: str, start: int, end: int, before: int | None) -
 
 
 def _behind_comments(text: str, end: int, column: int) -> int:
-    """Go on over the comments that stand deeper than a column: they belong to what ends there."""
+    """Skip the comments that are deeper than a column: they belong to what ends there."""
     while (found := _COMMENTED.match(text, end)) and len(found[1]) > column:
         end = found.end()
     return end
@@ -183,7 +177,7 @@ def _start_of_line(text: str, index: int) -> int:
 
 
 def _end_of_line(text: str, index: int) -> int:
-    """Return the end of the line at which a value ends; that of a block scalar (| or >) may be behind it already."""
+    """Return the end of the line at which a value ends; that of a block scalar (| or >) may be past it already."""
     if text[index - 1 : index] == "\n":
         return index - 1
     end = text.find("\n", index)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.run import project_name
 from tests.support.workplace import Workplace
 
@@ -72,7 +72,7 @@ def left_of(run_directory: Path) -> list[str]:
 def engine() -> None:
     """Skip, with the reason, where no engine can be used; on CI that is a failure."""
     try:
-        Engine.find()
+        Docker.find()
     except Exception as error:
         if os.environ.get("CI"):
             raise

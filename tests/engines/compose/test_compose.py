@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.cluster.test_readme import COMMANDS, run
+from tests.docs.pages import commands, run
 from tests.engines.compose.conftest import Containers, docker, left_of
 from tests.support.jobs import JOB
 from tests.support.workplace import PATIENCE, ROOT, read_until
@@ -45,7 +45,7 @@ def other_owner(containers: Containers) -> int:
 def test_one_command_of_the_readme_trains_in_containers_and_removes_them(
     monkeypatch: pytest.MonkeyPatch, command: str, compose: str, tasks: list[str], tolerance: float
 ) -> None:
-    assert command in COMMANDS
+    assert command in commands()
     monkeypatch.setenv("COMPOSE", compose)
     printed = run(command, ROOT, patience=540)  # the first one builds the image
     directory = ROOT / printed.rpartition("run directory: ")[2].strip()
@@ -65,7 +65,7 @@ def test_one_command_of_the_readme_trains_in_containers_and_removes_them(
 
 def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) -> None:
     containers.write(args=LONG)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "2 containers")
     process.send_signal(signal.SIGINT)
     ran = containers.finish(process, seen)
@@ -76,15 +76,15 @@ def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) 
 def test_ctrl_c_stops_the_containers_and_removes_them_and_the_run_resumes(containers: Containers) -> None:
     args = {"epochs": 400, "report_every": 10}
     containers.write(args=args, run={"checkpoint": {"every": "50 steps"}})
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0050")
     process.send_signal(signal.SIGINT)
     ran = containers.finish(process, seen)
     assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (130, "stopped", 130), ran.output
-    assert "to go on: launcher run --compose --resume runs/test-" in ran.output
+    assert "to continue: launcher run --resume runs/test-" in ran.output
     assert containers.left() == []
     (containers.directory / "cluster.yaml").unlink()  # the run has its own
-    resumed = containers.finish(containers.start("run", "--compose", "--resume", "latest"))
+    resumed = containers.finish(containers.start("run", "--on", "compose", "--resume", "latest"))
     assert resumed.code == 0, resumed.output
     assert "resumed at step" in resumed.output
     assert resumed.result["steps"] == 400 * 17
@@ -93,7 +93,7 @@ def test_ctrl_c_stops_the_containers_and_removes_them_and_the_run_resumes(contai
 
 def test_an_exception_of_the_job_comes_last_and_the_directory_of_the_job_is_read_only(containers: Containers) -> None:
     (containers.directory / "train.py").write_text(JOB.format(evaluate='open("/cluster/mine", "w")'))
-    ran = containers.run("--compose", job="train.py", args={}, run={"restarts": 0})
+    ran = containers.run("--on", "compose", job="train.py", args={}, run={"restarts": 0})
     assert ran.code == 1, ran.output
     *_, cause, code, log = ran.output.rstrip().splitlines()
     assert cause.endswith(" failed: OSError: [Errno 30] Read-only file system: '/cluster/mine'")
@@ -154,7 +154,7 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_the_user_s_
     monkeypatch.setenv("SUDO_UID", str(other_owner))
     monkeypatch.setenv("SUDO_GID", str(other_owner))
     containers.write(args=LONG)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     read_until(process, "Epoch: 0005")
     (network,) = json.loads(docker("network", "inspect", containers.network()))
     assert network["Internal"]
@@ -165,7 +165,7 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_the_user_s_
         assert docker_says["Config"]["User"] == f"{other_owner}:{other_owner if os.getuid() == 0 else os.getgid()}"
         assert docker_says["Config"]["Labels"]["launcher.run"] == containers.run_directory.name
         mounts = {mount["Destination"]: mount["RW"] for mount in docker_says["Mounts"]}
-        assert mounts == {"/cluster": False, "/runs": True}
+        assert mounts == {"/cluster": False, "/runs": True, "/plan.json": False}
         wait_until_healthy(container)
     process.terminate()
     ran = containers.finish(process)

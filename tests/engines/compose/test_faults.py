@@ -62,7 +62,7 @@ def disconnect(containers: Containers, task: str) -> None:
 def hit(containers: Containers, mode: str, task: str, fault: Fault) -> Hit:
     """Run in containers until a fifth of the way, let the fault happen, and wait for the end."""
     containers.write(mode=mode, cluster={"worker": 2, "ps": 1}, **SETTINGS)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0080")
     fault(containers, task)
     ran = containers.finish(process, seen)
@@ -73,7 +73,7 @@ def hit(containers: Containers, mode: str, task: str, fault: Fault) -> Hit:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mapping[str, Any], set[str]]:
     """The figures and the printed history of a synchronous run that nothing happens to."""
     place = Containers(tmp_path_factory.mktemp("undisturbed"))
-    ran = place.run("--compose", cluster={"worker": 2, "ps": 1}, **SETTINGS)
+    ran = place.run("--on", "compose", cluster={"worker": 2, "ps": 1}, **SETTINGS)
     return ran.metrics, history(ran.output)
 
 
@@ -108,7 +108,7 @@ def test_an_asynchronous_run_ends_within_its_tolerance(
 
 def test_a_worker_that_is_killed_without_restarts_ends_the_run_by_name(containers: Containers) -> None:
     containers.write(args={"epochs": 100_000, "report_every": 20}, run={"restarts": 0})
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0020")
     began = time.monotonic()
     kill(containers, "worker:1")
@@ -125,7 +125,7 @@ def test_a_worker_that_stays_without_a_network_is_named_within_the_start_timeout
 ) -> None:
     run = {"start_timeout": "10s", "checkpoint": {"every": "200 steps"}}
     containers.write(args={"epochs": 100_000, "report_every": 20}, run=run)
-    process = containers.start("run", "--compose")
+    process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0020")
     began = time.monotonic()
     docker("network", "disconnect", containers.network(), containers.container("worker:1"))

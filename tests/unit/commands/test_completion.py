@@ -43,6 +43,10 @@ def offered(*words: str) -> list[str]:
         (["plan", "--task", "p"], ["ps:0"]),
         (["run", "--set", "mo"], ["mode=async", "mode=sync"]),
         (["run", "--set", "run.re"], ["run.restarts="]),
+        (["run", "--on", ""], ["local", "compose"]),
+        (["plan", "--on", "c"], ["compose"]),
+        (["render", "c"], ["compose"]),
+        (["run", "--set", "run.on"], ["run.on=local", "run.on=compose"]),
         (["config", "get", "run.check"], ["run.checkpoint", "run.checkpoint.every", "run.checkpoint.keep"]),
         (["config", "get", "args."], ["args.own"]),
         (["config", "set", "run.net"], ["run.network=host", "run.network=private"]),
@@ -52,7 +56,7 @@ def offered(*words: str) -> list[str]:
         (["config", "diff", "--run", "n"], ["night"]),
     ],
 )
-def test_words_are_offered_where_they_fit(words: list[str], expected: list[str]) -> None:
+def test_words_are_offered_if_they_fit(words: list[str], expected: list[str]) -> None:
     assert sorted(offered(*words)) == sorted(expected)
 
 

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from launcher.commands.options import cluster_file, place_of, task_named
-from launcher.commands.train import run as run_module
 from launcher.commands.train.plan import command as plan_command
 from launcher.commands.train.run import command as run_command
 from launcher.contract.environment import SET_KEY
 from launcher.contract.task import Task
+from launcher.engines.local import engine as local_engine
 from launcher.errors import SpecError, UsageError
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}}\n"
@@ -114,7 +114,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def launch(*_: object, **__: object) -> None:
         raise Stopped
 
-    monkeypatch.setattr(run_module, "Launch", launch)
+    monkeypatch.setattr(local_engine, "LocalRun", launch)
     return place
 
 

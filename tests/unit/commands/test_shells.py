@@ -82,7 +82,7 @@ def terminal(request: pytest.FixtureRequest) -> Iterator[Terminal]:
     shell.close()
 
 
-def test_what_is_typed_is_completed_behind_breaks_too(terminal: Terminal) -> None:
+def test_what_is_typed_is_completed_after_breaks_too(terminal: Terminal) -> None:
     for typed, got in {
         "config se\tmode=a\t": "<config><set><mode=async>",
         "run --set mode=a\t": "<run><--set><mode=async>",

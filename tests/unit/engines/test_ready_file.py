@@ -6,22 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from launcher.engines.ready_file import ENVIRONMENT_KEY, ReadyFile
+from launcher.contract.environment import READY_FILE_KEY
+from launcher.engines.ready_file import ReadyFile
 from launcher.errors import UsageError
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_where_nobody_asks_for_a_file_there_is_none(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    monkeypatch.delenv(ENVIRONMENT_KEY, raising=False)
+    monkeypatch.delenv(READY_FILE_KEY, raising=False)
     if value is not None:
-        monkeypatch.setenv(ENVIRONMENT_KEY, value)
+        monkeypatch.setenv(READY_FILE_KEY, value)
     assert ReadyFile.of_environment() is None
 
 
 def test_a_file_that_a_killed_launcher_has_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ready"
     path.touch()
-    monkeypatch.setenv(ENVIRONMENT_KEY, str(path))
+    monkeypatch.setenv(READY_FILE_KEY, str(path))
     assert ReadyFile.of_environment() == ReadyFile(path)
     assert not path.exists()
 
@@ -39,7 +40,7 @@ def test_a_place_that_is_no_directory_is_a_sentence_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv(ENVIRONMENT_KEY, str(tmp_path / "file" / "ready"))
+    monkeypatch.setenv(READY_FILE_KEY, str(tmp_path / "file" / "ready"))
     with pytest.raises(UsageError, match=rf"^LAUNCHER_READY_FILE: there is no directory {tmp_path}/file$"):
         ReadyFile.of_environment()
 

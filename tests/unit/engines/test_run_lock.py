@@ -88,7 +88,7 @@ def test_what_a_dead_launcher_left_is_taken_over_and_said(files: RunFiles, other
     with locked(files, [FIRST, SECOND], said.append):
         assert len(said) == 1
         assert said[0].startswith(f"the launcher that ran this before (pid {other.pid} on ")
-        assert said[0].endswith(" has gone without ending it; going on from there")
+        assert said[0].endswith(" has gone without ending it; continuing from there")
     assert locks(files) == []
 
 

@@ -1,14 +1,17 @@
-"""Which cores a process may use: its affinity, and what control groups leave of it."""
+"""Which cores a process may run on: its affinity, their nodes, and the quota of its control groups."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from launcher.host import cores
 from launcher.host.cores import cpu_quota, read_cores
+
+Nodes = Callable[[Mapping[str, str]], None]
 
 
 def groups(directory: Path, files: dict[str, str]) -> Path:
@@ -103,79 +106,45 @@ def test_a_system_without_control_groups_has_no_quota(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path / "gone", tmp_path) is None
 
 
-@pytest.mark.parametrize(
-    ("allowed", "ids", "note"),
-    [
-        (None, (0, 1, 2, 3), ""),
-        (4.0, (0, 1, 2, 3), ""),
-        (2.5, (0, 1), "a control group allows 2.5 of 4 cores"),
-        (0.5, (0,), "a control group allows 0.5 of 4 cores"),
-    ],
-)
-def test_a_quota_cuts_the_cores_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, allowed: float | None, ids: tuple[int, ...], note: str
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 0, 2}, raising=False)
-    monkeypatch.setattr(cores, "cpu_quota", lambda: allowed)
-    found, said = read_cores()
-    assert (tuple(core.id for core in found), said) == (ids, note)
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    """What the kernel says of NUMA nodes: writes the list of each node's cores."""
 
+    def write(rows: Mapping[str, str]) -> None:
+        for name, row in rows.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "cpulist").write_text(row)
 
-def test_each_core_has_its_numa_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for node, row in enumerate(("0-1,4\n", "2-3,5\n")):
-        (tmp_path / f"node{node}").mkdir()
-        (tmp_path / f"node{node}" / "cpulist").write_text(row)
     monkeypatch.setattr(cores, "_NODES", tmp_path)
+    return write
+
+
+def test_each_core_has_its_numa_node(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes({"node0": "0-1,4\n", "node1": "2-3,5\n"})
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    monkeypatch.setattr(cores, "cpu_quota", lambda: None)
-    assert [core.node for core in read_cores()[0]] == [0, 0, 1, 1, 0, 1]
-
-
-@pytest.mark.parametrize("allowed", [0.25, 1.0, 64.0])
-def test_a_process_that_may_use_one_core_keeps_it_whatever_the_quota(
-    monkeypatch: pytest.MonkeyPatch, allowed: float
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5}, raising=False)
-    monkeypatch.setattr(cores, "cpu_quota", lambda: allowed)
-    assert [core.id for core in read_cores()[0]] == [5]
+    assert [core.node for core in read_cores()] == [0, 0, 1, 1, 0, 1]
 
 
 def test_the_affinity_is_that_of_this_process() -> None:
-    found, _ = read_cores()
-    assert {core.id for core in found} <= os.sched_getaffinity(0)
+    assert {core.id for core in read_cores()} <= os.sched_getaffinity(0)
 
 
-@pytest.mark.parametrize("rows", [{}, {0: "0-1,what\n"}], ids=["no folder", "no numbers"])
-def test_where_the_kernel_tells_no_nodes_all_cores_are_on_node_0(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: dict[int, str]
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ({}, {}),
+        ({"node0": "0-1,what\n"}, {}),
+        ({"node0": "0-1\n", "node1": "\n", "node12": "2\n"}, {0: 0, 1: 0, 2: 12}),
+    ],
+    ids=["no folder", "no numbers", "a node of memory alone, and one of two digits"],
+)
+def test_cores_are_on_the_nodes_that_can_be_read(
+    nodes: Nodes, rows: Mapping[str, str], expected: Mapping[int, int]
 ) -> None:
-    for node, row in rows.items():
-        (tmp_path / f"node{node}").mkdir()
-        (tmp_path / f"node{node}" / "cpulist").write_text(row)
-    monkeypatch.setattr(cores, "_NODES", tmp_path)
-    assert cores._nodes_of_cores() == {}
-
-
-def test_a_node_of_memory_alone_has_no_cores_and_two_digits_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, row in {"node0": "0-1\n", "node1": "\n", "node12": "2\n"}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "cpulist").write_text(row)
-    monkeypatch.setattr(cores, "_NODES", tmp_path)
-    assert cores._nodes_of_cores() == {0: 0, 1: 0, 2: 12}
+    nodes(rows)
+    assert cores._nodes_of_cores() == expected
 
 
 def test_the_kernel_s_ranges_are_read() -> None:
     assert cores._ranges("0-3,8\n") == [0, 1, 2, 3, 8]
     assert cores._ranges("\n") == []
-
-
-def test_a_quota_leaves_cores_of_every_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for node, row in enumerate(("0-3\n", "4-7\n")):
-        (tmp_path / f"node{node}").mkdir()
-        (tmp_path / f"node{node}" / "cpulist").write_text(row)
-    monkeypatch.setattr(cores, "_NODES", tmp_path)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(cores, "cpu_quota", lambda: 4.0)
-    assert [core.id for core in read_cores()[0]] == [0, 1, 4, 5]

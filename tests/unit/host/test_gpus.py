@@ -107,10 +107,11 @@ def test_a_bus_of_any_domain_is_found(
     assert [gpu.node for gpu in read_gpus()[0]] == [1]
 
 
-def test_parts_that_mig_has_made_are_said_not_to_be_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_a_gpu_split_by_mig_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-0a1b")
     Nvml(count=1).install(monkeypatch)
-    assert read_gpus() == ((), "CUDA_VISIBLE_DEVICES=MIG-0a1b names parts that MIG has made, which are not placed")
+    why = "names parts of GPUs split by MIG, which the launcher cannot use; name whole GPUs"
+    assert read_gpus() == ((), f"CUDA_VISIBLE_DEVICES=MIG-0a1b {why}")
 
 
 def test_the_driver_is_let_go_however_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from launcher.host import inventory
 from launcher.host.inventory import Gpu, take
 from launcher.host.ports import free_ports
 
@@ -62,6 +63,26 @@ def test_a_system_without_affinity_counts_its_cores(monkeypatch: pytest.MonkeyPa
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert [core.id for core in take().cores] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cores", "note"),
+    [
+        (None, 4, ""),
+        (4.0, 4, ""),
+        (2.5, 4, "a control group allows 2.5 of 4 cores"),
+        (0.5, 4, "a control group allows 0.5 of 4 cores"),
+        (0.5, 1, ""),  # one core is the least that a plan uses
+    ],
+)
+def test_a_quota_is_reported_beside_the_cores(
+    monkeypatch: pytest.MonkeyPatch, allowed: float | None, cores: int, note: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(inventory, "cpu_quota", lambda: allowed)
+    found = take()
+    assert [core.id for core in found.cores] == list(range(cores))
+    assert (found.cpu_quota, found.core_note) == (allowed, note)
 
 
 def test_more_ports_than_files_can_be_open_are_found_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

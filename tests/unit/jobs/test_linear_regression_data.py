@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jobs.linear_regression.config import Config, Synthetic
-from jobs.linear_regression.data import Dataset, cost, largest_learning_rate, least_squares, load
+from jobs.linear_regression.data import Dataset
+from jobs.linear_regression.points import cost, largest_learning_rate, least_squares
 
 ROWS = ["1,2", "2,3", "3,5", "4,4", "5,7"]
 
@@ -25,7 +26,7 @@ def write(path: Path, *lines: str) -> None:
 
 
 def load_csv(path: Path, target: str = "y", **settings: Any) -> Dataset:
-    return load(Config(data=path.name, target=target, **settings), path.parent)
+    return Config(data=path.name, target=target, **settings).load(path.parent)
 
 
 def refusal(path: Path, *lines: str, **settings: Any) -> str:
@@ -38,20 +39,20 @@ def refusal(path: Path, *lines: str, **settings: Any) -> str:
 
 class TestBundledPoints:
     def test_least_squares_is_the_truth_of_the_tutorial(self, tmp_path: Path) -> None:
-        dataset = load(Config(), tmp_path)
+        dataset = Config().load(tmp_path)
         w, b = least_squares(dataset.train)
         training, testing = cost(dataset.train, w, b), cost(dataset.test, w, b)
         found = (w[0], b, training, testing, abs(training - testing))
         assert found == pytest.approx((0.2516349, 0.7988012, 0.0769288, 0.0782876, 0.0013588), abs=5e-8)
 
     def test_there_are_17_to_train_on_and_8_to_test_on(self, tmp_path: Path) -> None:
-        dataset = load(Config(), tmp_path)
+        dataset = Config().load(tmp_path)
         assert (dataset.train.x.shape, dataset.test.x.shape) == ((17, 1), (8, 1))
-        assert (dataset.train.features, dataset.train.target, dataset.ignored) == (("x",), "y", ())
+        assert (dataset.train.features, dataset.train.target) == (("x",), "y")
         assert dataset.train.x.dtype == dataset.train.y.dtype == np.float64
 
     def test_the_tutorials_learning_rate_converges_on_them(self, tmp_path: Path) -> None:
-        assert 0.01 < largest_learning_rate(load(Config(), tmp_path).train) == pytest.approx(0.0442862, abs=1e-7)
+        assert 0.01 < largest_learning_rate(Config().load(tmp_path).train) == pytest.approx(0.0442862, abs=1e-7)
 
 
 class TestSplit:
@@ -81,42 +82,42 @@ class TestStandardise:
         assert train.x.std(axis=0) == pytest.approx([1, 1])
 
     def test_original_units_predict_the_same(self, tmp_path: Path) -> None:
-        plain = load(self.ASKED, tmp_path)
-        standard = load(replace(self.ASKED, standardise=True), tmp_path)
+        plain = self.ASKED.load(tmp_path)
+        standard = replace(self.ASKED, standardise=True).load(tmp_path)
         w, b = standard.original_units(*least_squares(standard.train))
         truth_w, truth_b = least_squares(plain.train)
         assert [*w, b] == pytest.approx([*truth_w, truth_b])
         assert np.allclose(standard.original_points(standard.test).x, plain.test.x)
 
     def test_without_it_original_units_change_nothing(self, tmp_path: Path) -> None:
-        w, b = load(Config(), tmp_path).original_units(0.25, 0.8)
+        w, b = Config().load(tmp_path).original_units(0.25, 0.8)
         assert (w.tolist(), b) == ([0.25], 0.8)
 
     def test_a_constant_feature_is_refused(self, houses: Path) -> None:
         assert refusal(houses, "x,y", "0.1,1", "0.1,2", "0.1,3", "0.1,4", standardise=True) == (
-            "houses.csv, column 'x': it holds the same number in all 3 training rows and cannot be standardised; "
+            "houses.csv, column 'x': all 3 training rows contain the same number, which cannot be standardised; "
             "remove the column, or set standardise: false"
         )
 
 
 class TestSynthetic:
     def test_a_fifth_more_rows_are_tested_on(self, tmp_path: Path) -> None:
-        dataset = load(Config(synthetic=Synthetic(samples=50, features=4)), tmp_path)
+        dataset = Config(synthetic=Synthetic(samples=50, features=4)).load(tmp_path)
         assert (dataset.train.x.shape, dataset.test.x.shape) == ((50, 4), (10, 4))
 
     def test_without_noise_the_points_lie_on_a_plane(self, tmp_path: Path) -> None:
-        dataset = load(Config(synthetic=Synthetic(samples=50, features=4, noise=0)), tmp_path)
+        dataset = Config(synthetic=Synthetic(samples=50, features=4, noise=0)).load(tmp_path)
         assert cost(dataset.test, *least_squares(dataset.train)) < 1e-20
 
     def test_the_seed_decides(self, tmp_path: Path) -> None:
-        one, same, other = (load(Config(synthetic=Synthetic(seed=seed)), tmp_path) for seed in (1, 1, 2))
+        one, same, other = (Config(synthetic=Synthetic(seed=seed)).load(tmp_path) for seed in (1, 1, 2))
         assert np.array_equal(one.train.x, same.train.x)
         assert not np.array_equal(one.train.x, other.train.x)
 
     @pytest.mark.parametrize("samples", [10**14, 10**19])
     def test_more_than_memory_holds_is_refused(self, tmp_path: Path, samples: int) -> None:
         with pytest.raises(ValueError, match=r".") as refused:
-            load(Config(synthetic=Synthetic(samples=samples)), tmp_path)
+            Config(synthetic=Synthetic(samples=samples)).load(tmp_path)
         assert str(refused.value) == (
             f"synthetic: samples: {samples} with features: 1 does not fit into memory; ask for fewer"
         )

@@ -1,4 +1,4 @@
-"""Several machines: this one gives what it has, the others are trusted to have what is asked of them."""
+"""Several machines: this one gives what it has, the others are assumed to have what is asked of them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.errors import SpecError
 from launcher.host.inventory import Core, Gpu, Inventory
-from launcher.plan.devices import deal, large_enough
+from launcher.plan.devices import assign_devices, assumed_inventory
 from launcher.plan.placement import place
 from launcher.plan.plan import Plan
-from launcher.plan.requests import Member
+from launcher.plan.requests import TaskRequest
 from launcher.spec.model import ClusterSpec, JobSpec
 
 
@@ -67,13 +67,13 @@ def test_this_machine_gives_its_own_gpus_and_the_other_has_enough(here: Task | s
 def test_this_machine_is_refused_what_it_has_not(here: Task | str) -> None:
     asked = spec(chief={"addresses": ["a:1"], "gpus": [5]}, worker={"addresses": ["b:1"], "gpus": 1})
     assert refusal(asked, host(gpus=1), here) == (
-        "cluster.chief.gpus: lists GPU 5, and this machine has 1 (GPU 0)"
+        "cluster.chief.gpus: lists GPU 5, but this machine has 1 (GPU 0)"
     )  # fmt: skip
     more = spec(worker={**TWO, "cpus": 3})
     assert refusal(more, host(cores=2), "a") == "cluster.worker.cpus: worker asks for 3 cores; this machine has 2"
 
 
-def test_where_nobody_says_which_machine_this_is_all_are_like_it() -> None:
+def test_if_it_is_not_said_which_machine_this_is_all_are_like_it() -> None:
     assert refusal(spec(worker={**TWO, "cpus": 3}), host(cores=2), None).endswith("this machine has 2")
     assert shares(place(spec(worker={**TWO, "cpus": 2}), host(cores=2)))["worker:0"] == ((10, 11), ())
 
@@ -89,13 +89,13 @@ def test_this_machine_has_many_names(here: Task | str) -> None:
     assert refusal(asked, host(cores=2), here).endswith("worker asks for 4 cores (2 tasks x 2); this machine has 2")
 
 
-def test_tasks_without_addresses_lie_on_this_machine() -> None:
+def test_tasks_without_addresses_run_on_this_machine() -> None:
     asked = spec(worker={"tasks": 2, "cpus": 2})
     assert "this machine has 2" in refusal(asked, host(cores=2), Task("worker", 1))
     assert "this machine has 2" in refusal(asked, host(cores=2), "localhost")
 
 
-def test_an_added_chief_lies_where_the_first_worker_does() -> None:
+def test_an_added_chief_runs_where_the_first_worker_does() -> None:
     asked = spec("async", worker={**TWO, "cpus": 2}, ps={"addresses": ["b:2"]})
     plan = place(asked, host(cores=3), here="a")
     assert shares(plan) == {
@@ -126,12 +126,12 @@ def test_another_machine_is_trusted_to_have_what_auto_leaves(listed: object) -> 
     assert place(asked, host(gpus=0), here="b").communication == "NCCL"
 
 
-# large_enough
+# assumed_inventory
 
 
-def members(*jobs: tuple[str, int, dict[str, Any]], role: Role = Role.TRAIN) -> list[Member]:
+def requests(*jobs: tuple[str, int, dict[str, Any]], role: Role = Role.TRAIN) -> list[TaskRequest]:
     return [
-        Member(Task(name, index), JobSpec.model_validate({"tasks": count} | asked), role)
+        TaskRequest(Task(name, index), JobSpec.model_validate({"tasks": count} | asked), role)
         for name, count, asked in jobs
         for index in range(count)
     ]
@@ -141,7 +141,7 @@ def members(*jobs: tuple[str, int, dict[str, Any]], role: Role = Role.TRAIN) -> 
     ("asked", "cores"), [({}, 2), ({"cpus": 1}, 3), ({"cpus": 5}, 15)], ids=["none", "fewer than there", "more"]
 )
 def test_there_are_as_many_cores_as_are_asked_and_no_fewer_than_here(asked: dict[str, Any], cores: int) -> None:
-    found = large_enough(members(("worker", 3, asked)), host(cores=2))
+    found = assumed_inventory(requests(("worker", 3, asked)), host(cores=2))
     assert found.cores == tuple(map(Core, range(cores)))
 
 
@@ -160,20 +160,20 @@ def test_there_are_as_many_cores_as_are_asked_and_no_fewer_than_here(asked: dict
     ],
 )
 def test_there_are_the_gpus_that_are_asked_for(jobs: list[tuple[str, int, dict[str, Any]]], gpus: list[int]) -> None:
-    there = members(*jobs)
-    found = large_enough(there, host(gpus=4))
+    there = requests(*jobs)
+    found = assumed_inventory(there, host(gpus=4))
     assert [gpu.id for gpu in found.gpus] == gpus
-    deal(there, found)  # refuses nothing
+    assign_devices(there, found)  # refuses nothing
 
 
-def test_who_does_not_compute_gradients_asks_for_no_gpu() -> None:
-    assert large_enough(members(("ps", 2, {}), role=Role.SERVE), host(gpus=4)).gpus == ()
-    assert large_enough(members(("evaluator", 1, {}), role=Role.EVALUATE), host(gpus=4)).gpus == ()
+def test_a_task_that_computes_no_gradients_asks_for_no_gpu() -> None:
+    assert assumed_inventory(requests(("ps", 2, {}), role=Role.SERVE), host(gpus=4)).gpus == ()
+    assert assumed_inventory(requests(("evaluator", 1, {}), role=Role.EVALUATE), host(gpus=4)).gpus == ()
 
 
-def test_what_is_asked_of_another_machine_is_dealt_out_there_whatever_this_one_has() -> None:
-    there = members(("chief", 1, {"gpus": [9, 3], "cpus": 7}), ("worker", 4, {"gpus": 2, "cpus": 3}))
-    found = deal(there, large_enough(there, Inventory("empty", ())))
+def test_what_is_asked_of_another_machine_is_assigned_there_whatever_this_one_has() -> None:
+    there = requests(("chief", 1, {"gpus": [9, 3], "cpus": 7}), ("worker", 4, {"gpus": 2, "cpus": 3}))
+    found = assign_devices(there, assumed_inventory(there, Inventory("empty", ())))
     assert found[Task("chief", 0)].gpus == (9, 3)
     assert len({core for share in found.values() for core in share.cores}) == 19
     assert len({gpu for share in found.values() for gpu in share.gpus}) == 10

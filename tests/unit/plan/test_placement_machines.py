@@ -1,63 +1,20 @@
-"""Placement on machines that were invented: no GPU to eight, one core to 128, one socket and two."""
+"""Placement on invented machines: no GPU to eight, one core to 128, one socket and two."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
-from launcher.host.inventory import Core, Gpu, Inventory
-from launcher.plan.placement import place
+from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan
-from launcher.spec.model import ClusterSpec
-
-NAME, TOTAL = "NVIDIA H100 80GB HBM3", 81_559
-
-
-def machine(gpus: int = 0, cores: int = 8, sockets: int = 1) -> Inventory:
-    """Invent a machine; each socket has its row of cores and its row of GPUs."""
-    return Inventory(
-        hostname="node-a",
-        cores=tuple(Core(number, number * sockets // cores) for number in range(cores)),
-        gpus=tuple(Gpu(i, f"GPU-{i}", NAME, TOTAL, 81_000, i * sockets // gpus) for i in range(gpus)),
-        gpu_note="" if gpus else "no NVIDIA driver",
-        ports=tuple(range(20_000, 20_200)),
-    )
-
-
-def placed(there: Inventory, mode: str = "sync", **cluster: Any) -> Plan:
-    jobs = {name: {"tasks": job} if isinstance(job, int) else job for name, job in cluster.items()}
-    return place(ClusterSpec.model_validate({"job": "hello", "mode": mode, "cluster": jobs}), there)
-
-
-def gpus(plan: Plan) -> dict[str, tuple[int, ...]]:
-    return {str(task.task): task.gpus for task in plan.tasks}
-
-
-def refused(there: Inventory, mode: str = "sync", **cluster: Any) -> str:
-    with pytest.raises(SpecError) as caught:
-        placed(there, mode, **cluster)
-    return str(caught.value)
-
+from tests.examples import examples
+from tests.unit.plan.machines import gpus, machine, placed, refused
 
 # GPUs
-
-
-@pytest.mark.parametrize("number", [1, 2, 4, 8])
-def test_a_count_hands_out_distinct_gpus_in_order(number: int) -> None:
-    plan = placed(machine(number), worker={"tasks": number, "gpus": 1})
-    assert gpus(plan) == {f"worker:{i}": (i,) for i in range(number)}
-
-
-@pytest.mark.parametrize(
-    ("there", "tasks", "each"), [(0, 2, 0), (1, 1, 1), (2, 2, 1), (4, 2, 2), (8, 2, 4), (8, 3, 2), (1, 2, 0)]
-)
-def test_auto_divides_what_there_is_evenly(there: int, tasks: int, each: int) -> None:
-    plan = placed(machine(there), worker=tasks)
-    assert gpus(plan) == {f"worker:{i}": tuple(range(i * each, (i + 1) * each)) for i in range(tasks)}
 
 
 def test_a_list_is_taken_as_written() -> None:
@@ -81,12 +38,12 @@ def test_two_tasks_share_a_gpu_with_hard_limits_under_ring() -> None:
     assert plan.reason.endswith("RING over gRPC, since some share a GPU and NCCL allows one of them on each")
 
 
-def test_jobs_share_a_gpu_where_both_are_limited() -> None:
+def test_jobs_share_a_gpu_if_both_are_limited() -> None:
     limited = {"tasks": 1, "gpus": [0], "gpu_memory": 4000}
     assert gpus(placed(machine(1), chief=limited, worker=limited)) == {"chief:0": (0,), "worker:0": (0,)}
 
 
-SHARING = "two tasks on one GPU need gpu_memory for each, the MiB that it may take"
+SHARING = "tasks that share a GPU need gpu_memory, the MiB that each may use"
 ONE = {"tasks": 1, "gpus": [0]}
 
 
@@ -111,12 +68,12 @@ ONE = {"tasks": 1, "gpus": [0]}
         (
             1,
             {"chief": ONE, "worker": ONE | {"gpu_memory": 100}},
-            f"cluster.worker.gpus: lists GPU 0, which another job has already; {SHARING}",
+            f"cluster.worker.gpus: lists GPU 0, which another job already has; {SHARING}",
         ),
         (
             1,
             {"chief": ONE | {"gpu_memory": 100}, "worker": ONE},
-            f"cluster.worker.gpus: lists GPU 0, which another job has already; {SHARING}",
+            f"cluster.worker.gpus: lists GPU 0, which another job already has; {SHARING}",
         ),
         (
             2,
@@ -132,26 +89,6 @@ ONE = {"tasks": 1, "gpus": [0]}
 )
 def test_what_cannot_be_is_refused_with_both_sides(there: int, cluster: dict[str, Any], message: str) -> None:
     assert refused(machine(there), **cluster) == message
-
-
-def test_unequal_gpus_are_refused_with_the_reason() -> None:
-    message = refused(machine(4), chief={"tasks": 1, "gpus": 1}, worker={"tasks": 1, "gpus": 2})
-    assert message == (
-        "cluster.worker.gpus: worker:0 would have 2 GPUs and chief:0 1; TensorFlow joins the devices of all training "
-        "tasks one to one, so each needs the same number"
-    )
-
-
-def test_unequal_gpus_of_asynchronous_workers_on_two_machines_are_refused() -> None:
-    addresses = ["node-a:1", "node-b:1", "node-b:2"]  # auto: two on the first, one for each on the second
-    cluster = {"chief": ["node-a:3"], "worker": addresses, "ps": ["node-a:4"]}
-    spec = ClusterSpec.model_validate({"job": "hello", "mode": "async", "cluster": {**_as_mappings(cluster)}})
-    with pytest.raises(SpecError, match="worker:1 would have 1 GPU and worker:0 2; ParameterServerStrategy runs"):
-        place(spec, machine(2))
-
-
-def _as_mappings(cluster: dict[str, list[str]]) -> dict[str, Any]:
-    return {name: {"addresses": addresses} for name, addresses in cluster.items()}
 
 
 # Cores
@@ -174,32 +111,10 @@ def test_cores_come_from_the_socket_of_the_gpu() -> None:
     assert threads(plan) == [("8", "8")] * 8
 
 
-def test_tasks_with_gpus_choose_their_cores_before_others_do() -> None:
-    plan = placed(
-        machine(1, 4, 2), "async", chief={"tasks": 1, "cpus": 2}, worker={"tasks": 1, "gpus": 1, "cpus": 2}, ps=1
-    )
-    assert cores(plan) == {"chief:0": (2, 3), "worker:0": (0, 1), "ps:0": ()}
-
-
-def test_a_task_that_needs_more_than_its_socket_has_gets_the_rest_from_the_other() -> None:
-    plan = placed(machine(2, 8, 2), worker={"tasks": 1, "gpus": [1], "cpus": 6})
-    assert cores(plan) == {"worker:0": (4, 5, 6, 7, 0, 1)}
-
-
-def test_a_task_without_gpus_is_not_spread_over_sockets_where_one_has_room() -> None:
-    plan = placed(machine(0, 8, 2), worker={"tasks": 2, "cpus": 3})
-    assert cores(plan) == {"worker:0": (0, 1, 2), "worker:1": (4, 5, 6)}
-
-
 def test_tasks_that_ask_for_no_cores_stay_on_the_socket_of_their_gpus() -> None:
     plan = placed(machine(8, 128, 2), worker={"tasks": 8, "gpus": 1})
     assert set(cores(plan).values()) == {tuple(range(64)), tuple(range(64, 128))}
     assert threads(plan) == [("16", "16")] * 8
-
-
-def test_what_is_left_is_shared_by_those_who_ask_for_none() -> None:
-    plan = placed(machine(0, 8), "async", worker={"tasks": 2, "cpus": 3}, ps=1)
-    assert cores(plan) == {"chief:0": (6, 7), "worker:0": (0, 1, 2), "worker:1": (3, 4, 5), "ps:0": (6, 7)}
 
 
 @pytest.mark.parametrize("number", [1, 2, 4, 64, 128])
@@ -210,48 +125,19 @@ def test_threads_follow_from_the_cores(number: int) -> None:
     assert cores(plan) == {"worker:0": tuple(range(number))}
 
 
-def test_more_cores_than_there_are_is_an_error_with_both_sides() -> None:
-    message = refused(machine(0, 2), worker={"tasks": 2, "cpus": 2})
-    assert message == "cluster.worker.cpus: worker asks for 4 cores (2 tasks x 2); this machine has 2"
-
-
-def test_too_few_gpus_and_too_few_cores_are_told_at_once() -> None:
+def test_too_few_gpus_and_too_few_cores_are_reported_at_once() -> None:
     assert refused(machine(4, 8), worker={"tasks": 2, "cpus": 5, "gpus": 4}).splitlines() == [
         "cluster.worker.gpus: worker asks for 8 GPUs (2 tasks x 4); this machine has 4 (GPU 0, 1, 2, 3)",
         "cluster.worker.cpus: worker asks for 10 cores (2 tasks x 5); this machine has 8",
     ]
 
 
-def test_whoever_counts_gpus_to_share_is_told_to_list_them() -> None:
+def test_a_count_of_gpus_to_share_is_refused_with_the_hint_to_list_them() -> None:
     message = refused(machine(1), worker={"tasks": 2, "gpus": 1, "gpu_memory": 100})
-    assert message.endswith("; this machine has 1 (GPU 0); tasks share a GPU where it is listed: gpus: [0]")
+    assert message.endswith("; this machine has 1 (GPU 0); tasks share a GPU if it is listed: gpus: [0]")
 
 
-# Strategies
-
-
-@pytest.mark.parametrize(
-    ("there", "worker", "strategy", "communication"),
-    [
-        (0, {"tasks": 1}, "OneDeviceStrategy", "none"),
-        (1, {"tasks": 1}, "OneDeviceStrategy", "none"),
-        (4, {"tasks": 1}, "MirroredStrategy", "NCCL"),
-        (1, {"tasks": 1, "virtual_devices": 4, "gpu_memory": 100}, "MirroredStrategy", "RING"),
-        (4, {"tasks": 1, "gpus": 0, "virtual_devices": 4}, "MirroredStrategy", "RING"),
-        (8, {"tasks": 8, "gpus": 1}, "MultiWorkerMirroredStrategy", "NCCL"),
-        (8, {"tasks": 2, "gpus": 4}, "MultiWorkerMirroredStrategy", "NCCL"),
-        (0, {"tasks": 2}, "MultiWorkerMirroredStrategy", "RING"),
-        (1, {"tasks": 2, "gpus": [0], "gpu_memory": 100}, "MultiWorkerMirroredStrategy", "RING"),
-    ],
-)
-def test_the_strategy_follows_from_the_devices(
-    there: int, worker: dict[str, Any], strategy: str, communication: str
-) -> None:
-    plan = placed(machine(there), worker=worker)
-    assert (plan.strategy, plan.communication) == (strategy, communication)
-
-
-@settings(derandomize=True, max_examples=150, deadline=None, database=None)
+@examples(150)
 @given(
     there=st.builds(
         machine, st.sampled_from([0, 1, 2, 4, 8]), st.sampled_from([2, 4, 16, 128]), st.sampled_from([1, 2])

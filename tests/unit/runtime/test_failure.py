@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from launcher.contract.task import Task
 from launcher.errors import FormationError, LauncherError, UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.failure import PeerFailed, PeerGone, sentence
+from launcher.runtime.failure import PeerFailed, PeerGone, peer_failure
 from launcher.runtime.failure import record as record_failure
 from tests.unit.runtime.conftest import task_context
 
@@ -106,7 +107,7 @@ def test_a_traced_step_shows_the_users_lines_and_what_was_said_below_them(files:
     _, value = record(files, error)
     assert value["message"] == "no\n\nsuch thing"
     assert value["code"] == ["train.py:2: raise ValueError('no')"]
-    assert sentence(error) == "ValueError: no\n\nsuch thing"
+    assert str(peer_failure(Task("worker", 1), error)) == "worker:1 failed: ValueError: no\n\nsuch thing"
 
 
 def test_an_operation_that_fails_shows_the_users_lines_and_what_it_says_without_remarks(
@@ -207,8 +208,8 @@ def test_nothing_that_ends_a_job_early_is_success(files: RunFiles, error: BaseEx
         (PeerFailed("worker:1 failed: no", 1), "worker:1 failed: no"),
     ],
 )
-def test_an_error_is_told_in_a_sentence(error: BaseException, said: str) -> None:
-    assert sentence(error) == said
+def test_an_error_is_told_in_a_sentence(error: Exception, said: str) -> None:
+    assert str(peer_failure(Task("worker", 1), error)) == f"worker:1 failed: {said}"
 
 
 def test_a_task_leaves_from_whatever_thread_at_once_and_what_it_printed_is_there() -> None:

@@ -118,14 +118,20 @@ def test_a_wrong_value_is_shown_with_what_is_allowed(write: Write, line: str, ex
         ("{worker: ['a:0']}", "cluster.worker.addresses.0: 'a:0' has port 0"),
         ("{worker: ['a:70000']}", "cluster.worker.addresses.0: 'a:70000' has port 70000"),
         ("{worker: [5]}", "cluster.worker.addresses.0: must be text, not 5 (a whole number)"),
-        ("{worker: [a:1, A:1]}", "cluster.worker.addresses.1: A:1 is cluster.worker.addresses.0 already"),
+        (
+            "{worker: [a:1, A:1]}",
+            "cluster.worker.addresses.1: A:1 is already the address of cluster.worker.addresses.0",
+        ),
         (
             "{worker: [localhost:5], ps: {port: 5}}",
-            "cluster.ps.port: 127.0.0.1:5 is cluster.worker.addresses.0 already",
+            "cluster.ps.port: 127.0.0.1:5 is already the address of cluster.worker.addresses.0",
         ),
         ("{worker: {tasks: 3, addresses: [a:1]}}", "cluster.worker.tasks: is 3, but addresses lists 1"),
         ("{worker: {tasks: 9, port: 65530}}", "cluster.worker.port: tasks need ports up to 65538"),
-        ("{worker: [a:1, localhost:2]}", "cluster.worker.addresses.1: localhost is another machine on every machine"),
+        (
+            "{worker: [a:1, localhost:2]}",
+            "cluster.worker.addresses.1: localhost is a different machine on every machine",
+        ),
         ("{worker: [a:1], ps: 1}", "cluster.ps: has no addresses, but other tasks run on a"),
         ("{worker: {gpus: [0, 0]}}", "cluster.worker.gpus: GPU 0 is listed twice"),
         ("{worker: {gpus: some}}", "must be a count (0, 2), a list of ids ([0, 1]) or auto, not 'some' (text)"),
@@ -204,12 +210,12 @@ def test_a_byte_order_mark_is_no_problem(write: Write) -> None:
 def test_a_missing_file_names_the_nearest_one(write: Write) -> None:
     write(GOOD)
     assert problem(Path("clutser.yaml")) == "clutser.yaml: there is no such file; did you mean 'cluster.yaml'?"
-    assert problem(Path("x.yaml")) == "x.yaml: there is no such file; . holds cluster.yaml"
+    assert problem(Path("x.yaml")) == "x.yaml: there is no such file; YAML files in .: cluster.yaml"
 
 
 def test_a_directory_says_what_it_holds(write: Write) -> None:
     write(GOOD)
-    assert problem(Path()) == ".: is a directory; . holds cluster.yaml"
+    assert problem(Path()) == ".: is a directory; YAML files in .: cluster.yaml"
 
 
 def test_a_file_that_may_not_be_read_says_why(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
 from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.placement import place_file, ports_needed
 from launcher.spec.file import load
+from tests.examples import examples
 
 TEXT = (Path(__file__).parents[3] / "cluster.yaml").read_text(encoding="utf-8")
 DATA: dict[str, Any] = yaml.safe_load(TEXT) | {"mode": "async"}
@@ -41,8 +42,7 @@ INVENTORY = Inventory(
     tuple(Gpu(number, f"GPU-{number}", "T4", 16_000, 16_000) for number in range(2)),
     ports=tuple(range(3000, 3100)),
 )
-# The examples are the same in every run: what fails here fails everywhere.
-bounded = settings(derandomize=True, max_examples=300, deadline=None, database=None)
+bounded = examples(300)
 
 
 def holds(content: bytes, *overrides: str) -> None:

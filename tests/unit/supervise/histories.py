@@ -9,9 +9,10 @@ from typing import Any
 
 from launcher.contract.roles import Role
 from launcher.contract.task import Task
-from launcher.supervise.elastic import Elastic
-from launcher.supervise.events import Action, Event, Exited, Kill, Record, Say, Start, Told
-from launcher.supervise.restarts import Restarts
+from launcher.supervise.causes import Cause
+from launcher.supervise.events import Action, Event, Exited, Kill, Record, Reported, RunState, Say, Start, Tick
+from launcher.supervise.lost_workers import LostWorkers
+from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.supervisor import Supervisor
 
 CHIEF, PS, EVALUATOR = Task("chief", 0), Task("ps", 0), Task("evaluator", 0)
@@ -25,7 +26,7 @@ Moments = list[tuple[float, Event]]
 
 @dataclass(frozen=True)
 class Replay:
-    """What became of a history: the Supervisor at its end, and every action at its second."""
+    """The result of a history: the Supervisor at its end, and every action with its second."""
 
     supervisor: Supervisor
     actions: list[tuple[float, Action]]
@@ -35,9 +36,13 @@ class Replay:
         return [(now, str(a.task), signal.Signals(a.number).name) for now, a in self.actions if isinstance(a, Kill)]
 
     @property
+    def starts(self) -> list[tuple[float, Task, int]]:
+        return [(now, a.task, a.attempt) for now, a in self.actions if isinstance(a, Start)]
+
+    @property
     def restarts(self) -> list[tuple[float, Task, int]]:
         """What was started after the beginning."""
-        return [(now, a.task, a.attempt) for now, a in self.actions if isinstance(a, Start) and now > 0]
+        return [start for start in self.starts if start[0] > 0]
 
     @property
     def said(self) -> list[str]:
@@ -47,32 +52,55 @@ class Replay:
     def records(self) -> list[Record]:
         return [a for _, a in self.actions if isinstance(a, Record)]
 
+    @property
+    def state(self) -> RunState:
+        return self.supervisor.state
+
+    @property
+    def cause(self) -> Cause:
+        """The first cause, of a run that has one."""
+        cause = self.supervisor.cause
+        assert cause is not None
+        return cause
+
+    @property
+    def failure(self) -> tuple[str, str, int]:
+        """Of a run that has ended without another attempt: the task that was the cause, its error and exit code."""
+        assert self.state is RunState.OVER
+        assert not self.supervisor.done
+        return str(self.cause.task), self.cause.error, self.cause.exit_code
+
+
+def leader_of(roles: Mapping[Task, Role]) -> Task:
+    return next(task for task, role in roles.items() if role.ends_run)
+
 
 def replay(
     roles: Mapping[Task, Role],
-    leader: Task,
     history: Iterable[tuple[float, Event]],
     *,
+    leader: Task | None = None,
     budget: int = 0,
     used: int = 0,
     first_attempt: int = 1,
-    elastic: Elastic | None = None,
+    lost_workers: LostWorkers | None = None,
     stall_timeout: float = 300,
 ) -> Replay:
-    """Play the events to a fresh Supervisor whose jitter is none: its pauses are 1, 2, 4... seconds.
+    """Play the events to a fresh Supervisor without jitter: its pauses are 1, 2, 4... seconds.
 
-    ``used`` is how many of the budget were spent before, which makes the next pause long.
+    ``leader`` is given if it runs elsewhere. ``used`` is how much of the budget was spent before, which makes the next
+    pause long.
     """
-    restarts = Restarts(budget, jitter=lambda: 0.5)
+    restarts = RestartBudget(budget, jitter=lambda: 0.5)
     restarts.used = used
     supervisor = Supervisor(
         roles,
-        leader,
+        leader or leader_of(roles),
         start_timeout=60,
         stall_timeout=stall_timeout,
-        restarts=restarts,
+        budget=restarts,
         first_attempt=first_attempt,
-        elastic=elastic,
+        lost_workers=lost_workers,
     )
     actions = [(0.0, action) for action in supervisor.begin(0.0)]
     for now, event in history:
@@ -83,7 +111,7 @@ def replay(
 def error(
     kind: str = "ValueError", *, code: int = 1, consequence: bool = False, mendable: bool | None = None
 ) -> dict[str, Any]:
-    """An error.json; as the runtime writes it, only another task's end can be mended."""
+    """An error.json; as the runtime writes it, a restart helps only against another task's end."""
     mendable = consequence if mendable is None else mendable
     return {"type": kind, "message": "no", "exit_code": code, "consequence": consequence, "mendable": mendable}
 
@@ -94,9 +122,24 @@ def lost(task: Task) -> Exited:
 
 
 def ready(*tasks: Task, at: float = 1.0) -> Moments:
-    return [(at, Told(task, "ready")) for task in tasks]
+    return [(at, Reported(task, "ready")) for task in tasks]
 
 
-def trained(roles: Mapping[Task, Role], leader: Task) -> Moments:
+def trained(roles: Mapping[Task, Role]) -> Moments:
     """All are ready at 1, and the first step is made at 2."""
-    return [*ready(*roles), (2.0, Told(leader, "progress", {"step": 1}))]
+    return [*ready(*roles), (2.0, Reported(leader_of(roles), "progress", {"step": 1}))]
+
+
+def killed(*tasks: Task, at: float) -> Moments:
+    """From outside: these are killed."""
+    return [(at, Exited(task, -signal.SIGKILL)) for task in tasks]
+
+
+def obeyed(*tasks: Task, at: float) -> Moments:
+    """These ended as they were asked to."""
+    return [(at, Exited(task, -signal.SIGTERM)) for task in tasks]
+
+
+def ticks(first: int, last: int) -> Moments:
+    """A tick every second."""
+    return [(float(second), Tick()) for second in range(first, last)]

@@ -1,15 +1,24 @@
-"""How often a run starts again, and how long it waits."""
+"""How often a run restarts, how long it waits before, and which failures a restart can help."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
-from launcher.supervise.restarts import HEALTHY, Restarts
+from launcher.contract.roles import Quorum
+from launcher.supervise.causes import Cause
+from launcher.supervise.lost_workers import LostWorkers
+from launcher.supervise.progress import Progress
+from launcher.supervise.restarts import HEALTHY, Decision, RestartBudget, RestartPolicy
+from tests.unit.supervise.histories import FIRST, SECOND
+
+# The budget, and the pauses
 
 
 def pauses(jitter: float, number: int = 8) -> list[float | None]:
-    restarts = Restarts(number, jitter=lambda: jitter)
-    return [restarts.take() for _ in range(number)]
+    budget = RestartBudget(number, jitter=lambda: jitter)
+    return [budget.spend() for _ in range(number)]
 
 
 def test_each_pause_is_twice_the_last_up_to_half_a_minute() -> None:
@@ -22,46 +31,160 @@ def test_jitter_makes_a_pause_half_as_long_to_half_as_long_again() -> None:
 
 
 def test_launchers_that_lose_each_other_at_one_moment_do_not_wait_equally_long() -> None:
-    first = [Restarts(1).take() for _ in range(100)]
+    first = [RestartBudget(1).spend() for _ in range(100)]
     assert all(pause is not None and 0.5 <= pause <= 1.5 for pause in first)
     assert len(set(first)) > 50
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
 def test_the_budget_is_spent_one_by_one_and_no_further(allowed: int) -> None:
-    restarts = Restarts(allowed)
-    taken = [restarts.take() is not None for _ in range(allowed + 2)]
+    budget = RestartBudget(allowed)
+    taken = [budget.spend() is not None for _ in range(allowed + 2)]
     assert taken == [True] * allowed + [False, False]
-    assert restarts.used == allowed
+    assert budget.used == allowed
 
 
-def test_a_restart_says_the_how_manieth_it_is() -> None:
-    restarts = Restarts(3)
-    restarts.take()
-    restarts.take()
-    assert str(restarts) == "restart 2 of 3"
+def test_a_budget_says_how_much_of_it_is_used() -> None:
+    budget = RestartBudget(3)
+    budget.spend()
+    budget.spend()
+    assert str(budget) == "restart 2 of 3"
 
 
-def test_after_ten_minutes_of_steps_the_budget_is_whole_again_and_the_pause_short() -> None:
-    restarts = Restarts(2, jitter=lambda: 0.5)
-    assert [restarts.take(), restarts.take(), restarts.take()] == [1, 2, None]
-    assert [restarts.trains(now) for now in (100.0, 99.0 + HEALTHY)] == [False, False]
-    assert restarts.take() is None
-    assert restarts.trains(100.0 + HEALTHY)
-    assert restarts.take() == 1
-    assert str(restarts) == "restart 1 of 2"
+def test_after_ten_minutes_of_steps_the_budget_is_full_again_and_the_pause_short() -> None:
+    budget = RestartBudget(2, jitter=lambda: 0.5)
+    assert [budget.spend(), budget.spend(), budget.spend()] == [1, 2, None]
+    assert [budget.note_training(now) for now in (100.0, 99.0 + HEALTHY)] == [False, False]
+    assert budget.spend() is None
+    assert budget.note_training(100.0 + HEALTHY)
+    assert budget.spend() == 1
+    assert str(budget) == "restart 1 of 2"
 
 
-def test_time_in_which_no_step_is_made_does_not_make_the_budget_whole() -> None:
-    restarts = Restarts(1)
-    restarts.trains(0.0)
-    restarts.take()
-    assert not restarts.trains(2 * HEALTHY)  # the first step after the restart
-    assert not restarts.left
+def test_time_in_which_no_step_is_made_does_not_refill_the_budget() -> None:
+    budget = RestartBudget(1)
+    budget.note_training(0.0)
+    budget.spend()
+    assert not budget.note_training(2 * HEALTHY)  # the first step after the restart
+    assert not budget.has_left
 
 
-def test_a_restart_that_is_granted_waits_and_spends_nothing() -> None:
-    restarts = Restarts(1, jitter=lambda: 0.5)
-    assert restarts.grant() == 1
-    assert restarts.take() == 1
-    assert not restarts.left
+def test_a_pause_alone_spends_nothing() -> None:
+    budget = RestartBudget(1, jitter=lambda: 0.5)
+    assert budget.pause() == 1
+    assert budget.spend() == 1
+    assert not budget.has_left
+
+
+# What a restart can help
+
+KILLED = Cause(SECOND, "killed by SIGKILL", retryable=True)
+NO_GPU = Cause(SECOND, "no GPU", misplaced=True)
+
+
+def exception(error: str, record: Mapping[str, object] | None = None) -> Cause:
+    """An exception of the training code."""
+    return Cause(SECOND, error, from_training_code=True, record=record)
+
+
+RAISED = exception("ValueError: no")
+
+
+def deciding(*, trained: bool = True, restarts: int = 3, fewest: int = 0) -> tuple[RestartPolicy, Progress]:
+    progress = Progress(FIRST)
+    budget = RestartBudget(restarts, jitter=lambda: 0.5)
+    policy = RestartPolicy(budget, LostWorkers(Quorum.of([FIRST, SECOND], fewest, FIRST)), progress)
+    policy.trained = trained
+    return policy, progress
+
+
+def attempt(progress: Progress, *steps: int, resumed_at: int = 0) -> None:
+    """Play an attempt that reports these steps."""
+    progress.begin(0.0)
+    progress.resume(resumed_at)
+    for step in steps:
+        progress.report(FIRST, {"step": step}, 1.0)
+
+
+def test_an_exception_at_the_same_step_twice_is_not_retried_again() -> None:
+    policy, progress = deciding()
+    attempt(progress, 100, 200)
+    assert policy.decide(RAISED, 1) == Decision(1.0)
+    attempt(progress, 200, resumed_at=100)
+    assert policy.decide(RAISED, 2) == Decision(why="same failure as in attempt 1, at the same step")
+
+
+def test_an_exception_at_a_later_step_or_another_one_is_retried() -> None:
+    policy, progress = deciding()
+    attempt(progress, 100, 200)
+    policy.decide(RAISED, 1)
+    attempt(progress, 100, 200, 300, 400)
+    assert policy.decide(RAISED, 2).pause == 2.0
+    assert policy.decide(exception("OSError: no"), 3).pause == 4.0
+
+
+def raised(message: str, *, line: int = 9) -> Cause:
+    """A ValueError whose place in the training code is known."""
+    code = ["train.py:3: self.check(batch)", f"train.py:{line}: raise ValueError(batch)"]
+    return exception(f"ValueError: {message}", {"type": "ValueError", "code": code})
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "is_the_same"),
+    [
+        (raised("<Batch at 0x7f1>"), raised("<Batch at 0x7f2>"), True),
+        (raised("at 10:31:07"), raised("at 10:31:52"), True),
+        (raised("no"), raised("no", line=12), False),
+        (exception("E: <B at 0x7Fa1>"), exception("E: <B at 0x7Fb2>"), True),  # a peer's
+        (exception("E: <B at 0x7Fa1>"), exception("E: <C at 0x7Fb2>"), False),
+    ],
+)
+def test_an_exception_is_the_same_by_its_type_and_its_place_whatever_its_message_names(
+    first: Cause, again: Cause, *, is_the_same: bool
+) -> None:
+    policy, progress = deciding()
+    attempt(progress, 100, 200)
+    policy.decide(first, 1)
+    attempt(progress, 200, resumed_at=100)
+    assert policy.would_restart(again) is not is_the_same
+    assert (policy.decide(again, 2).pause is None) is is_the_same
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.parametrize("fewest", [0, 1])
+@pytest.mark.parametrize("cause", [KILLED, RAISED, NO_GPU, Cause(FIRST, "no", retryable=True)])
+def test_what_would_restart_does_restart(cause: Cause, fewest: int, restarts: int) -> None:
+    policy, progress = deciding(restarts=restarts, fewest=fewest)
+    attempt(progress, 100)
+    would = policy.would_restart(cause)
+    assert would is (policy.decide(cause, 1).pause is not None)
+
+
+def test_nothing_that_fails_before_the_first_step_is_retried() -> None:
+    for cause in (KILLED, RAISED, NO_GPU):
+        policy, _ = deciding(trained=False, fewest=1)
+        assert policy.decide(cause, 1) == Decision()
+
+
+def test_a_bad_placement_and_a_wrong_file_are_not_retried() -> None:
+    for cause in (NO_GPU, Cause(SECOND, "args: no", exit_code=2)):
+        policy, _ = deciding()
+        assert policy.decide(cause, 1) == Decision()
+
+
+def test_an_exhausted_budget_is_said_unless_there_was_none() -> None:
+    assert deciding(restarts=0)[0].decide(KILLED, 1) == Decision()
+    policy, _ = deciding(restarts=1)
+    policy.decide(KILLED, 1)
+    assert policy.decide(KILLED, 2) == Decision(why="restarts exhausted (run.restarts: 1)")
+
+
+def test_a_worker_that_may_be_missing_is_left_out_if_the_budget_is_exhausted() -> None:
+    policy, _ = deciding(restarts=0, fewest=1)
+    assert policy.decide(KILLED, 1) == Decision(1.0, leave_out=SECOND)
+
+
+def test_a_task_that_restarts_alone_spends_the_same_budget_and_may_be_left_out() -> None:
+    policy, _ = deciding(restarts=1, fewest=1)
+    assert policy.decide_alone(KILLED) == Decision(1.0)
+    assert policy.decide_alone(KILLED) == Decision(leave_out=SECOND)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from launcher.host.inventory import Core, Inventory
 from launcher.terminal.device_map import device_map, ranges
-from tests.unit.plan.test_placement_machines import machine, placed
+from tests.unit.plan.machines import machine, placed
 
 
 def lines(there: Inventory, mode: str = "sync", **cluster: object) -> list[str]:

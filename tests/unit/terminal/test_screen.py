@@ -63,7 +63,7 @@ def test_piped_lines_are_plain_prefixed_and_aligned(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "begins\nworker:10 │ one [bold]two[/bold] \\ 100%\nchief:0   │ \n"
 
 
-def test_where_the_reader_knows_the_task_a_line_stands_as_it_was_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_if_the_reader_knows_the_task_a_line_is_shown_as_it_was_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with TerminalScreen([WORKER], prefixed=False) as screen:
         screen.note("begins")
         screen.line(WORKER, "one [bold]two[/bold] \\ 100%")
@@ -165,7 +165,7 @@ def test_a_terminal_gets_coloured_prefixes_and_a_live_line(terminal: Terminal) -
 
 
 @pytest.mark.parametrize("terminal", [{"prefixed": False}], indirect=True)
-def test_a_terminal_shows_lines_without_a_prefix_where_none_is_wanted(terminal: Terminal) -> None:
+def test_a_terminal_shows_lines_without_a_prefix_if_none_is_wanted(terminal: Terminal) -> None:
     terminal.read_until("step 1/2")
     terminal.go_on()
     lines = [line.strip() for line in plain(terminal.read_until("line 1000")).replace("\r", "\n").split("\n")]

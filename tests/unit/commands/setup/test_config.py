@@ -128,7 +128,7 @@ def test_set_writes_all_or_nothing_and_shows_the_difference() -> None:
     assert "-mode: sync      # or async\n+mode: async     # or async" in output
     assert text() == FILE.replace("mode: sync      #", "mode: async     #") + "run: {restarts: 5}\n"
     assert refused("set", "run.restarts=6", "mode=fast") == (
-        "the edit is refused, and cluster.yaml stays as it is:\n"
+        "the edit is refused; cluster.yaml is unchanged:\n"
         "cluster.yaml:2: mode: must be 'sync' or 'async', not 'fast' (text)"
     )
     assert refused("set", "mode") == "write KEY=VALUE, like cluster.worker.tasks=3, not 'mode'"
@@ -206,9 +206,9 @@ def test_tasks_with_addresses_come_and_go_by_address(place: Path) -> None:
     said("remove", "worker:1")
     said("remove", "worker", "--count", "1")
     assert "  worker: [node-a:1, node-c:1]" in text()
-    assert "node-a:1 is cluster.worker.addresses.0 already" in refused("add", "worker", "node-a:1")
+    assert "node-a:1 is already the address of cluster.worker.addresses.0" in refused("add", "worker", "node-a:1")
     assert refused("add", "worker") == (
-        "the tasks of worker have addresses; name those of the new ones: config add worker node-c:2222"
+        "the tasks of worker have addresses; give those of the new tasks: config add worker node-c:2222"
     )
 
 
@@ -222,7 +222,7 @@ def test_tasks_with_addresses_come_and_go_by_address(place: Path) -> None:
         (("remove", "wroker:1"), "there is no job 'wroker'; did you mean 'worker'?"),
         (("remove", "worker:one"), "name a task, like worker:0, or a job with --count, not 'worker:one'"),
         (("add", "worker", "node-a:1", "--count", "2"), "give addresses or --count, not both: each address is a task"),
-        (("add", "evaluator", "--count", "2"), "the edit is refused, and cluster.yaml stays as it is:"),
+        (("add", "evaluator", "--count", "2"), "the edit is refused; cluster.yaml is unchanged:"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_plainly(arguments: tuple[str, ...], sentence: str) -> None:
@@ -244,11 +244,11 @@ def test_workers_by_number_do_not_become_workers_with_addresses() -> None:
     assert "add worker --count 2" in refused("add", "worker", "2")
 
 
-def test_a_task_that_a_run_uses_now_is_said_to_be(place: Path) -> None:
+def test_a_task_that_a_run_uses_is_named(place: Path) -> None:
     files = RunFiles(place / "runs" / "night")
     files.directory.mkdir(parents=True)
     with locked(files, [Task("worker", 1), Task("worker", 2), Task("ps", 0)], print):
-        note = f"note: night uses {{}} now (pid {os.getpid()} on "
+        note = f"note: night is running {{}} (pid {os.getpid()} on "
         assert note.format("worker:1") in said("remove", "worker:1", "--dry-run")
         assert note.format("worker:2") in said("set", "cluster.worker.tasks=2", "--dry-run")
         assert note.format("ps:0") in said("unset", "cluster.ps", "--dry-run")
@@ -265,7 +265,7 @@ def test_format_tidies_the_layout_and_keeps_values_and_comments(place: Path) -> 
     assert said("format") == "cluster.yaml: nothing to change\n"
 
 
-def test_format_leaves_what_goes_on_over_several_lines_alone(place: Path) -> None:
+def test_format_leaves_values_of_several_lines_alone(place: Path) -> None:
     kept = "  worker: [\n      a:1,   \n\n\n         b:1 # last\n  ]"
     untidy = f"job: hello\nargs:\n    text: |\n         one   \n\n\n         two\ncluster:\n{kept}\n"
     (place / "cluster.yaml").write_text(untidy)
@@ -273,7 +273,7 @@ def test_format_leaves_what_goes_on_over_several_lines_alone(place: Path) -> Non
     assert text() == untidy.replace("    text", "  text")
 
 
-def test_what_is_not_yaml_is_told_with_its_line(place: Path) -> None:
+def test_what_is_not_yaml_is_reported_with_its_line(place: Path) -> None:
     (place / "cluster.yaml").write_text("job: hello\ncluster: [a\n")
     for arguments in (["format"], ["set", "mode=sync"], ["unset", "mode"]):
         assert (

@@ -105,7 +105,7 @@ def test_a_job_whose_file_has_an_unusual_name_still_names_the_runs() -> None:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_whoever_does_not_agree_gets_no_file() -> None:
+def test_without_agreement_no_file_is_written() -> None:
     result = call(answers="sync\n2\n0\n\nhello\nn\n")
     assert result.exit_code == 1
     assert result.output.endswith("nothing was written\n")
@@ -116,16 +116,16 @@ def test_a_file_that_is_there_stays_unless_forced() -> None:
     Path("cluster.yaml").write_text("mine")
     result = call("--yes")
     assert isinstance(result.exception, UsageError)
-    assert "is there already; --force overwrites it" in str(result.exception)
+    assert "exists already; --force overwrites it" in str(result.exception)
     assert Path("cluster.yaml").read_text() == "mine"
     assert call("--yes", "--force").exit_code == 0
     assert load(Path("cluster.yaml")).spec.cluster.size == 2
 
 
-def test_where_nobody_can_answer_nothing_is_asked() -> None:
+def test_without_a_terminal_nothing_is_asked() -> None:
     assert not sys.stdin.isatty()
     result = call()
-    assert "nobody is there to answer; --yes takes the defaults" in str(result.exception)
+    assert "its input is not a terminal; --yes takes the defaults" in str(result.exception)
 
 
 def test_a_job_that_is_not_there_yet_is_a_note() -> None:

@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from launcher.cli import launcher
-from launcher.commands.setup import diagnosis, diagnosis_file
-from launcher.commands.setup.diagnosis import Diagnosis
-from launcher.engines.compose.docker import Engine
+from launcher.commands import file_probes, machine_probes
+from launcher.commands.findings import Finding
+from launcher.commands.setup import doctor
+from launcher.engines.compose.docker import Docker
 from launcher.errors import UsageError
 from launcher.host.cores import Core
 from launcher.host.gpus import Gpu
@@ -36,7 +37,7 @@ def host(*gpus: Gpu, note: str = "", cores: int = 4) -> Inventory:
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in diagnosis._PROXIES:
+    for name in machine_probes._PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     return tmp_path
@@ -48,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorFlow answers at once."""
-    monkeypatch.setattr(diagnosis, "_asked", lambda _: FOUND)
+    monkeypatch.setattr(machine_probes, "ask_tensorflow", lambda _: FOUND)
 
 
 @pytest.mark.usefixtures("quick")
@@ -59,7 +60,8 @@ def test_a_page_has_a_line_for_everything_and_exit_code_0(place: Path) -> None:
     about = [line["about"] for line in page["lines"]]
     assert about == [
         *("Python", "cores", *(["CPU features"] if "CPU features" in about else []), "memory", "GPUs", "Keras"),
-        *("TensorFlow", "CUDA", "private network", "containers", "proxies", "own name", "cluster file", "ports"),
+        *("TensorFlow", "CUDA", "private network", "containers", "proxies", "hostname", "cluster.yaml"),
+        *("job", "devices", "ports", "output"),
     ]
     assert (page["ok"], result.exit_code) == (True, 0)
 
@@ -69,7 +71,7 @@ def test_a_problem_has_exit_code_1_and_its_line(place: Path) -> None:
     (place / "cluster.yaml").write_text(FILE + "mode: fast\n")
     result = CliRunner().invoke(launcher, ["doctor"])
     assert result.exit_code == 1
-    line = "problem  cluster file    cluster.yaml:4: mode: must be 'sync' or 'async', not 'fast' (text)"
+    line = "problem  cluster.yaml:4  mode: must be 'sync' or 'async', not 'fast' (text)"
     assert line in result.output.splitlines()
 
 
@@ -83,8 +85,8 @@ def test_without_a_file_the_next_step_is_said() -> None:
 
 def test_secrets_of_a_proxy_stay_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
-    (line,) = diagnosis.proxies()
-    assert line.message == "HTTPS_PROXY: for downloads only; the launcher keeps the cluster's gRPC out of it"
+    (line,) = machine_probes.proxies()
+    assert line.message == "HTTPS_PROXY: used for downloads only; the cluster's gRPC bypasses it"
 
 
 def test_tensorflow_answers_from_a_process_of_its_own() -> None:
@@ -99,8 +101,8 @@ def test_tensorflow_answers_from_a_process_of_its_own() -> None:
 
 
 def test_one_core_is_a_warning_and_what_takes_cores_away_is_said() -> None:
-    one, *_ = diagnosis.cpu(Inventory("here", (Core(0, 0),), core_note="a quota of 1 core"))
-    assert one == Diagnosis("warning", "cores", "1; a quota of 1 core", "tasks share it")
+    one, *_ = machine_probes.cpu(Inventory("here", (Core(0, 0),), core_note="a quota of 1 core"))
+    assert one == Finding("warning", "cores", "1; a quota of 1 core", "all tasks share it")
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,8 @@ def test_one_core_is_a_warning_and_what_takes_cores_away_is_said() -> None:
 def test_without_avx_tensorflow_cannot_run(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], state: str, said: str
 ) -> None:
-    monkeypatch.setattr(diagnosis, "_cpu_flags", lambda: flags)
-    _, line = diagnosis.cpu(host())
+    monkeypatch.setattr(machine_probes, "_cpu_flags", lambda: flags)
+    _, line = machine_probes.cpu(host())
     assert (line.state, line.message) == (state, said)
     assert bool(line.remedy) == (state == "problem")
 
@@ -123,12 +125,12 @@ def test_without_avx_tensorflow_cannot_run(
 def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch, free: float, state: str) -> None:
     there = SimpleNamespace(available=free * 2**30, total=32 * 2**30)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: there)
-    assert diagnosis.memory().state == state
+    assert machine_probes.memory().state == state
 
 
 def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:
-    assert diagnosis.gpus(host(note="no NVIDIA driver")).state == "ok"
-    broken = diagnosis.gpus(host(note="the NVIDIA driver does not answer: version mismatch"))
+    assert machine_probes.gpus(host(note="no NVIDIA driver")).state == "ok"
+    broken = machine_probes.gpus(host(note="the NVIDIA driver does not answer: version mismatch"))
     assert (broken.state, broken.message) == ("warning", "none (the NVIDIA driver does not answer: version mismatch)")
     assert broken.remedy
 
@@ -137,8 +139,8 @@ def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:
     ("gpus", "found", "state", "said"),
     [
         ((), {}, "ok", "built for CUDA 12.5.1, cuDNN 9; not needed without a GPU"),
-        ((), {"cuda": ""}, "ok", "this TensorFlow is built without"),
-        ((GPU,), {"cuda": ""}, "problem", "this TensorFlow is built without"),
+        ((), {"cuda": ""}, "ok", "this TensorFlow is built without CUDA"),
+        ((GPU,), {"cuda": ""}, "problem", "this TensorFlow is built without CUDA"),
         ((GPU,), {"gpus": ["/gpu:0"]}, "ok", "built for CUDA 12.5.1, cuDNN 9; sees 1 of 1 GPUs"),
         (
             (GPU,),
@@ -151,36 +153,36 @@ def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:
 def test_what_tensorflow_sees_is_compared_with_what_there_is(
     gpus: Sequence[Gpu], found: dict[str, Any], state: str, said: str
 ) -> None:
-    line = diagnosis.cuda(host(*gpus), FOUND | found)
+    line = machine_probes.cuda(host(*gpus), FOUND | found)
     assert (line.state, line.message) == (state, said)
     assert (line.remedy == "pip install 'tensorflow[and-cuda]'") == (state == "problem")
 
 
 @pytest.mark.parametrize(
     ("versions", "state", "said"),
-    [({}, "problem", "is not installed"), ({"tensorflow": "2.15.1"}, "problem", "2.15.1, which was not tried")],
+    [({}, "problem", "is not installed"), ({"tensorflow": "2.15.1"}, "problem", "2.15.1, which is not tested")],
 )
-def test_another_tensorflow_is_a_problem_with_the_command_that_mends_it(
+def test_another_tensorflow_is_a_problem_with_the_command_that_fixes_it(
     monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], state: str, said: str
 ) -> None:
-    monkeypatch.setattr(diagnosis, "_version", versions.get)
-    monkeypatch.setattr(diagnosis, "_asked", lambda _: FOUND)
-    line = next(diagnosis.tensorflow(host()))
+    monkeypatch.setattr(machine_probes, "_version", versions.get)
+    monkeypatch.setattr(machine_probes, "ask_tensorflow", lambda _: FOUND)
+    line = machine_probes.tensorflow()[0][0]
     assert (line.state, line.message, line.remedy) == (state, said, "pip install 'tensorflow==2.21.*'")
 
 
 def test_a_tensorflow_that_cannot_be_imported_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     done = SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nImportError: libfoo.so: cannot open")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    line = diagnosis._asked("2.21.0")
-    assert isinstance(line, Diagnosis)
+    line = machine_probes.ask_tensorflow("2.21.0")
+    assert isinstance(line, Finding)
     assert line.message == "2.21.0 cannot be imported: ImportError: libfoo.so: cannot open"
 
 
 def test_a_kernel_without_namespaces_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     done = SimpleNamespace(returncode=0, stdout="the kernel forbids a network namespace here\n", stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    line = diagnosis.private_network()
+    line = machine_probes.private_network()
     assert (line.state, line.message) == ("warning", "the kernel forbids a network namespace here")
 
 
@@ -191,82 +193,93 @@ def test_an_engine_that_does_not_answer_is_a_warning_and_none_at_all_is_not(
     def find() -> None:
         raise UsageError("the engine does not answer; start it")
 
-    monkeypatch.setattr(Engine, "find", find)
+    monkeypatch.setattr(Docker, "find", find)
     monkeypatch.setattr(shutil, "which", lambda _: docker)
-    line = diagnosis.containers()
+    line = machine_probes.containers()
     assert (line.state, line.message, line.remedy) == (state, "the engine does not answer", "start it")
 
 
 def test_the_engine_and_its_compose_have_a_version_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(("docker", "compose"), rootless=False, version="27.1.1")
-    monkeypatch.setattr(Engine, "find", lambda: engine)
-    monkeypatch.setattr(Engine, "compose_version", lambda _: "2.29.1")
-    assert diagnosis.containers().message == "Docker Engine 27.1.1, docker compose 2.29.1"
+    engine = Docker(("docker", "compose"), rootless=False, version="27.1.1")
+    monkeypatch.setattr(Docker, "find", lambda: engine)
+    monkeypatch.setattr(Docker, "compose_version", lambda _: "2.29.1")
+    assert machine_probes.containers().message == "Docker Engine 27.1.1, docker compose 2.29.1"
 
 
 def test_a_network_that_is_not_made_in_time_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "_NETWORK", 0)
-    line = diagnosis.private_network()
-    assert (line.state, line.message) == ("warning", "was not made within 0 s")
+    monkeypatch.setattr(machine_probes, "_NETWORK", 0)
+    line = machine_probes.private_network()
+    assert (line.state, line.message) == ("warning", "could not be created within 0 s")
 
 
 @pytest.mark.parametrize(
     ("tensorflow", "keras", "said"),
     [
-        ("2.21.0", "3.12.0", f"3.12.0: {diagnosis._MODEL_FIT}"),
-        ("2.21.0", "2.15.0", "2.15.0, which was not tried"),
-        ("2.15.1", "3.12.0", "3.12.0, which was not tried"),
+        ("2.21.0", "3.12.0", f"3.12.0: {machine_probes._MODEL_FIT}"),
+        ("2.21.0", "2.15.0", "2.15.0, which is not tested"),
+        ("2.15.1", "3.12.0", "3.12.0, which is not tested"),
     ],
 )
 def test_of_keras_is_said_what_was_tried(
     monkeypatch: pytest.MonkeyPatch, tensorflow: str, keras: str, said: str
 ) -> None:
-    monkeypatch.setattr(diagnosis, "_version", {"keras": keras}.get)
-    assert diagnosis.keras(tensorflow).message == said
+    monkeypatch.setattr(machine_probes, "_version", {"keras": keras, "tensorflow": tensorflow}.get)
+    assert machine_probes.keras().message == said
 
 
 # The cluster file
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("more", ["", "mode: fast\n", "run: {output: cluster.yaml/runs}\n"])
+def test_doctor_says_what_check_says(place: Path, more: str) -> None:
+    (place / "cluster.yaml").write_text(FILE + more)
+    check, page = (json.loads(CliRunner().invoke(launcher, [verb, "--json"]).output) for verb in ("check", "doctor"))
+    assert all({key: one[key] for key in one if key != "ok"} in page["lines"] for one in check["checks"])
+    assert check["checks"]
+
+
 @pytest.mark.parametrize(
-    ("file", "overrides", "message"),
+    ("file", "overrides", "where", "message"),
     [
-        ("args: {password: hunter2}\n", (), "cluster.yaml:4: args.password: is wrong"),
-        ("", ("args.password=hunter2",), "--set: args.password: is wrong"),
-        ("", ("hunter2",), "--set is wrong"),
-        ("", ("cluster.worker.env.KEY={a: hunter2}",), "--set: cluster.worker.env.KEY: is wrong"),
+        ("args: {password: hunter2}\n", (), "cluster.yaml:4", "args.password: is wrong"),
+        ("", ("args.password=hunter2",), "--set", "args.password: is wrong"),
+        ("", ("hunter2",), "--set", "is wrong"),
+        ("", ("cluster.worker.env.KEY={a: hunter2}",), "--set", "cluster.worker.env.KEY: is wrong"),
     ],
 )
-def test_no_value_of_args_env_or_set_is_shown(place: Path, file: str, overrides: Sequence[str], message: str) -> None:
+def test_no_value_of_args_env_or_set_is_shown(
+    place: Path, file: str, overrides: Sequence[str], where: str, message: str
+) -> None:
     (place / "cluster.yaml").write_text(FILE.replace("hello", "linear_regression") + file)
-    (line,) = diagnosis_file.cluster(Path("cluster.yaml"), overrides)
-    assert (line.state, line.message) == ("problem", message)
+    lines = list(doctor.cluster(Path("cluster.yaml"), overrides))
+    assert "hunter2" not in str(lines)
+    (line,) = (line for line in lines if not line.ok)
+    assert (line.about, line.message) == (where, message)
     assert line.remedy == "launcher check cluster.yaml shows it, with its value"
 
 
 def test_a_variable_of_the_environment_that_is_wrong_is_not_shown(place: Path) -> None:
     (place / "cluster.yaml").write_text(FILE.replace("2", "{tasks: 2, env: {KEY: [hunter2]}}"))
-    (line,) = diagnosis_file.cluster(Path("cluster.yaml"), ())
-    assert line.message == "cluster.yaml:3: cluster.worker.env.KEY: is wrong"
+    (line,) = doctor.cluster(Path("cluster.yaml"), ())
+    assert (line.about, line.message) == ("cluster.yaml:3", "cluster.worker.env.KEY: is wrong")
 
 
 def test_a_file_that_was_named_and_is_not_there_is_a_problem(place: Path) -> None:
     (place / "cluster.yaml").write_text(FILE)
-    (line,) = diagnosis_file.cluster(Path("clutser.yaml"), ())
-    assert (line.state, line.message) == (
-        "problem", "clutser.yaml: there is no such file; did you mean 'cluster.yaml'?",
-    )  # fmt: skip
+    (line,) = doctor.cluster(Path("clutser.yaml"), ())
+    assert (line.about, line.message) == ("clutser.yaml", "there is no such file; did you mean 'cluster.yaml'?")
 
 
 def test_ports_on_other_machines_are_not_called_free(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a.invalid:1, node-b.invalid:1]\n")
-    monkeypatch.setattr(diagnosis_file, "resolves", lambda _: True)
-    lines = [line.message for line in diagnosis_file.cluster(Path("cluster.yaml"), ()) if line.about == "ports"]
-    assert lines == ["those of the file are on other machines"]
+    monkeypatch.setattr(file_probes, "resolves", lambda _: True)
+    lines = [line.message for line in doctor.cluster(Path("cluster.yaml"), ()) if line.about == "ports"]
+    assert lines == ["the file's ports are on other machines"]
 
 
 def test_hosts_without_an_address_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a:1, node-b:1, node-c:1]\n")
-    monkeypatch.setattr(diagnosis_file, "resolves", lambda name: name == "node-c")
-    lines = [line for line in diagnosis_file.cluster(Path("cluster.yaml"), ()) if line.about == "hosts"]
+    monkeypatch.setattr(file_probes, "resolves", lambda name: name == "node-c")
+    lines = [line for line in doctor.cluster(Path("cluster.yaml"), ()) if line.about == "hosts"]
     assert [(line.state, line.message) for line in lines] == [("problem", "no address for node-a, node-b")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ from launcher import cli
 from launcher.commands.setup import render as module
 from launcher.host.inventory import Inventory
 from launcher.plan.placement import ports_needed
+from launcher.plan.plan import Plan
 from launcher.rundir import write_whole
 from launcher.spec.file import load
-from tests.unit.engines.compose.made import lines_of, machine_with, read, render
+from tests.unit.engines.compose.made import machine_with, read, render
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, cpus: 1, gpus: 0}, ps: 1}\n"
 Called = tuple[int, str, str]
@@ -49,31 +51,40 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_without_an_output_the_compose_file_is_printed_and_nothing_else(call: Call) -> None:
-    assert call("compose") == (0, render(Path("cluster.yaml"), machine_with((2, 3))), "")
+    first = "# To start it, write it with its plan: launcher render compose --output compose.yaml\n"
+    assert call("compose") == (0, first + render(Path("cluster.yaml"), machine_with((2, 3))), "")
     assert [path.name for path in Path().iterdir()] == ["cluster.yaml"]
 
 
 def test_another_file_is_rendered(call: Call) -> None:
     Path("my.yaml").write_text(FILE.replace("tasks: 2", "tasks: 1"))
     _, text, _ = call("compose", "my.yaml")
-    assert read(text)["services"]["worker-0"]["command"] == ["run", "--task", "worker:0", "my.yaml"]
+    assert "# Rendered from my.yaml by `launcher render compose my.yaml`" in text
     assert "worker-1" not in text
 
 
-def test_what_is_set_is_rendered(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAUNCHER_SET", "args.price=$5")
-    _, text, _ = call("compose", "--set", "mode=async", "--set", "args.text=it's: größe")
-    services = read(text)["services"]
-    assert list(services) == ["chief-0", "worker-0", "worker-1", "ps-0"]
-    for service in services.values():
-        assert lines_of(service)[:3] == ["args.price=$5", "mode=async", "args.text=it's: größe"]
+OVERRIDES = [
+    "args.price=$5", "args.both=$$", "args.shell=${HOME:-x}", "args.text='it''s'", 'args.quoted="a: #b"',
+    "args.colon={a: 1, b: [2, 3]}", "args.word=größe-日本-🎉", "args.path=C:\\temp\\x", "args.percent=100%",
+    "args.space=a   b   ", "args.tab=a\tb", "args.comment=a #b", "args.dash=- - -", "args.empty=",
+    "args.line=" + "x" * 5000, "args.lines=a\nb", "args.nel=a\x85b", "args.hard=a\xa0b",
+]  # fmt: skip
+
+
+def test_what_is_set_comes_to_the_containers_unchanged(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAUNCHER_SET", "args.first=1")
+    options = [word for override in ("mode=async", *OVERRIDES) for word in ("--set", override)]
+    assert call("compose", "--output", "compose.yaml", *options)[0] == 0
+    assert list(read(Path("compose.yaml").read_text())["services"]) == ["chief-0", "worker-0", "worker-1", "ps-0"]
+    plan = Plan.from_dict(json.loads(Path("compose.plan.json").read_text()))
+    assert plan.spec.args == load(Path("cluster.yaml"), ["args.first=1", *OVERRIDES]).spec.args
 
 
 def test_the_help_names_the_engine_and_both_composes(call: Call) -> None:
     code, text, error = call("--help")
     assert (code, error) == (0, "")
-    assert "launcher render [OPTIONS] compose [FILE]" in " ".join(text.split())
-    assert "Works with docker-compose 1.29 and docker compose 2." in " ".join(text.split())
+    assert "launcher render [OPTIONS] ENGINE [FILE]" in " ".join(text.split())
+    assert "for docker-compose 1.29 and docker compose 2." in " ".join(text.split())
     assert "Example: launcher render compose --output docker/compose.yaml" in text
 
 
@@ -82,7 +93,7 @@ def test_the_help_names_the_engine_and_both_composes(call: Call) -> None:
 
 def test_with_an_output_the_file_is_written_and_what_to_do_next_is_said(call: Call) -> None:
     assert call("compose", "--output", "compose.yaml") == (
-        0, "compose.yaml: 2 services; start them: launcher run --compose\n", "",
+        0, "compose.yaml: 2 containers; start them: launcher run --on compose\n", "",
     )  # fmt: skip
     output = Path("compose.yaml")
     assert output.read_text() == render(Path("cluster.yaml"), machine_with((2, 3)), output=output)
@@ -90,7 +101,7 @@ def test_with_an_output_the_file_is_written_and_what_to_do_next_is_said(call: Ca
 
 def test_one_service_is_one(call: Call) -> None:
     _, said, _ = call("compose", "--output", "compose.yaml", "--set", "cluster.worker.tasks=1")
-    assert said.startswith("compose.yaml: 1 service; ")
+    assert said.startswith("compose.yaml: 1 container; ")
 
 
 def test_the_file_is_written_whole_and_replaces_what_was_there(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,16 +117,17 @@ def test_the_file_is_written_whole_and_replaces_what_was_there(call: Call, monke
     with output.open() as reading:
         assert call("compose", "--output", "compose.yaml")[0] == 0
         assert reading.read() == "old\n" * 10_000  # whoever reads the old file reads all of it
-    assert written == [(output, output.read_text())]
+    plan = Path("compose.plan.json")
+    assert written == [(output, output.read_text()), (plan, plan.read_text())]
     assert output.stat().st_mode & 0o777 == 0o644
-    assert sorted(path.name for path in Path().iterdir()) == ["cluster.yaml", "compose.yaml"]
+    assert sorted(path.name for path in Path().iterdir()) == ["cluster.yaml", "compose.plan.json", "compose.yaml"]
 
 
 def test_the_rendered_file_lies_where_its_paths_say(call: Call) -> None:
     Path("deep").mkdir()
     call("compose", "--output", "deep/compose.yaml")
     volumes = read(Path("deep/compose.yaml").read_text())["services"]["worker-0"]["volumes"]
-    assert [volume["source"] for volume in volumes] == ["..", "../runs"]
+    assert [volume["source"] for volume in volumes] == ["..", "../runs", "./compose.plan.json"]
 
 
 # Refused
@@ -131,12 +143,18 @@ def refused(called: Called) -> str:
 
 
 @pytest.mark.parametrize("arguments", [("kubernetes",), ("cluster.yaml",), ("Compose",)])
-def test_an_engine_that_there_is_not_is_refused_with_the_one_there_is(call: Call, arguments: tuple[str, ...]) -> None:
-    assert f"'{arguments[0]}' is not 'compose'" in refused(call(*arguments))
+def test_an_engine_that_there_is_not_is_refused_with_those_there_are(call: Call, arguments: tuple[str, ...]) -> None:
+    assert f"'{arguments[0]}' is not one of 'local', 'compose'" in refused(call(*arguments))
+
+
+def test_an_engine_that_needs_no_file_says_so(call: Call) -> None:
+    assert refused(call("local")) == (
+        "local has nothing to render: its tasks are processes of this machine, which launcher run starts\n"
+    )
 
 
 def test_no_engine_is_refused(call: Call) -> None:
-    assert "Missing argument 'compose'" in refused(call())
+    assert "Missing argument 'ENGINE'" in refused(call())
 
 
 def test_an_output_in_a_directory_that_is_not_there_is_refused(call: Call) -> None:
@@ -148,20 +166,6 @@ def test_an_output_that_is_a_directory_is_refused_and_leaves_nothing(call: Call,
     (tmp_path.parent / f"{tmp_path.name}-out").mkdir()
     there = f"../{tmp_path.name}-out"
     assert refused(call("compose", "--output", there)) == f"cannot write {there}: Is a directory\n"
-
-
-def test_a_line_break_in_what_is_set_is_refused(call: Call) -> None:
-    said = refused(call("compose", "--set", "name=x", "--set", "args.text=a\nb"))
-    assert said == "--set: a line break cannot be rendered; write the value in the file\n"
-
-
-@pytest.mark.parametrize(
-    "override", [" args.x=1", "args.x=a\u2028b", "args.x=a\x85b", "args.x=a\rb", "args.x=a\xa0b", "args.x=a\tb"]
-)
-def test_what_yaml_would_take_for_a_line_break_or_an_indent_is_rendered(call: Call, override: str) -> None:
-    _, text, _ = call("compose", "--set", override)
-    value = read(text)["services"]["worker-0"]["environment"]["LAUNCHER_SET"]
-    assert value.split("\n")[0] == override
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from launcher.commands.train import run as module
+from launcher.engines.local import engine as module
 from tests.unit.commands.train.launches import FILE, FakeLaunch
 
 
 @pytest.fixture
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
-    """Return what stands in for Launch in this test."""
+    """Return what stands in for LocalRun in this test."""
 
-    class Launch(FakeLaunch):
+    class LocalRun(FakeLaunch):
         pass
 
     (tmp_path / "cluster.yaml").write_text(FILE)
@@ -22,5 +22,5 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET"):
         monkeypatch.delenv(key, raising=False)
-    monkeypatch.setattr(module, "Launch", Launch)
-    return Launch
+    monkeypatch.setattr(module, "LocalRun", LocalRun)
+    return LocalRun

@@ -1,4 +1,4 @@
-"""A directory with a cluster file, an engine that only pretends, and ``launcher run --compose`` in it."""
+"""A directory with a cluster file, an engine that only pretends, and ``launcher run --on compose`` in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from launcher import cli
-from launcher.commands.train import containers
+from launcher.commands.train import run as module
 from launcher.rundir import RunFiles
 from tests.unit.engines.compose.fake_docker import FakeDocker
 from tests.unit.engines.compose.made import machine_with
@@ -45,14 +45,14 @@ class Place:
         self._monkeypatch, self._capsys = monkeypatch, capsys
         for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET"):
             monkeypatch.delenv(key, raising=False)
-        monkeypatch.setattr(containers, "take", lambda _: machine_with((0, 1)))
+        monkeypatch.setattr(module, "take", lambda _: machine_with((0, 1)))
         self.directory = directory / "here"
         self.directory.mkdir()
         (self.directory / "cluster.yaml").write_text(FILE)
         monkeypatch.chdir(self.directory)
 
     def call(self, *arguments: str) -> Called:
-        self._monkeypatch.setattr(sys, "argv", ["launcher", "run", "--compose", *arguments])
+        self._monkeypatch.setattr(sys, "argv", ["launcher", "run", "--on", "compose", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said, code = self._capsys.readouterr(), ended.value.code or 0

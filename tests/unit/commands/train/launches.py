@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from click.testing import CliRunner, Result
 
 from launcher.commands.train.run import command
 from launcher.contract.task import Task
-from launcher.engines.local.launch import Screen
+from launcher.engines.engine import Screen
 from launcher.engines.local.ports import HeldPorts
 from launcher.errors import LauncherError
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome, RunResult
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0}, ps: 1}\n"
@@ -40,12 +41,13 @@ DONE = RunResult(
     cause=None,
 )
 WORKER = Task("worker", 1)
+NOWHERE = RunFiles(Path())
 
 
 class FakeLaunch:
     """Stands in for a launch; the class knows how it ends and remembers what was launched."""
 
-    outcome = Outcome(DONE)
+    outcome = Outcome(DONE, NOWHERE)
     plan: Plan
     files: RunFiles
     screen: Screen
@@ -71,14 +73,11 @@ class FakeLaunch:
 
     def run(self, headline: str) -> Outcome:
         click.echo(headline)
-        return self.outcome
+        return replace(self.outcome, files=self.files)
 
     @property
     def is_private(self) -> bool:
         return self.network == "private"
-
-    def log(self, task: Task) -> Path:
-        return self.files.log(1, task.slug)
 
 
 def call(*arguments: str) -> Result:
@@ -94,7 +93,7 @@ def refused(*arguments: str) -> str:
 
 
 def ended(status: str, code: int, cause: Cause | None = None, **changes: Any) -> Outcome:
-    return Outcome(RunResult(**{**DONE.to_dict(), "status": status, "exit_code": code, **changes}), cause)
+    return Outcome(RunResult(**{**DONE.to_dict(), "status": status, "exit_code": code, **changes}), NOWHERE, cause)
 
 
 def directory_in(output: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from launcher.commands.train import check
+from launcher.commands import machine_probes
+from launcher.commands.findings import Finding
 from launcher.commands.train.check import command
 
 FILE = "job: hello\ncluster: {worker: {tasks: 2, gpus: 0}}\n"
@@ -23,10 +24,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], check.Finding]:
-    """The real look at TensorFlow, which takes seconds and which the other tests do without."""
-    real = check.importable
-    monkeypatch.setattr(check, "importable", lambda version: check.Finding(True, "TensorFlow", version))
+def ask_tensorflow(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
+    """The real question to TensorFlow, which takes seconds and which the other tests do without."""
+    real = machine_probes.ask_tensorflow
+    monkeypatch.setattr(machine_probes, "ask_tensorflow", lambda _: {"seconds": 2.0})
     return real
 
 
@@ -52,7 +53,7 @@ def test_a_file_and_a_machine_that_are_right_end_in_zero() -> None:
     result = call()
     assert result.exit_code == 0
     assert [line.split(":")[0].split() for line in result.output.splitlines()] == [
-        ["ok", about] for about in ("cluster.yaml", "job", "TensorFlow", "devices", "ports", "output")
+        ["ok", about] for about in ("cluster.yaml", "job", "devices", "ports", "output", "TensorFlow")
     ]
 
 
@@ -76,7 +77,7 @@ def test_a_job_that_is_not_there_does_not_hide_the_rest() -> None:
 def test_a_port_that_is_held_names_the_process(held: int) -> None:
     (problem,) = problems(call(f"cluster.worker=[localhost:{held}]"))
     assert problem.startswith(f"port {held}: worker:0 needs it; ")
-    assert problem.endswith(f"(pid {os.getpid()}) holds it")
+    assert problem.endswith(f"(pid {os.getpid()}) holds it; stop that program, or choose another port")
 
 
 def test_ports_of_other_machines_are_not_looked_at(held: int) -> None:
@@ -111,17 +112,22 @@ def test_json_has_each_finding() -> None:
     value = json.loads(result.output)
     assert result.exit_code == 2
     assert value["ok"] is False
-    assert [finding["ok"] for finding in value["checks"]] == [False, True]
+    assert [(one["ok"], one["state"]) for one in value["checks"]] == [(False, "problem"), (True, "ok")]
+    assert value["checks"][0].keys() == {"ok", "state", "about", "message", "remedy"}
 
 
-def test_tensorflow_is_imported_to_see_that_it_works(importable: Callable[[str], check.Finding]) -> None:
-    assert importable("2.21.0") == check.Finding(True, "TensorFlow", "2.21.0 can be imported")
+def test_tensorflow_is_imported_to_see_that_it_works(ask_tensorflow: Callable[[str], object]) -> None:
+    answer = ask_tensorflow("2.21.0")
+    assert isinstance(answer, dict)
+    assert answer["tensorflow"].startswith("2.21.")
 
 
 def test_a_tensorflow_that_cannot_be_imported_says_why(
-    importable: Callable[[str], check.Finding], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask_tensorflow: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libbroken.so: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    why = "2.21.0 is installed and cannot be imported: ImportError: libbroken.so: cannot open shared object file"
-    assert importable("2.21.0") == check.Finding(False, "TensorFlow", why)
+    finding = ask_tensorflow("2.21.0")
+    assert isinstance(finding, Finding)
+    why = "2.21.0 cannot be imported: ImportError: libbroken.so: cannot open shared object file"
+    assert (finding.state, finding.message) == ("problem", why)

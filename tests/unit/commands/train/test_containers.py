@@ -1,4 +1,4 @@
-"""``launcher run --compose`` with a docker that only pretends: what is refused, and what is prepared."""
+"""``launcher run --on compose`` with a docker that only pretends: what is refused, and what is prepared."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launcher.commands.train import containers as module
-from launcher.commands.train.containers import _user
+from launcher.commands.train import run as module
 from launcher.contract.task import Task
-from launcher.engines.compose.docker import Engine
+from launcher.engines.compose import image
+from launcher.engines.compose.docker import Docker
+from launcher.engines.compose.image import owner
 from launcher.engines.compose.run import _LastReport
-from launcher.spec.file import load
+from launcher.plan.plan import Plan
 from launcher.spec.job_source import ROOT
 from launcher.terminal.screen import TerminalScreen
 from tests.unit.commands.train.containers_place import DONE, Place
-from tests.unit.engines.compose.made import lines_of, machine_with, read
+from tests.unit.engines.compose.made import machine_with, read
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.mark.parametrize("option", [("--task", "worker:0"), ("--host", "node-a"), ("--directory", ".")])
 def test_a_part_of_a_cluster_is_refused(here: Place, option: tuple[str, str]) -> None:
-    sentence = "--compose runs the whole cluster; leave --task, --host and --directory out"
+    sentence = "--on compose runs the whole cluster; leave --task, --host and --directory out"
     assert here.refused(*option) == sentence
     assert here.docker.calls == []
 
@@ -68,9 +69,9 @@ def test_an_engine_that_cannot_be_used_is_a_sentence(here: Place, what: str, mes
     assert here.refused().startswith(sentence)
 
 
-def test_without_docker_the_run_can_do_without_compose(here: Place) -> None:
+def test_without_docker_the_run_can_do_without_containers(here: Place) -> None:
     here.docker.remove_program("docker")
-    assert here.refused().endswith(", or run without --compose")
+    assert here.refused().endswith(", or run --on local")
 
 
 def test_a_compose_of_the_environment_that_does_not_run_is_refused(
@@ -81,25 +82,31 @@ def test_a_compose_of_the_environment_that_does_not_run_is_refused(
 
 
 def test_without_a_checkout_there_is_no_image(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROOT", here.directory)
+    monkeypatch.setattr(image, "ROOT", here.directory)
     assert here.refused() == (
-        f"--compose builds its image from docker/Dockerfile, which {here.directory} has not; use a checkout"
+        f"--on compose builds its image from docker/Dockerfile, which {here.directory} has not; use a checkout"
     )
 
 
 # What is prepared
 
 
-def test_the_containers_read_the_runs_own_file_and_are_started_again_by_the_launcher_alone(here: Place) -> None:
+def test_the_containers_read_the_runs_own_plan_and_are_restarted_by_the_launcher_alone(here: Place) -> None:
     here.ends(DONE)
     here.call("--set", "args.price=$5")
     services = read(here.files.compose.read_text())["services"]
     assert list(services) == ["worker-0", "worker-1"]
     service = services["worker-0"]
-    assert service["command"] == ["run", "--task", "worker:0", f"/runs/{here.files.name}/cluster.yaml"]
+    assert service["command"] == ["run", "--plan", "/plan.json", "--task", "worker:0"]
     assert service["restart"] == "no"  # the engine would do it whatever the exit code says
-    assert [volume["source"] for volume in service["volumes"]] == [str(here.directory), f"{here.directory}/runs"]
-    assert service["environment"]["LAUNCHER_DIRECTORY"] == "/cluster"
+    assert {volume["target"]: volume["source"] for volume in service["volumes"]} == {
+        "/cluster": str(here.directory),
+        "/runs": f"{here.directory}/runs",
+        "/plan.json": f"{here.files.directory}/compose.plan.json",
+    }
+    inside = Plan.from_dict(json.loads(here.files.compose_plan.read_text()))
+    assert (inside.directory, inside.spec.args) == ("/cluster", {"price": "$5"})
+    assert json.loads(here.files.plan.read_text())["directory"] == str(here.directory)  # for who resumes it here
     assert yaml.safe_load(here.files.cluster_file.read_text())["args"] == {"price": "$5"}
     assert json.loads(here.files.plan.read_text())["tasks"][1]["address"] == "worker-1:2222"
 
@@ -152,7 +159,7 @@ def test_the_results_belong_to_who_started_the_launcher(
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     monkeypatch.setattr(os, "getuid", lambda: euid)
     monkeypatch.setattr(os, "getgid", lambda: 1001)
-    assert _user(Engine(("docker", "compose"), rootless=rootless)) == expected
+    assert owner(Docker(("docker", "compose"), rootless=rootless)) == expected
 
 
 # A run that was there before
@@ -165,7 +172,7 @@ def test_a_second_launcher_that_is_refused_has_not_changed_the_run_that_goes_on(
     here.ends(STOPPED, code=143)
     here.call("--run", "night")
     here.docker.container("worker:1", "running", place="containers")
-    files = (here.files.cluster_file, here.files.plan, here.files.compose, here.files.result)
+    files = (here.files.cluster_file, here.files.plan, here.files.compose, here.files.compose_plan, here.files.result)
     before = [path.read_text() for path in files]
     assert here.call("--resume", "night", "--set", "cluster.worker.tasks=1").code == 2
     assert [path.read_text() for path in files] == before
@@ -176,9 +183,9 @@ def test_a_named_run_goes_on_with_what_is_asked_now(here: Place) -> None:
     here.call("--run", "night")
     here.ends(DONE)
     here.call("--run", "night", "--set", "cluster.worker.tasks=1", "--set", "args.x=1")
-    (service,) = read(here.files.compose.read_text())["services"].values()
-    inside = load(here.files.cluster_file, lines_of(service)).spec
-    assert (inside.args, inside.cluster.size) == ({"x": 1}, 1)
+    assert list(read(here.files.compose.read_text())["services"]) == ["worker-0"]
+    inside = Plan.from_dict(json.loads(here.files.compose_plan.read_text()))
+    assert (inside.spec.args, len(inside.tasks)) == ({"x": 1}, 1)
 
 
 # Under sudo
@@ -208,7 +215,7 @@ def test_all_that_sudo_made_goes_to_the_user_and_nothing_else(here: Place, owned
     run = here.directory / "out" / "all" / "night"
     assert owned == dict.fromkeys(
         map(str, [run.parent.parent, run.parent, run.parent / "latest", run, run / "cluster.yaml", run / "plan.json",
-                  run / "compose.yaml"]), (1234, 1235),
+                  run / "compose.yaml", run / "compose.plan.json"]), (1234, 1235),
     )  # fmt: skip
     assert (here.docker.world / "told").read_text() == "1234:1235\n"
     owned.clear()

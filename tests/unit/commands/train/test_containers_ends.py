@@ -1,4 +1,4 @@
-"""``launcher run --compose`` with a docker that only pretends: what is made of the end."""
+"""``launcher run --on compose`` with a docker that only pretends: what is made of the end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from launcher.commands.train.containers import _concluded, _first_error
 from launcher.contract.task import Task
 from launcher.engines.compose.containers import containerised
-from launcher.engines.compose.run import Ending
+from launcher.engines.compose.engine import concluded as concluded_by_engine
+from launcher.engines.compose.run import ContainersEnded
 from launcher.plan.placement import place_file
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles, write_json
 from launcher.spec.file import load
+from launcher.supervise.result import first_error
 from tests.unit.commands.train.containers_place import DONE, FAILED, FILE, Place
 from tests.unit.engines.compose.made import machine_with
 
@@ -117,7 +118,7 @@ def test_a_run_that_was_stopped_goes_on_in_containers(here: Place) -> None:
     called = here.call()
     assert called.code == 143
     name = here.files.name
-    again = f"stopped at step 340 after 0:07; no checkpoint; to go on: launcher run --compose --resume runs/{name}"
+    again = f"stopped at step 340 after 0:07; no checkpoint; to continue: launcher run --resume runs/{name}"
     assert called.out.splitlines()[-2] == again
     here.ends(DONE)
     Path("cluster.yaml").unlink()  # the run has its own
@@ -168,11 +169,13 @@ def fails(files: RunFiles, task: str, time_ns: int, *, attempt: int = 1, **chang
     write_json(files.error(attempt, Task.parse(task).slug), error | changes)
 
 
-def concluded(files: RunFiles, plan: Plan, ending: Ending, told: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+def concluded(
+    files: RunFiles, plan: Plan, ending: ContainersEnded, told: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
     """Return the result, which is what result.json has too."""
     if told:
         write_json(files.result, told)
-    result = _concluded(files, plan, ending, BEGAN).to_dict()
+    result = concluded_by_engine(files, plan, ending, BEGAN).result.to_dict()
     assert files.read_result() == result
     return result
 
@@ -181,7 +184,7 @@ def test_the_earliest_error_of_any_task_is_the_cause(files: RunFiles, plan: Plan
     fails(files, "worker:0", 3_000)
     fails(files, "worker:1", 2_000)
     fails(files, "ps:0", 4_000)
-    result = concluded(files, plan, Ending(1), FAILED)
+    result = concluded(files, plan, ContainersEnded(1), FAILED)
     assert result["cause"] == {
         "task": "worker:1", "error": "ValueError: worker:1 at 2000", "file": "errors/attempt-1/worker-1.json",
     }  # fmt: skip
@@ -197,36 +200,38 @@ def test_an_error_that_says_nothing_of_why_this_run_failed_is_no_cause(
     files: RunFiles, plan: Plan, change: Mapping[str, Any]
 ) -> None:
     fails(files, "worker:1", **{"time_ns": 2_000, **change})
-    assert _first_error(files, BEGAN) is None
-    assert concluded(files, plan, Ending(1), FAILED) == FAILED
+    assert first_error(files, BEGAN) is None
+    assert concluded(files, plan, ContainersEnded(1), FAILED) == FAILED
     fails(files, "worker:0", 9_000, attempt=2)
-    found = _first_error(files, BEGAN)
+    found = first_error(files, BEGAN)
     assert found is not None
-    assert (found["task"], found["file"]) == ("worker:0", "errors/attempt-2/worker-0.json")
+    assert (str(found[0].task), found[1]) == ("worker:0", 2)
 
 
 def test_an_error_in_the_moment_in_which_the_launcher_began_counts(files: RunFiles) -> None:
     fails(files, "worker:1", BEGAN)
-    assert _first_error(files, BEGAN) is not None
+    assert first_error(files, BEGAN) is not None
 
 
 def test_an_error_that_is_a_sentence_stays_one(files: RunFiles) -> None:
     fails(files, "worker:1", 2_000, is_sentence=True, message="there is no data.csv")
-    assert (_first_error(files, BEGAN) or {})["error"] == "there is no data.csv"
+    found = first_error(files, BEGAN)
+    assert found is not None
+    assert found[0].error == "there is no data.csv"
 
 
 def test_without_any_error_there_is_no_first_one(files: RunFiles) -> None:
-    assert _first_error(files, BEGAN) is None
+    assert first_error(files, BEGAN) is None
 
 
 def test_a_run_that_is_done_stays_done_whatever_failed_on_the_way(files: RunFiles, plan: Plan) -> None:
     fails(files, "worker:1", 2_000)
-    assert concluded(files, plan, Ending(0), DONE) == DONE
+    assert concluded(files, plan, ContainersEnded(0), DONE) == DONE
 
 
 @pytest.mark.parametrize("code", [130, 143])
 def test_which_signal_stopped_the_run_the_leader_never_heard(files: RunFiles, plan: Plan, code: int) -> None:
-    result = concluded(files, plan, Ending(code), {**DONE, "status": "stopped", "exit_code": 143})
+    result = concluded(files, plan, ContainersEnded(code), {**DONE, "status": "stopped", "exit_code": 143})
     assert result == {**DONE, "status": "stopped", "exit_code": code}
 
 
@@ -235,18 +240,18 @@ def test_a_container_that_the_run_could_not_do_without_is_the_cause_whatever_the
 ) -> None:
     files.log(2, "worker-1").touch()
     files.log(1, "worker-1").touch()
-    result = concluded(files, plan, Ending(1, (Task("worker", 1), OTHERS["error"])), FAILED)
+    result = concluded(files, plan, ContainersEnded(1, (Task("worker", 1), OTHERS["error"])), FAILED)
     assert (result["status"], result["exit_code"], result["attempts"]) == ("failed", 1, 2)
     assert result["cause"] == {**OTHERS, "file": "logs/attempt-2/worker-1.log"}
 
 
 def test_a_run_that_left_no_result_never_ends_in_zero(files: RunFiles, plan: Plan) -> None:
-    result = concluded(files, plan, Ending(0))
+    result = concluded(files, plan, ContainersEnded(0))
     assert (result["status"], result["exit_code"]) == ("failed", 1)
 
 
 def test_a_leader_that_left_no_result_is_the_cause(files: RunFiles, plan: Plan) -> None:
-    result = concluded(files, plan, Ending(2))
+    result = concluded(files, plan, ContainersEnded(2))
     assert (result["status"], result["exit_code"], result["attempts"], result["world_size"]) == ("failed", 2, 0, 2)
     assert result["cause"] == {
         "task": "worker:0", "error": "its container ended with exit code 2", "file": "logs/attempt-1/worker-0.log",
@@ -255,5 +260,5 @@ def test_a_leader_that_left_no_result_is_the_cause(files: RunFiles, plan: Plan) 
 
 @pytest.mark.parametrize("code", [130, 143])
 def test_a_run_that_was_stopped_before_it_began_is_stopped(files: RunFiles, plan: Plan, code: int) -> None:
-    result = concluded(files, plan, Ending(code))
+    result = concluded(files, plan, ContainersEnded(code))
     assert (result["status"], result["exit_code"], result["steps"], result["cause"]) == ("stopped", code, 0, None)

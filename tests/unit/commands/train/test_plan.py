@@ -13,7 +13,7 @@ from launcher.commands.train import plan as module
 from launcher.commands.train.plan import command
 from launcher.errors import LauncherError
 from launcher.host.inventory import Core, Inventory
-from tests.unit.plan.test_placement_machines import machine
+from tests.unit.plan.machines import machine
 
 SHARE = "write fewer tasks, or let them share one: gpus: [0] with gpu_memory"
 FILE = 'job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0, env: {MINE: "it\'s $HOME"}}, ps: 3}\n'
@@ -213,3 +213,28 @@ def test_a_row_of_the_table_stays_readable_where_cores_alternate_between_sockets
     monkeypatch.setattr(module, "take", lambda _: there)
     cells = columns(call("--set", "cluster.worker={tasks: 2, gpus: 2, cpus: 32}").output)
     assert cells["worker:0"][3] == "cores 0…62 (32 of them), GPUs 0-1"
+
+
+# On another engine
+
+
+def test_the_plan_of_containers_has_their_names_and_is_drawn_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "take", lambda _: machine(cores=2))
+    output = call("--on", "compose", "--set", "cluster.worker.cpus=1").output
+    assert "\nworker:1  worker-1:2222  train  core 1" in output
+    assert "\nmachines" not in output
+    assert "node-a  node 0  core 0  worker:0\n" in output
+    plan = json.loads(call("--on", "compose", "--json").output)
+    assert plan["rendezvous"] == "worker-0:2223"
+    assert plan["spec"]["run"]["on"] == "compose"
+
+
+def test_the_file_may_name_the_engine() -> None:
+    Path("cluster.yaml").write_text(FILE + "run: {on: compose}\n")
+    assert "  worker-0:2222  " in call().output
+    assert "  worker-0:2222  " not in call("--on", "local").output
+
+
+def test_what_the_engine_cannot_start_is_refused_with_its_line() -> None:
+    with pytest.raises(LauncherError, match="addresses: a:1 is a real machine"):
+        call("--on", "compose", "--set", "cluster={worker: [a:1]}")

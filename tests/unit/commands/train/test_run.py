@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.supervise.events import Cause
+from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome
 from launcher.terminal.summary import print_last
 from tests.unit.commands.train.launches import HOSTS, WORKER, FakeLaunch, call, directory_in, ended, refused
@@ -66,7 +67,7 @@ def test_a_machine_runs_its_own_tasks(launch: type[FakeLaunch]) -> None:
 
 def test_tasks_of_several_machines_are_refused_with_what_to_call_on_each() -> None:
     assert refused(*HOSTS) == (
-        "the tasks lie on 2 machines; run on each of them its part:\n"
+        "the tasks are on 2 machines; start on each of them its part:\n"
         "  launcher run --host node-a\n"
         "  launcher run --host node-b"
     )
@@ -78,12 +79,12 @@ def test_tasks_of_several_machines_are_refused_with_what_to_call_on_each() -> No
         (("--task", "wroker:1"), "--task: the plan has no wroker:1; did you mean 'worker:1'?"),
         (("--task", "ps:0"), "--task: ps:0 does not start: sync mode starts no ps"),
         (("--task", "1"), "--task: '1' is not a task; a task is written job:index, like worker:1"),
-        ((*HOSTS, "--host", "node-c"), "--host: no task lies on node-c; did you mean 'node-"),
-        ((*HOSTS, "--host", "x"), "--host: no task lies on x. Hosts: node-a, node-b"),
+        ((*HOSTS, "--host", "node-c"), "--host: no task is on node-c; did you mean 'node-"),
+        ((*HOSTS, "--host", "x"), "--host: no task is on x; hosts: node-a, node-b"),
         (("--set", "job=helo"), "--set job=helo: job: there is no job 'helo'; did you mean 'hello'?"),
         (("--set", "job=linear_regression", "--set", "args.rate=1"), "--set args.rate=1: args.rate: unknown key"),
         (("gone.yaml",), "gone.yaml: "),
-        (("--resume", "demo-1"), "there is no run 'demo-1': runs holds no run"),
+        (("--resume", "demo-1"), "there is no run 'demo-1'; runs in runs: none"),
     ],
 )
 def test_what_cannot_start_is_a_sentence_and_leaves_nothing(arguments: tuple[str, ...], sentence: str) -> None:
@@ -104,7 +105,7 @@ def test_lines_have_no_prefix_where_one_task_runs_alone(
 ) -> None:
     def run(self: FakeLaunch, _: str) -> Outcome:
         self.screen.line(WORKER, "said")
-        return self.outcome
+        return replace(self.outcome, files=self.files)
 
     monkeypatch.setattr(launch, "run", run)
     assert "said" in call(*HOSTS, "--task", "worker:1").output.splitlines()
@@ -157,7 +158,7 @@ def test_a_stopped_run_says_what_it_has_saved_and_how_to_go_on(
     result = call()
     assert result.exit_code == code
     again = f"launcher run --resume runs/{launch.files.name}"
-    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15{kept}; to go on: {again}"
+    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15{kept}; to continue: {again}"
 
 
 def test_the_first_cause_comes_last_with_the_users_lines_and_the_log(launch: type[FakeLaunch]) -> None:
@@ -200,10 +201,10 @@ def test_a_task_that_left_no_exception_shows_the_last_lines_that_say_something(
     said = [f"line {number}" for number in range(7)]
 
     def run(self: FakeLaunch, _: str) -> Outcome:
-        log = self.log(WORKER)
+        log = self.files.log(1, WORKER.slug)
         log.parent.mkdir(parents=True)
         log.write_bytes("\n".join([*said, "", noise]).encode() + b"\n\xff\n")
-        return ended("failed", 1, Cause(WORKER, "killed by SIGKILL"))
+        return replace(ended("failed", 1, Cause(WORKER, "killed by SIGKILL")), files=self.files)
 
     monkeypatch.setattr(launch, "run", run)
     lines = call().output.splitlines()

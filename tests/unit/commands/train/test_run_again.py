@@ -124,7 +124,7 @@ def test_what_cannot_name_a_directory_is_refused(name: str) -> None:
 
 def test_latest_is_no_name_for_a_run() -> None:
     said = refused("--run", "latest")
-    assert said == "--run: latest points at the newest run; name another, or go on with --resume latest"
+    assert said == "--run: latest points at the newest run; use another name, or --resume latest"
 
 
 def test_a_run_that_is_resumed_keeps_its_name_whatever_the_environment_says(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from launcher.engines.compose.containers import containerised
-from launcher.engines.compose.docker import Engine
-from launcher.engines.compose.run import ComposeRun, Ending, Image
+from launcher.engines.compose.docker import Docker
+from launcher.engines.compose.image import Image
+from launcher.engines.compose.run import ContainerRun, ContainersEnded
 from launcher.host.inventory import Core, Inventory
 from launcher.plan.placement import place
 from launcher.rundir import RunFiles
@@ -27,15 +28,15 @@ class Run:
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.docker, self.screen = FakeDocker(directory, monkeypatch), Watched()
         self.files = RunFiles.create(directory / "runs", "test")
-        self.engine = Engine(("docker", "compose"), rootless=False)
+        self.daemon = Docker(("docker", "compose"), rootless=False)
 
-    def make(self, **run: Any) -> ComposeRun:
+    def make(self, **run: Any) -> ContainerRun:
         content = {"job": "hello", "cluster": {"worker": {"tasks": 2}, "ps": {"tasks": 1}}, "run": run}
         spec = ClusterSpec.model_validate(content)
         plan = containerised(place(spec, Inventory("here", (Core(0),), ports=tuple(range(5000, 5009)))))
-        return ComposeRun(plan, self.files, self.engine, self.screen, os.environ | {"LAUNCHER_RUN": "night"})
+        return ContainerRun(plan, self.files, self.daemon, self.screen, os.environ | {"LAUNCHER_RUN": "night"})
 
-    def go(self, **run: Any) -> Ending:
+    def go(self, **run: Any) -> ContainersEnded:
         return self.make(**run).run(IMAGE)
 
     def ends(self, first: int = 0, second: int = 0) -> None:

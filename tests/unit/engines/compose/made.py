@@ -1,21 +1,19 @@
-"""Invented machines, cluster files made for a test, and the rendered text as compose and a container read it."""
+"""Invented machines, cluster files made for a test, and the rendered text as compose reads it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from launcher.contract.task import Task
 from launcher.engines.compose.containers import containerised
 from launcher.engines.compose.file import compose
 from launcher.host.inventory import Core, Gpu, Inventory
 from launcher.plan.placement import place_file
-from launcher.plan.plan import Plan, TaskPlan
+from launcher.plan.plan import Plan
 from launcher.spec.file import load
 
 # What compose makes of a text: $$ is a dollar sign, and ${NAME:-default} the variable; anything else is refused here.
@@ -55,7 +53,9 @@ def render(
     path: Path, machine: Inventory | None = None, overrides: Sequence[str] = (), output: Path | None = None
 ) -> str:
     """Return the compose file of a cluster file."""
-    return compose(in_containers(path, machine or machine_with(), overrides), path, overrides, output=output)
+    plan = in_containers(path, machine or machine_with(), overrides)
+    place = output or path.absolute().parent / "compose.yaml"
+    return compose(plan, place, source=path, relative=output is not None)
 
 
 def read(text: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -63,25 +63,6 @@ def read(text: str, environment: Mapping[str, str] | None = None) -> dict[str, A
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
     value: dict[str, Any] = _filled_in(yaml.load(text, Loader=loader), environment or {})
     return value
-
-
-def lines_of(service: Mapping[str, Any]) -> list[str]:
-    """Return what a launcher in this service's container changes in the cluster file."""
-    lines: list[str] = service["environment"]["LAUNCHER_SET"].split("\n")
-    return lines
-
-
-def seen_from_inside(path: Path, service: Mapping[str, Any], machine: Inventory) -> tuple[Plan, TaskPlan]:
-    """Return what the launcher in this service's container makes of the cluster file, and its task's part of it."""
-    task = Task.parse(service["command"][2])
-    pinned = [int(core) for core in service.get("cpuset", "").split(",") if core]
-    reserved = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
-    gpus = sum(len(device["device_ids"]) for device in reserved)
-    inside = replace(machine_with(pinned or [core.id for core in machine.cores], gpus), hostname=task.slug)
-    plan = place_file(load(path, lines_of(service)), inside, task)
-    mine = plan.find(task)
-    assert mine is not None
-    return plan, mine
 
 
 def _filled_in(value: Any, environment: Mapping[str, str]) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from launcher.contract.task import Task
-from launcher.engines.compose.containers import containerised, plan_containers, refuse_what_containers_cannot, settings
+from launcher.engines.compose.containers import containerised, inside, plan_containers, refuse_what_containers_cannot
 from launcher.errors import SpecError
 from launcher.spec.file import load
 from tests.unit.engines.compose.made import in_containers, machine_with, outside, write
@@ -71,50 +71,39 @@ def test_the_plan_of_the_processes_is_left_as_it_was(tmp_path: Path) -> None:
     assert plan.to_dict() == before
 
 
-# Settings
+# Inside
 
 
-def test_an_added_chief_is_written_down_for_the_containers(tmp_path: Path) -> None:
-    lines = list(settings(in_containers(write(tmp_path, mode="async", worker=1, ps=1), machine_with(range(6)))))
-    assert lines == [
-        "cluster.chief.tasks=1",
-        "cluster.chief.addresses=[chief-0:2222]",
-        "cluster.chief.env.TF_NUM_INTRAOP_THREADS=2",
-        "cluster.chief.env.OMP_NUM_THREADS=2",
-        "cluster.worker.tasks=1",
-        "cluster.worker.addresses=[worker-0:2222]",
-        "cluster.worker.gpus=0",
-        "cluster.worker.env.TF_NUM_INTRAOP_THREADS=2",
-        "cluster.worker.env.OMP_NUM_THREADS=2",
-        "cluster.ps.tasks=1",
-        "cluster.ps.addresses=[ps-0:2222]",
-        "cluster.ps.env.TF_NUM_INTRAOP_THREADS=2",
-        "cluster.ps.env.OMP_NUM_THREADS=2",
-    ]
+def test_the_launchers_inside_read_the_plan_with_paths_and_gpus_as_they_see_them(tmp_path: Path) -> None:
+    path = write(tmp_path, run={"on": "compose", "output": "out"}, worker={"tasks": 2, "gpus": [3, 0, 2, 1]})
+    plan = in_containers(path, machine_with(gpus=4))
+    seen = inside(plan)
+    assert (seen.directory, seen.spec.run.output) == ("/cluster", "/runs")
+    assert seen.spec.run.on == "local"  # a launcher that starts its task as a process
+    assert [task.gpus for task in seen.tasks] == [(0, 1), (0, 1)]
+    assert [task.gpus for task in plan.tasks] == [(3, 0), (2, 1)]
+    assert seen.tasks[0].address == "worker-0:2222"
 
 
-def test_what_does_not_start_is_none_for_the_containers(tmp_path: Path) -> None:
-    path = write(tmp_path, worker={"tasks": 1, "cpus": 1}, ps=3)
-    assert list(settings(in_containers(path, machine_with()))) == [
-        "cluster.worker.tasks=1", "cluster.worker.addresses=[worker-0:2222]", "cluster.worker.gpus=0", "cluster.ps=0",
-    ]  # fmt: skip
+def test_an_added_chief_has_an_address_like_the_others(tmp_path: Path) -> None:
+    plan = in_containers(write(tmp_path, mode="async", worker=1, ps=1), machine_with())
+    assert plan.spec.cluster.chief is not None
+    assert plan.spec.cluster.chief.addresses == ("chief-0:2222",)
 
 
-@pytest.mark.parametrize(("there", "asked", "each"), [(0, "auto", 0), (8, "auto", 4), (8, 2, 2), (4, [3, 1], 1)])
-def test_gpus_are_a_count_for_the_containers(tmp_path: Path, there: int, asked: object, each: int) -> None:
-    path = write(tmp_path, worker={"tasks": 2, "cpus": 1, "gpus": asked})
-    assert f"cluster.worker.gpus={each}" in list(settings(in_containers(path, machine_with(gpus=there))))
+def test_what_does_not_start_has_no_tasks_in_the_containers_cluster(tmp_path: Path) -> None:
+    plan = in_containers(write(tmp_path, worker=1, ps=3), machine_with())
+    assert plan.spec.cluster.ps is not None
+    assert plan.spec.cluster.ps.tasks == 0
 
 
-def test_a_job_that_is_pinned_counts_its_own_cores(tmp_path: Path) -> None:
-    lines = "\n".join(settings(in_containers(write(tmp_path, worker={"cpus": 2}, evaluator=1), machine_with())))
-    assert "worker.env" not in lines
-    assert "cluster.evaluator.env.TF_NUM_INTEROP_THREADS=1" in lines
+def test_threads_are_counted_by_the_cores_that_are_meant_for_a_task(tmp_path: Path) -> None:
+    plan = in_containers(write(tmp_path, worker={"cpus": 2}, evaluator=1), machine_with(range(3)))
+    assert [(task.environment or {})["TF_NUM_INTRAOP_THREADS"] for task in plan.tasks] == ["2", "1"]
 
 
 def test_threads_that_the_user_chose_are_kept(tmp_path: Path) -> None:
     plan = in_containers(write(tmp_path, worker={"env": {"OMP_NUM_THREADS": 9}}), machine_with())
-    assert "cluster.worker.env.OMP_NUM_THREADS=9" in list(settings(plan))
     assert (plan.tasks[0].environment or {})["OMP_NUM_THREADS"] == "9"
 
 
@@ -164,7 +153,7 @@ def test_a_job_outside_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.py").touch()
     path = write_lines(tmp_path / "here", job="../train.py")
     assert refused(path) == [
-        f"cluster.yaml:1: job: lies at {path.parent}/../train.py, which containers do not see; "
+        f"cluster.yaml:1: job: is at {path.parent}/../train.py, which containers do not see; "
         f"move it below {path.parent}".replace(f"{path.parent}/", "")
     ]
 
@@ -174,7 +163,7 @@ def test_a_link_that_leads_outside_the_directory_is_refused(tmp_path: Path) -> N
     (tmp_path / "train.py").touch()
     (tmp_path / "here" / "train.py").symlink_to(tmp_path / "train.py")
     (problem,) = refused(write_lines(tmp_path / "here", job="train.py"))
-    assert problem.startswith("cluster.yaml:1: job: lies at train.py, which containers do not see; move it below ")
+    assert problem.startswith("cluster.yaml:1: job: is at train.py, which containers do not see; move it below ")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +180,7 @@ def test_a_module_outside_the_directory_is_refused(
     monkeypatch.syspath_prepend(tmp_path / "library")
     (problem,) = refused(write_lines(tmp_path / "here", job=job))
     assert problem == (
-        f"cluster.yaml:1: job: lies at {tmp_path}/library/{place}, which containers do not see; "
+        f"cluster.yaml:1: job: is at {tmp_path}/library/{place}, which containers do not see; "
         f"move it below {tmp_path}/here"
     )
 
@@ -211,7 +200,7 @@ def test_a_module_that_only_an_editable_install_finds_is_refused(
 
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
     (problem,) = refused(write_lines(here, job="installed.train"))
-    assert problem == (f"cluster.yaml:1: job: lies at {source}, which containers do not see; move it below {here}")
+    assert problem == (f"cluster.yaml:1: job: is at {source}, which containers do not see; move it below {here}")
 
 
 @pytest.mark.parametrize("key", ["job", "args.data"])
@@ -221,7 +210,7 @@ def test_an_absolute_path_is_refused_even_below_the_directory(tmp_path: Path, ke
     path, there = write_lines(tmp_path), tmp_path / "sub" / "train.py"
     with pytest.raises(SpecError) as caught:
         refuse_what_containers_cannot(load(path, [f"{key}={there}"]))
-    why = f"{there} lies elsewhere inside a container; write sub/train.py"
+    why = f"{there} is elsewhere inside a container; write sub/train.py"
     assert str(caught.value) == f"--set {key}={there}: {key}: {why}"
 
 

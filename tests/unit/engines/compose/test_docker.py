@@ -8,8 +8,8 @@ import pytest
 
 from launcher.contract.task import Task
 from launcher.engines.compose import docker as module
-from launcher.engines.compose.docker import Engine, last_lines
-from launcher.engines.compose.watch import Container
+from launcher.engines.compose.docker import Docker, last_lines
+from launcher.engines.compose.supervisor import Container
 from launcher.errors import LauncherError, UsageError
 from tests.unit.engines.compose.fake_docker import FakeDocker
 
@@ -26,7 +26,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
 
 def refusal() -> str:
     with pytest.raises(UsageError) as caught:
-        Engine.find()
+        Docker.find()
     assert caught.value.exit_code == 2
     return str(caught.value)
 
@@ -36,12 +36,12 @@ def refusal() -> str:
 
 @pytest.mark.usefixtures("docker")
 def test_an_engine_that_works_is_found_with_its_compose() -> None:
-    assert Engine.find() == Engine(("docker", "compose"), rootless=False, version="27.0.1")
+    assert Docker.find() == Docker(("docker", "compose"), rootless=False, version="27.0.1")
 
 
 def test_without_docker_the_sentence_says_what_to_install(docker: FakeDocker) -> None:
     docker.remove_program("docker")
-    assert refusal() == f"there is no docker command on this machine; {INSTALL}, or run without --compose"
+    assert refusal() == f"there is no docker command on this machine; {INSTALL}, or run --on local"
 
 
 def test_a_docker_that_may_not_be_executed_is_none(docker: FakeDocker) -> None:
@@ -68,17 +68,17 @@ def test_an_engine_that_never_answers_is_waited_for_so_long(
     monkeypatch.setattr(module, "_PATIENCE", 0.2)
     docker.does("version", "exec sleep 60")
     with pytest.raises(LauncherError, match=r"^docker version --format gave no answer for 0\.2 s$"):
-        Engine.find()
+        Docker.find()
 
 
 def test_an_engine_of_the_user_alone_is_rootless(docker: FakeDocker) -> None:
     docker.prints("info", '["name=seccomp,profile=builtin","name=rootless"]')
-    assert Engine.find().rootless
+    assert Docker.find().rootless
 
 
 def test_an_engine_that_does_not_tell_its_options_is_not_rootless(docker: FakeDocker) -> None:
     docker.fails("info", "no")
-    assert not Engine.find().rootless
+    assert not Docker.find().rootless
 
 
 # Compose
@@ -90,12 +90,12 @@ NO_PLUGIN = 'case "$program" in docker) echo "docker: no such command: compose" 
 def test_docker_compose_1_is_taken_where_there_is_no_plugin(docker: FakeDocker) -> None:
     docker.does("compose version", NO_PLUGIN)
     docker.program("docker-compose")
-    assert Engine.find().compose == ("docker-compose",)
+    assert Docker.find().compose == ("docker-compose",)
 
 
 def test_the_plugin_is_taken_where_there_are_both(docker: FakeDocker) -> None:
     docker.program("docker-compose")
-    assert Engine.find().compose == ("docker", "compose")
+    assert Docker.find().compose == ("docker", "compose")
 
 
 @pytest.mark.parametrize("chosen", ["docker-compose", "docker compose", "  docker   compose "])
@@ -104,7 +104,7 @@ def test_compose_of_the_environment_is_the_users_choice(
 ) -> None:
     docker.program("docker-compose")
     monkeypatch.setenv("COMPOSE", chosen)
-    assert Engine.find().compose == tuple(chosen.split())
+    assert Docker.find().compose == tuple(chosen.split())
 
 
 def test_without_any_compose_the_sentence_says_what_to_install(docker: FakeDocker) -> None:
@@ -125,18 +125,18 @@ def test_a_choice_that_does_not_run_is_refused_instead_of_another_one(
 @pytest.mark.usefixtures("docker")
 def test_an_empty_choice_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPOSE", "")
-    assert Engine.find().compose == ("docker", "compose")
+    assert Docker.find().compose == ("docker", "compose")
 
 
 # Containers
 
 
 @pytest.fixture
-def engine() -> Engine:
-    return Engine(("docker", "compose"), rootless=False)
+def engine() -> Docker:
+    return Docker(("docker", "compose"), rootless=False)
 
 
-def test_containers_are_told_by_the_task_that_each_runs(docker: FakeDocker, engine: Engine) -> None:
+def test_containers_are_told_by_the_task_that_each_runs(docker: FakeDocker, engine: Docker) -> None:
     docker.container("worker:0", "running", place="containers", started=3)
     docker.container("ps:1", "exited", 137, place="containers", started=4)
     assert engine.containers("mine") == {
@@ -147,12 +147,12 @@ def test_containers_are_told_by_the_task_that_each_runs(docker: FakeDocker, engi
     assert listed == "docker container ls --all --quiet --filter label=com.docker.compose.project=mine"
 
 
-def test_where_there_is_no_container_none_is_asked_about(docker: FakeDocker, engine: Engine) -> None:
+def test_where_there_is_no_container_none_is_asked_about(docker: FakeDocker, engine: Docker) -> None:
     assert engine.containers("mine") == {}
     assert not docker.asked("inspect")
 
 
-def test_a_container_that_is_removed_between_two_questions_hides_no_other(docker: FakeDocker, engine: Engine) -> None:
+def test_a_container_that_is_removed_between_two_questions_hides_no_other(docker: FakeDocker, engine: Docker) -> None:
     docker.container("worker:0", place="containers")
     docker.does("container ls", "echo worker-0 gone")
     docker.does(
@@ -163,7 +163,7 @@ def test_a_container_that_is_removed_between_two_questions_hides_no_other(docker
     assert engine.containers("mine") == {}
 
 
-def test_an_engine_that_stops_answering_is_named_with_what_it_was_asked(docker: FakeDocker, engine: Engine) -> None:
+def test_an_engine_that_stops_answering_is_named_with_what_it_was_asked(docker: FakeDocker, engine: Docker) -> None:
     docker.fails("container ls", f"warning\n{DAEMON}")
     with pytest.raises(LauncherError) as caught:
         engine.containers("mine")
@@ -174,26 +174,26 @@ def test_an_engine_that_stops_answering_is_named_with_what_it_was_asked(docker: 
         engine.containers("mine")
 
 
-def test_a_container_is_started_again(docker: FakeDocker, engine: Engine) -> None:
+def test_a_container_is_started_again(docker: FakeDocker, engine: Docker) -> None:
     docker.does("container start", ":")
     engine.start(CONTAINER)
     assert docker.calls == ["docker container start abc"]
 
 
-def test_a_container_that_still_runs_is_killed_and_waited_for_before(docker: FakeDocker, engine: Engine) -> None:
+def test_a_container_that_still_runs_is_killed_and_waited_for_before(docker: FakeDocker, engine: Docker) -> None:
     for what in ("container kill", "container wait", "container start"):
         docker.does(what, ":")
     engine.start(CONTAINER, kill=True)
     assert docker.calls == [f"docker container {what} abc" for what in ("kill", "wait", "start")]
 
 
-def test_a_container_that_does_not_start_again_is_for_the_next_look(docker: FakeDocker, engine: Engine) -> None:
+def test_a_container_that_does_not_start_again_is_for_the_next_look(docker: FakeDocker, engine: Docker) -> None:
     docker.fails("container start", "no such container")
     engine.start(CONTAINER)
 
 
 def test_everything_of_a_project_is_removed_and_volumes_and_containers_by_force(
-    docker: FakeDocker, engine: Engine
+    docker: FakeDocker, engine: Docker
 ) -> None:
     docker.container("worker:0", place="containers")
     docker.container("worker:1", "running", place="containers")
@@ -205,7 +205,7 @@ def test_everything_of_a_project_is_removed_and_volumes_and_containers_by_force(
     ]  # fmt: skip
 
 
-def test_what_cannot_be_removed_is_returned_by_kind_and_name(docker: FakeDocker, engine: Engine) -> None:
+def test_what_cannot_be_removed_is_returned_by_kind_and_name(docker: FakeDocker, engine: Docker) -> None:
     (docker.world / "networks" / "1f3a").touch()
     docker.fails("network rm", "network has active endpoints")
     docker.does("volume ls", "echo data")
@@ -214,7 +214,7 @@ def test_what_cannot_be_removed_is_returned_by_kind_and_name(docker: FakeDocker,
 
 
 def test_events_and_logs_are_asked_of_the_project_and_of_a_time() -> None:
-    engine = Engine(("docker-compose",), rootless=True)
+    engine = Docker(("docker-compose",), rootless=True)
     assert " ".join(engine.events("mine")) == (
         "docker events --filter=type=container --filter=label=com.docker.compose.project=mine "
         "--filter=event=start --filter=event=die --filter=event=destroy"

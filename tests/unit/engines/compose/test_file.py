@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from launcher.engines.compose.containers import containerised
-from launcher.engines.compose.file import compose
+from launcher.engines.compose.containers import containerised, inside
+from launcher.engines.compose.file import compose, plan_beside
 from launcher.host.inventory import Inventory
 from launcher.plan.placement import place_file
 from launcher.spec.file import load
-from tests.unit.engines.compose.made import in_containers, lines_of, machine_with, read, render, write
+from tests.unit.engines.compose.made import in_containers, machine_with, read, render, write
 
 ROOT = Path(__file__).parents[4]
 COMMITTED = Path("docker/compose.yaml")
@@ -35,8 +36,11 @@ def service(path: Path, machine: Inventory | None = None) -> dict[str, Any]:
 
 def test_the_committed_file_is_what_the_committed_cluster_file_renders_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    rendered = render(Path("cluster.yaml"), machine_with((0, 1)), output=COMMITTED)
-    assert COMMITTED.read_text(encoding="utf-8") == rendered, f"{COMMITTED} is stale; render it again: {RENDER_AGAIN}"
+    path, machine = Path("cluster.yaml"), machine_with((0, 1))
+    rendered, plan = render(path, machine, output=COMMITTED), inside(in_containers(path, machine)).to_dict()
+    stale = f"{COMMITTED} is stale; render it again: {RENDER_AGAIN}"
+    assert COMMITTED.read_text(encoding="utf-8") == rendered, stale
+    assert json.loads(plan_beside(COMMITTED).read_text(encoding="utf-8")) == json.loads(json.dumps(plan)), stale
 
 
 # A service for each task
@@ -50,7 +54,7 @@ def test_merge_keys_give_each_service_all_that_they_share(tmp_path: Path) -> Non
             "image", "build", "user", "environment", "volumes", "networks", "restart", "stop_grace_period",
             "security_opt", "command", "labels",
         } <= set(mine)  # fmt: skip
-        assert mine["command"] == ["run", "--task", task.replace("-", ":")]
+        assert mine["command"] == ["run", "--plan", "/plan.json", "--task", task.replace("-", ":")]
 
 
 def test_only_the_tasks_that_start_have_a_service(tmp_path: Path) -> None:
@@ -151,7 +155,11 @@ def volumes(mine: dict[str, Any]) -> list[tuple[str, str, bool]]:
 def test_without_an_output_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(write(tmp_path, run={"output": "out/all"}, worker=1).parent)
     mine = service(Path("cluster.yaml"))
-    assert volumes(mine) == [(str(tmp_path), "/cluster", True), (f"{tmp_path}/out/all", "/runs", False)]
+    assert volumes(mine) == [
+        (str(tmp_path), "/cluster", True),
+        (f"{tmp_path}/out/all", "/runs", False),
+        (f"{tmp_path}/compose.plan.json", "/plan.json", True),
+    ]
     assert mine["build"]["context"] == str(ROOT)
 
 
@@ -169,7 +177,8 @@ def test_with_an_output_paths_are_relative_to_it(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(write(tmp_path / "here", worker=1).parent)
     mine = services(render(Path("cluster.yaml"), output=Path(output)))["worker-0"]
-    assert volumes(mine) == [(directory, "/cluster", True), (runs, "/runs", False)]
+    plan = ("./compose.plan.json", "/plan.json", True)
+    assert volumes(mine) == [(directory, "/cluster", True), (runs, "/runs", False), plan]
     assert ((tmp_path / "here" / output).parent / mine["build"]["context"]).resolve() == ROOT
 
 
@@ -177,25 +186,18 @@ def test_a_path_with_dollars_quotes_and_colons_stays_one(tmp_path: Path) -> None
     odd = tmp_path / 'it\'s $HOME: "a #b" ${x} é🎉'
     odd.mkdir()
     mine = service(write(odd, worker=1))
-    assert volumes(mine) == [(str(odd), "/cluster", True), (f"{odd}/runs", "/runs", False)]
+    assert volumes(mine)[:2] == [(str(odd), "/cluster", True), (f"{odd}/runs", "/runs", False)]
 
 
-@pytest.mark.parametrize("name", ["my.yaml", "on", "No", "TRUE", "12", "it's $x.yaml", "a: b.yaml"])
-def test_another_file_is_named_in_the_command(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path, worker=1).rename(tmp_path / name)
-    assert service(path)["command"] == ["run", "--task", "worker:0", name]
-    assert "LAUNCHER_DIRECTORY" not in service(path)["environment"]
-
-
-def test_a_file_below_the_runs_is_read_there_and_its_paths_start_where_they_did(tmp_path: Path) -> None:
+def test_the_runs_may_be_elsewhere(tmp_path: Path) -> None:
     path, runs = write(tmp_path, worker=1), tmp_path / "elsewhere"
-    (runs / "night").mkdir(parents=True)
     plan = in_containers(path, machine_with())
-    text = compose(plan, path.rename(runs / "night" / "cluster.yaml"), runs=runs)
-    mine = services(text)["worker-0"]
-    assert mine["command"] == ["run", "--task", "worker:0", "/runs/night/cluster.yaml"]
-    assert mine["environment"]["LAUNCHER_DIRECTORY"] == "/cluster"
-    assert volumes(mine) == [(str(tmp_path), "/cluster", True), (str(runs), "/runs", False)]
+    text = compose(plan, runs / "night" / "compose.yaml", source=path, relative=False, runs=runs)
+    assert volumes(services(text)["worker-0"]) == [
+        (str(tmp_path), "/cluster", True),
+        (str(runs), "/runs", False),
+        (f"{runs}/night/compose.plan.json", "/plan.json", True),
+    ]
 
 
 # The head
@@ -209,7 +211,7 @@ def test_the_head_says_where_the_file_comes_from_and_how_to_start_it_by_hand(
     up = "docker compose --file compose.yaml up --build --exit-code-from chief-0"
     assert head == [
         "# Rendered from cluster.yaml by `launcher render compose`: change that file and render again.",
-        "# `launcher run --compose` does all of it. By hand, runs must be there and yours:",
+        "# `launcher run --on compose` does all of it. By hand, runs must be there and yours:",
         f"#   mkdir -p runs && LAUNCHER_USER=$(id -u):$(id -g) {up}",
     ]
 
@@ -218,41 +220,6 @@ def test_without_an_output_the_head_knows_no_command(tmp_path: Path) -> None:
     path = write(tmp_path, worker=1).rename(tmp_path / "my.yaml")
     head = [line for line in render(path).splitlines() if line[:1] == "#"]
     assert head == ["# Rendered from my.yaml by `launcher render compose my.yaml`: change that file and render again."]
-
-
-# What was set for one call
-
-
-OVERRIDES = [
-    "args.price=$5", "args.both=$$", "args.shell=${HOME:-x}", "args.text='it''s'", 'args.quoted="a: #b"',
-    "args.colon={a: 1, b: [2, 3]}", "args.word=größe-日本-🎉", "args.path=C:\\temp\\x", "args.percent=100%",
-    "args.star=*x", "args.space=a   b   ", "args.tab=a\tb", "args.comment=a #b", "args.dash=- - -", "args.empty=",
-    "args.line=" + "x" * 5000,
-]  # fmt: skip
-
-
-def test_what_was_set_comes_to_the_containers_unchanged_and_before_what_they_need(tmp_path: Path) -> None:
-    path = write(tmp_path, worker=1)
-    plan = in_containers(path, machine_with())
-    found = services(compose(plan, path, OVERRIDES))["worker-0"]
-    needed = ["run.output=/runs", "cluster.worker.tasks=1", "cluster.worker.addresses=[worker-0:2222]"]
-    threads = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS")
-    needed += ["cluster.worker.gpus=0", *(f"cluster.worker.env.{key}=2" for key in threads)]
-    assert lines_of(found) == [*OVERRIDES, *needed]
-
-
-@pytest.mark.parametrize("override", [override for override in OVERRIDES if not override.startswith("args.star")])
-def test_what_was_set_means_the_same_inside(tmp_path: Path, override: str) -> None:
-    path = write(tmp_path, worker=1)
-    lines = lines_of(services(render(path, overrides=[override]))["worker-0"])
-    assert load(path, lines).spec.args == load(path, [override]).spec.args
-
-
-def test_the_output_of_the_containers_is_their_own_whatever_was_set(tmp_path: Path) -> None:
-    path = write(tmp_path, worker=1)
-    mine = services(render(path, overrides=["run.output=out"]))["worker-0"]
-    assert load(path, lines_of(mine)).spec.run.output == "/runs"
-    assert volumes(mine)[1] == (str(tmp_path / "out"), "/runs", False)
 
 
 def test_the_text_is_the_same_for_the_same_input_and_ends_with_a_line(tmp_path: Path) -> None:
@@ -266,4 +233,5 @@ def test_a_hundred_tasks_are_rendered(tmp_path: Path) -> None:
     plan = containerised(
         place_file(load(path), Inventory("invented", machine_with().cores, ports=tuple(range(5000, 5200))))
     )
-    assert len(yaml.safe_load(compose(plan, path))["services"]) == 100
+    text = compose(plan, tmp_path / "compose.yaml", source=path, relative=False)
+    assert len(yaml.safe_load(text)["services"]) == 100

@@ -12,8 +12,8 @@ import pytest
 
 from launcher.contract.task import Task
 from launcher.engines.compose import run as module
-from launcher.engines.compose.docker import Engine
-from launcher.engines.compose.run import Ending, project_name, refuse_second
+from launcher.engines.compose.docker import Docker
+from launcher.engines.compose.run import ContainersEnded, project_name, refuse_second
 from launcher.errors import FormationError, LauncherError, UsageError
 from tests.unit.engines.compose.containers import Run
 
@@ -37,7 +37,7 @@ def signalled_by(number: int) -> Any:
 
 def test_a_run_is_built_started_watched_and_removed(run: Run) -> None:
     run.ends()
-    assert run.go() == Ending(0)
+    assert run.go() == ContainersEnded(0)
     assert run.steps == ["build", "up", "down"]
     assert run.docker.left() == []
     assert run.screen.notes == []
@@ -56,9 +56,9 @@ def test_compose_is_asked_for_this_runs_project_and_file_alone(run: Run) -> None
 
 def test_docker_compose_1_is_asked_the_same(run: Run) -> None:
     run.docker.program("docker-compose")
-    run.engine = Engine(("docker-compose",), rootless=False)
+    run.daemon = Docker(("docker-compose",), rootless=False)
     run.ends()
-    assert run.go() == Ending(0)
+    assert run.go() == ContainersEnded(0)
     assert run.steps == ["build", "up", "down"]
     assert not run.docker.asked("docker", "compose")
 
@@ -66,26 +66,26 @@ def test_docker_compose_1_is_asked_the_same(run: Run) -> None:
 @pytest.mark.parametrize("code", [1, 2, 3])
 def test_what_the_leader_ends_with_is_how_the_run_ends(run: Run, code: int) -> None:
     run.ends(first=code, second=code)
-    assert run.go() == Ending(code)
+    assert run.go() == ContainersEnded(code)
     assert run.docker.left() == []
 
 
 def test_a_container_that_ends_as_no_launcher_does_is_the_cause(run: Run) -> None:
     run.ends(first=127)
-    assert run.go() == Ending(1, (FIRST, "its container ended with exit code 127"))
+    assert run.go() == ContainersEnded(1, (FIRST, "its container ended with exit code 127"))
 
 
 def test_a_container_that_was_killed_starts_again_and_says_so(run: Run) -> None:
     run.starts_again()
-    assert run.go(restarts=1) == Ending(0)
+    assert run.go(restarts=1) == ContainersEnded(0)
     assert run.docker.asked("start") == ["docker container start worker-1"]
-    assert run.screen.notes == ["worker:1: its container was killed (exit code 137); started again (1 of 1)"]
+    assert run.screen.notes == ["worker:1: its container was killed (exit code 137); restarted (1 of 1)"]
 
 
 def test_a_container_that_is_killed_more_often_than_allowed_is_the_cause(run: Run) -> None:
     run.stays()
     run.docker.container("worker:1", code=137)
-    assert run.go(restarts=0) == Ending(1, (SECOND, "its container was killed (exit code 137)"))
+    assert run.go(restarts=0) == ContainersEnded(1, (SECOND, "its container was killed (exit code 137)"))
     assert run.docker.left() == []
 
 
@@ -122,7 +122,7 @@ def test_containers_that_cannot_start_are_a_cluster_that_did_not_form(run: Run) 
 @pytest.mark.parametrize("compose", ["docker compose", "docker-compose"])
 def test_a_command_that_does_not_end_is_ended(run: Run, monkeypatch: pytest.MonkeyPatch, compose: str) -> None:
     run.docker.program("docker-compose")
-    run.engine = Engine(tuple(compose.split()), rootless=False)
+    run.daemon = Docker(tuple(compose.split()), rootless=False)
     monkeypatch.setattr(module, "_UP_TIMEOUT", 0.2)
     run.docker.does("compose up", "echo pulling; exec sleep 60")
     with pytest.raises(FormationError, match=rf"pulling\n{compose} up did not end within 0\.2 s$"):
@@ -148,7 +148,7 @@ def test_a_signal_lets_the_containers_end_and_removes_them(run: Run, number: int
     run.stays()
     run.docker.logs("worker:0", ["training"])
     run.screen.on_line = signalled_by(number)
-    assert run.go() == Ending(code)
+    assert run.go() == ContainersEnded(code)
     assert run.steps == ["build", "up", "stop", "down"]
     assert "--timeout=20" in run.docker.asked("stop")[0]
     assert run.docker.left() == []
@@ -158,7 +158,7 @@ def test_a_signal_during_the_build_starts_nothing(run: Run, monkeypatch: pytest.
     monkeypatch.setattr(module, "_QUICK", 0.0)
     run.docker.does("build", "exec sleep 60")
     run.screen.on_note = signalled_by(signal.SIGINT)
-    assert run.go() == Ending(130)
+    assert run.go() == ContainersEnded(130)
     assert run.steps == ["build"]
 
 
@@ -167,7 +167,7 @@ def test_a_second_signal_waits_for_nobody_and_still_removes_everything(run: Run)
     run.docker.logs("worker:0", ["training"])
     run.docker.does("compose stop", "kill -INT $PPID; exec sleep 60")
     run.screen.on_line = signalled_by(signal.SIGTERM)
-    assert run.go() == Ending(143)
+    assert run.go() == ContainersEnded(143)
     assert run.docker.left() == []
 
 
@@ -178,7 +178,7 @@ def test_a_screen_that_nobody_reads_ends_the_run(run: Run) -> None:
     run.stays()
     run.docker.logs("worker:0", ["training"])
     run.screen.on_line = closed
-    assert run.go() == Ending(143)
+    assert run.go() == ContainersEnded(143)
     assert run.docker.left() == []
 
 
@@ -186,7 +186,7 @@ def test_what_the_engine_would_not_remove_is_named(run: Run) -> None:
     run.ends()
     run.docker.does("compose down", ":")
     run.docker.fails("network rm", "network has active endpoints")
-    assert run.go() == Ending(0)
+    assert run.go() == ContainersEnded(0)
     assert run.screen.notes == ["the engine would not remove network net"]
 
 
@@ -196,7 +196,7 @@ def test_what_the_engine_would_not_remove_is_named(run: Run) -> None:
 def test_what_a_killed_launcher_has_left_of_this_run_is_removed(run: Run) -> None:
     run.docker.container("worker:0", code=137, place="containers")
     (run.docker.world / "networks" / "net").touch()
-    refuse_second(run.engine, run.files)
+    refuse_second(run.daemon, run.files)
     assert run.docker.left() == []
 
 
@@ -205,7 +205,7 @@ def test_a_second_launcher_of_the_same_run_is_refused(run: Run, state: str) -> N
     run.docker.container("worker:0", place="containers")
     run.docker.container("worker:1", state, place="containers")
     with pytest.raises(UsageError) as caught:
-        refuse_second(run.engine, run.files)
+        refuse_second(run.daemon, run.files)
     # With the file: docker-compose 1 ends nothing without one.
     down = f"--project-name {project_name(run.files.directory)} --file {run.files.compose} down"
     assert str(caught.value) == (f"{run.files.name} is running in containers already; to end it: docker compose {down}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launcher.contract.task import Task
-from launcher.engines.local.launch import Launch
+from launcher.engines.local.run import LocalRun
 from launcher.host.inventory import Core, Inventory
 from launcher.host.ports import free_ports
 from launcher.plan.placement import place
@@ -45,7 +45,7 @@ class Watched:
         return [text for name, text in self.lines if name == task]
 
 
-MakeLaunch = Callable[..., tuple[Launch, RunFiles, Watched]]
+MakeLaunch = Callable[..., tuple[LocalRun, RunFiles, Watched]]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def make_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLaunch:
         only: str = "",
         files: RunFiles | None = None,
         **run: object,
-    ) -> tuple[Launch, RunFiles, Watched]:
+    ) -> tuple[LocalRun, RunFiles, Watched]:
         raw = {
             "job": "hello",
             "mode": "async" if cluster else "sync",
@@ -81,7 +81,7 @@ def make_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLaunch:
         files, screen = files or RunFiles.create(tmp_path / "runs", "test"), Watched()
         command = (sys.executable, str(PROGRAM), *words)
         here = [task for task in plan.tasks if only in ("", str(task.task))]
-        launch = Launch(plan, here, files, screen, network="host", began=time.monotonic(), command=command)
+        launch = LocalRun(plan, here, files, screen, network="host", began=time.monotonic(), command=command)
         return launch, files, screen
 
     return make

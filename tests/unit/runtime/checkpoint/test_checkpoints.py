@@ -87,7 +87,7 @@ def test_step_0_is_the_job_as_it_was_built(tmp_path: Path) -> None:
 
 def test_a_step_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     checkpoints(tmp_path).save(5)
-    with pytest.raises(LauncherError, match=r"/checkpoints holds no checkpoint of step 6, where the run continues$"):
+    with pytest.raises(LauncherError, match=r"/checkpoints holds no checkpoint of step 6 to resume from$"):
         checkpoints(tmp_path).restore(6)
 
 
@@ -129,7 +129,7 @@ def test_a_full_disk_where_a_task_that_does_not_lead_writes_its_part_is_a_senten
     with pytest.raises(LauncherError) as caught:
         checkpoints(tmp_path, task="worker:1").save(6)
     assert str(caught.value) == (
-        f"this task's part in the checkpoint of step 6 cannot be written to {elsewhere}: No space left on device"
+        f"this task's share of the checkpoint of step 6 cannot be written to {elsewhere}: No space left on device"
     )
     assert list(elsewhere.iterdir()) == []
 
@@ -197,14 +197,14 @@ def test_a_checkpoint_knows_how_many_updates_may_be_in_it_twice(tmp_path: Path) 
 def test_who_looks_on_reads_the_newest_whole_checkpoint_and_each_once(tmp_path: Path) -> None:
     writer, model = checkpoints(tmp_path), Model()
     reader = checkpoints(tmp_path, model, task="evaluator:0")
-    assert reader.read_newest(besides=0) is None
+    assert reader.read_newest(other_than=0) is None
     writer.save(5)
-    assert reader.read_newest(besides=0) == 5
-    assert reader.read_newest(besides=5) is None
+    assert reader.read_newest(other_than=0) == 5
+    assert reader.read_newest(other_than=5) is None
     writer.save(6)
     (data,) = writer.files.at(6).directory.glob("*.data-*")
     data.write_bytes(b"")
-    assert reader.read_newest(besides=5) is None
+    assert reader.read_newest(other_than=5) is None
 
 
 @pytest.mark.parametrize(("task", "left"), [("worker:0", []), ("worker:1", [".step-9.x"])])

@@ -49,7 +49,7 @@ def mistake(saved: Saved) -> None:
         (remove, "a is missing"),
         (scribble, "state.json cannot be read: Expecting ',' delimiter: line 1 column 11 (char 10)"),
         (lose, "state.json is missing"),
-        (mistake, "state.json tells of another step"),
+        (mistake, "state.json is that of another step"),
     ],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_counts(

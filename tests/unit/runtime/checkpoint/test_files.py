@@ -15,6 +15,7 @@ import pytest
 
 from launcher.errors import LauncherError
 from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
+from launcher.runtime.rendezvous.outbox import Outbox
 from tests.unit.runtime.rendezvous.meeting import save
 
 
@@ -38,8 +39,12 @@ def content(saved: Saved) -> dict[str, bytes]:
 def transfer(saved: Saved, to: CheckpointFiles) -> None:
     """Send the checkpoint over a socket."""
     here, there = socket.socketpair()
+    outbox = Outbox()
     with here, there, there.makefile("rb") as reader:
-        saved.send(here)
+        for name, size in saved.offer()["files"].items():
+            outbox.put_file(saved.directory / name, size)
+        while outbox:
+            outbox.send_some(here)
         here.close()
         to.receive(json.loads(json.dumps(saved.offer())), reader)
         assert reader.read() == b""  # no more was sent than was taken
@@ -65,7 +70,7 @@ def test_a_step_that_is_not_there_is_a_sentence(files: CheckpointFiles, step: in
     save(files, 9)
     with pytest.raises(LauncherError) as caught:
         files.at(step)
-    assert str(caught.value) == f"{files._directory} holds no checkpoint of step {step}, where the run continues"
+    assert str(caught.value) == f"{files._directory} holds no checkpoint of step {step} to resume from"
 
 
 def test_what_is_half_written_or_none_of_ours_is_not_one(files: CheckpointFiles) -> None:

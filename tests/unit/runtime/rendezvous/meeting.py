@@ -6,34 +6,29 @@ import contextlib
 import json
 import queue
 import socket
-import socketserver
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from launcher.contract.context import TaskContext
-from launcher.contract.task import Task
+from launcher.contract.version import own_version
 from launcher.errors import LauncherError
 from launcher.host.ports import free_ports
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
 from launcher.runtime.rendezvous.leader import Leader
-from launcher.runtime.rendezvous.meeting import Meeting, meet
+from launcher.runtime.rendezvous.meeting import Meeting, meeting
 from launcher.runtime.rendezvous.member import Member
 from tests.unit.runtime.conftest import task_context
+from tests.unit.runtime.rendezvous.histories import SYNC, TOKEN
 
 PATIENCE = 20.0  # seconds that nothing here takes
-TOKEN = "the token of this run"
-SYNC = {"worker": ("127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1")}
-ASYNC: Mapping[str, Any] = {
-    "mode": "async",
-    "cluster": {"chief": ("127.0.0.1:1",), "worker": ("127.0.0.2:1",), "ps": ("127.0.0.3:1",)},
-    "leader": Task("chief", 0),
-}
+PREPARE = json.dumps({"prepare": {"step": 0}} | own_version()).encode() + b"\n"
+GO = PREPARE + b'{"go": true}\n'
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
 
@@ -93,8 +88,6 @@ class Place:
 
     def __init__(self, directory: Path) -> None:
         self.port = free_ports(1)[0]
-        self.listening = threading.Event()
-        self.servers: list[socketserver.TCPServer] = []
         self.said: queue.Queue[list[str]] = queue.Queue()  # who the leader waits for
         self.lost: queue.Queue[LauncherError] = queue.Queue()  # why a task that watches was told to leave
         self._directory = directory
@@ -141,7 +134,7 @@ class Place:
                 self.said.put(list(missing))
             tell(missing)
 
-        future = self.start(meet, context, time.monotonic() + seconds, waiting)
+        future = self.start(meeting(context, time.monotonic() + seconds, waiting).__enter__)
         self._meetings.append(future)
         return future
 
@@ -155,8 +148,13 @@ class Place:
 
     def stranger(self) -> Stranger:
         """A connection to the leader, as soon as it listens."""
-        assert self.listening.wait(PATIENCE)
-        return Stranger(self.keep(socket.create_connection(("127.0.0.1", self.port))))
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return Stranger(self.keep(socket.create_connection(("127.0.0.1", self.port))))
+            except ConnectionRefusedError:
+                assert time.monotonic() < until
+                time.sleep(0.01)
 
     def keep(self, connection: socket.socket) -> socket.socket:
         """Close the connection when the test is over."""
@@ -166,7 +164,7 @@ class Place:
     def member(self, task: str, **more: Any) -> Stranger:
         """A stranger that says hello as this task would."""
         stranger = self.stranger()
-        stranger.say({"task": task, "token": TOKEN} | more)
+        stranger.say({"task": task, "token": TOKEN} | own_version() | more)
         return stranger
 
     def led(self, **changes: Any) -> tuple[Leader, Stranger, Stranger]:
@@ -185,11 +183,11 @@ class Place:
         first, second, third = [self.send(str(task), **changes) for task in self.context("worker:0", **changes).members]
         return result(first), result(second), result(third)
 
-    def part(self, *meetings: Meeting, stopped: bool = False) -> list[Future[None]]:
-        """Let tasks that have watched say that they are finished."""
-        for meeting in meetings:
-            meeting.watch(self.lost.put)
-        return [self.start(meeting.part, stopped=stopped) for meeting in meetings]
+    def finish(self, *meetings: Meeting, stopped: bool = False) -> list[Future[None]]:
+        """Let tasks that watch say that they have finished."""
+        for each in meetings:
+            each.watch(self.lost.put)
+        return [self.start(each.finish, stopped=stopped) for each in meetings]
 
     def loss(self) -> LauncherError:
         """Why the first task that watches was told to leave."""
@@ -201,13 +199,10 @@ class Place:
         for connection in self._opened:
             connection.close()
         for future in self._meetings:
-            if future.done() and not future.exception() and isinstance(member := future.result(), Member):
-                hang_up(member._connection)
+            if future.done() and not future.exception():
+                end(future.result())
         for thread in self._threads:
             thread.join(PATIENCE)
-        for server in self.servers:
-            server.shutdown()
-            server.server_close()
         assert not any(thread.is_alive() for thread in self._threads)
 
 
@@ -231,10 +226,10 @@ class Answering:
     def met(self, *said: bytes) -> tuple[Member, Stranger]:
         """A member that has met a leader which says this after the go."""
         future = self.come()
-        leader = self.accept(b'{"prepare": {"step": 0}}\n{"go": true}\n', *said)
-        meeting = result(future)
-        assert isinstance(meeting, Member)
-        return meeting, leader
+        leader = self.accept(GO, *said)
+        member = result(future)
+        assert isinstance(member, Member)
+        return member, leader
 
 
 def result(future: Future[Result]) -> Result:
@@ -255,10 +250,21 @@ def close(leader: Stranger) -> None:
     leader.hear_all()
 
 
-def hang_up(connection: socket.socket) -> None:
-    """Close the connection for whoever reads from it, in whatever thread."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+def end(meeting: Meeting) -> None:
+    """Break the task's connections at once, as the kernel does when its process ends."""
+    if isinstance(meeting, Leader):
+        meeting._met.close()
+    elif isinstance(meeting, Member):
+        with contextlib.suppress(OSError):
+            meeting._met._wire._socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def block(meeting: Meeting) -> Iterator[None]:
+    """The rest of the block of a task that has met."""
+    with contextlib.ExitStack() as stack:
+        stack.push(meeting)
+        yield
 
 
 def save(files: CheckpointFiles, step: int, **content: bytes) -> Saved:

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import queue
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
+from launcher.contract.context import TaskContext
 from launcher.errors import FormationError, LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.files import CheckpointFiles
-from launcher.runtime.failure import PeerFailed, PeerGone
-from launcher.runtime.rendezvous import leader as leader_module
-from launcher.runtime.rendezvous import messages
+from launcher.runtime.failure import PeerFailed
+from launcher.runtime.rendezvous import leading
 from launcher.runtime.rendezvous.leader import Leader
-from launcher.runtime.rendezvous.meeting import Alone, meet
+from launcher.runtime.rendezvous.meeting import Alone, meeting
 from launcher.runtime.rendezvous.member import Member
-from launcher.runtime.rendezvous.messages import send
+from launcher.runtime.rendezvous.messages import not_formed
 from tests.unit.engines.local.test_ports import held
 from tests.unit.runtime.conftest import task_context
-from tests.unit.runtime.rendezvous.meeting import ASYNC, PATIENCE, Place, result, save
-
-Forward = Callable[[ModuleType, float], None]
+from tests.unit.runtime.rendezvous.histories import ASYNC
+from tests.unit.runtime.rendezvous.meeting import PATIENCE, Place, result, save
 
 # Nobody to meet
 
 
 def test_a_task_that_has_nobody_to_meet_does_not_wait() -> None:
-    with meet(task_context(), deadline=0.0, waiting=print) as meeting:
-        assert isinstance(meeting, Alone)
-        meeting.watch(lambda error: pytest.fail(str(error)))
-        meeting.part(stopped=True)
-        assert meeting.wait_for_end()
+    with meeting(task_context(), 0.0, print) as alone:
+        assert isinstance(alone, Alone)
+        alone.watch(lambda error: pytest.fail(str(error)))
+        alone.finish(stopped=True)
+        assert alone.wait_for_end()
+
+
+def resumed_at(context: TaskContext) -> int:
+    with meeting(context, 0.0, print) as alone:
+        return alone.step
 
 
 def test_a_task_alone_resumes_from_its_newest_checkpoint(tmp_path: Path) -> None:
     context = task_context(directory=tmp_path)
-    assert meet(context, 0.0, print).step == 0
+    assert resumed_at(context) == 0
     files = CheckpointFiles(tmp_path / "checkpoints")
     for step in (5, 20, 9):
         save(files, step)
-    assert meet(context, 0.0, print).step == 20
+    assert resumed_at(context) == 20
 
 
 # The beginning
@@ -61,10 +63,10 @@ def test_all_meet_when_the_leader_comes_first(place: Place) -> None:
 def test_all_meet_when_the_leader_comes_last_and_the_members_say_whom_they_wait_for(place: Place) -> None:
     said: queue.Queue[list[str]] = queue.Queue()
     members = [place.send(task, tell=lambda missing: said.put(list(missing))) for task in ("worker:1", "worker:2")]
-    waits = f"worker:0 (nobody answers at 127.0.0.1:{place.port})"
+    waits = f"worker:0 (no answer at 127.0.0.1:{place.port})"
     assert [said.get(timeout=PATIENCE) for _ in members] == [[waits]] * 2
-    for meeting in (place.send("worker:0"), *members):
-        result(meeting)
+    for task in (place.send("worker:0"), *members):
+        result(task)
 
 
 def has_ipv6() -> bool:
@@ -80,7 +82,7 @@ def has_ipv6() -> bool:
 def test_they_meet_wherever_the_address_says(place: Place, host: str) -> None:
     if host == "[::1]" and not has_ipv6():
         pytest.skip("no IPv6 here")
-    for parted in place.part(*place.formed(rendezvous=f"{host}:{place.port}")):
+    for parted in place.finish(*place.formed(rendezvous=f"{host}:{place.port}")):
         result(parted)
 
 
@@ -100,14 +102,12 @@ def test_a_member_with_the_token_of_another_run_does_not_meet(place: Place) -> N
     with pytest.raises(LauncherError, match=r"^worker:0 refused: this rendezvous belongs to another run"):
         result(place.send("worker:2", token="that of another run"))
     assert not leader.done()
-    for meeting in (place.send("worker:1"), place.send("worker:2"), leader):
-        result(meeting)
+    for task in (place.send("worker:1"), place.send("worker:2"), leader):
+        result(task)
 
 
-def test_when_the_leaders_time_is_over_its_members_hear_who_never_came(place: Place, forward_clock: Forward) -> None:
-    leader, present = place.send("worker:0"), place.send("worker:1")
-    place.wait_until_missing("worker:2")
-    forward_clock(leader_module, PATIENCE)
+def test_when_the_leaders_time_is_over_its_members_hear_who_never_came(place: Place) -> None:
+    leader, present = place.send("worker:0", seconds=1.0), place.send("worker:1")
     with pytest.raises(FormationError, match=r"missing: worker:2$"):
         result(leader)
     with pytest.raises(PeerFailed, match=r"^worker:0 failed: the cluster did not form .*; missing: worker:2$") as heard:
@@ -115,23 +115,21 @@ def test_when_the_leaders_time_is_over_its_members_hear_who_never_came(place: Pl
     assert heard.value.exit_code == 3
 
 
-def test_a_host_that_only_one_task_does_not_know_ends_the_start_for_all(place: Place, forward_clock: Forward) -> None:
+def test_a_host_that_only_one_task_does_not_know_ends_the_start_for_all(place: Place) -> None:
     # Its own view of the cluster: on its machine the name of another task's host leads nowhere.
     cluster = {"worker": ("127.0.0.1:1", "no host:1", "127.0.0.3:1")}
     unknown = "worker:1 (no address is known here for no host)"
 
-    def waiting(missing: Collection[str]) -> None:
+    def tell(missing: Collection[str]) -> None:
         if missing == [unknown]:
-            forward_clock(messages, PATIENCE)
+            raise not_formed(missing)  # as at the deadline
 
-    forward_clock(messages, 0.0)
     leader, other = place.send("worker:0"), place.send("worker:1")
     with pytest.raises(FormationError) as caught:
-        result(place.send("worker:2", tell=waiting, cluster=cluster))
-    assert str(caught.value).endswith(f"missing: {unknown}")
-    for meeting in (leader, other):
+        result(place.send("worker:2", tell=tell, cluster=cluster))
+    for task in (leader, other):
         with pytest.raises(PeerFailed) as heard:
-            result(meeting)
+            result(task)
         assert (str(heard.value), heard.value.exit_code) == (f"worker:2 failed: {caught.value}", 3)
 
 
@@ -169,40 +167,10 @@ def test_asynchronous_tasks_know_the_step_and_get_no_files(place: Place) -> None
     assert [place.files(task).saved() for task in ("worker:0", "ps:0")] == [[], []]
 
 
-def test_what_an_old_connection_had_prepared_does_not_count_for_the_new_one(
+def test_the_leader_hears_that_a_member_cannot_write_the_checkpoint(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leader_module, "HELLO_TIMEOUT", 0.2)
-    leader = place.send("worker:0")
-    old, other = place.member("worker:1"), place.member("worker:2")
-    old.prepare()
-    old.hear_until("waiting")
-    new = place.member("worker:1")  # started again, before its old connection broke
-    new.hear_until("prepare")
-    other.prepare()
-    with pytest.raises(TimeoutError):
-        leader.result(timeout=1.0)
-
-
-def test_a_task_that_is_lost_while_the_go_is_sent_ends_the_meeting(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = iter([True])
-
-    def lossy(connection: socket.socket, **message: Any) -> None:
-        if "go" in message and next(broken, False):
-            raise BrokenPipeError
-        send(connection, **message)
-
-    monkeypatch.setattr(leader_module, "send", lossy)
-    leader = place.send("worker:0")
-    for member in (place.member("worker:1"), place.member("worker:2")):
-        member.prepare()
-    with pytest.raises(PeerGone):
-        result(leader)
-
-
-def test_the_leader_hears_that_a_member_cannot_write_the_checkpoint(place: Place) -> None:
+    monkeypatch.setattr(leading, "GOODBYE", 0.05)
     save(place.files("worker:0"), 7, a=b"x")
     checkpoints = RunFiles(Path(place.context("worker:1").run_directory)).checkpoints
     checkpoints.parent.mkdir(parents=True, exist_ok=True)

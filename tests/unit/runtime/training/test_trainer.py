@@ -6,20 +6,18 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from launcher.contract.context import CheckpointPolicy
+from launcher.contract.context import CheckpointPolicy, TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job, Metrics, Shard
-from launcher.runtime.metrics import Reporter
-from launcher.runtime.training.trainer import AsyncTrainer, Stop, SyncTrainer
+from launcher.runtime.reporter import Reporter
+from launcher.runtime.training.stop import Stop
+from launcher.runtime.training.sync import SyncTrainer
 from tests.unit.runtime.conftest import task_context
 
 NEVER = CheckpointPolicy(every_seconds=None, every_steps=10**9)
@@ -64,7 +62,15 @@ def trainer(
     counting = Counting(None, context)
     for name, value in job.items():
         setattr(counting, name, value)
-    return SyncTrainer(counting, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context), step, Stop())
+    there = made(counting, context)
+    there.prepare(step)
+    return there
+
+
+def made(job: Job, context: TaskContext) -> SyncTrainer:
+    stop = Stop()
+    stop.listen()
+    return SyncTrainer(job, tf.distribute.OneDeviceStrategy("/cpu:0"), context, Reporter(context), stop)
 
 
 def steps(trainer: SyncTrainer) -> list[int]:
@@ -172,6 +178,13 @@ def test_only_the_leader_prints_and_writes(tmp_path: Path, capsys: pytest.Captur
 # Stop and resume
 
 
+def test_a_trainer_that_was_only_made_builds_restores_and_writes_nothing(tmp_path: Path) -> None:
+    context = task_context(directory=tmp_path)
+    there = made(Counting(None, context), context)
+    assert not hasattr(there.job, "total")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_task_that_is_asked_to_stop_ends_after_the_present_call(tmp_path: Path) -> None:
     there = trainer(tmp_path)
     signal.raise_signal(signal.SIGTERM)
@@ -203,7 +216,7 @@ def test_a_training_at_step_0_begins_anew_whatever_checkpoints_there_are(tmp_pat
 
 
 def test_a_step_without_its_checkpoint_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(LauncherError, match=r"holds no checkpoint of step 4, where the run continues$"):
+    with pytest.raises(LauncherError, match=r"holds no checkpoint of step 4 to resume from$"):
         trainer(tmp_path, step=4)
 
 
@@ -241,42 +254,3 @@ def test_speed_leaves_the_first_call_out_unless_it_was_the_only_one(
         assert there.steps_per_second() == speed
     now[0] = 1000.0  # whatever comes after training does not count
     assert there.steps_per_second() == 0.5
-
-
-# Asynchronous calls
-
-
-def shares(steps: int, workers: int, steps_per_call: int) -> list[int]:
-    there = AsyncTrainer.__new__(AsyncTrainer)
-    vars(there).update(_workers=range(workers), job=SimpleNamespace(steps_per_call=steps_per_call))
-    return there._shares(steps)
-
-
-@pytest.mark.parametrize(
-    ("steps", "workers", "per_call", "expected"),
-    [(10, 2, 5, [5, 5]), (10, 2, 100, [5, 5]), (11, 2, 3, [3, 3, 3, 2]), (2, 3, 5, [1, 1]), (1, 1, 1, [1])],
-)
-def test_steps_are_split_into_calls(steps: int, workers: int, per_call: int, expected: list[int]) -> None:
-    assert shares(steps, workers, per_call) == expected
-
-
-@pytest.mark.parametrize(
-    ("took", "expected"), [(1.0, 1000), (5.0, 200), (20.0, 50), (4000.0, 2)], ids=["fast", "right", "slow", "slowest"]
-)
-def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked_to_stop(
-    took: float, expected: int
-) -> None:
-    there = AsyncTrainer.__new__(AsyncTrainer)
-    vars(there).update(_workers=range(2), job=SimpleNamespace(steps_per_call=50))
-    there._fit(200, took)
-    assert there._batch == expected
-
-
-@settings(derandomize=True, deadline=None, database=None)
-@given(st.integers(1, 500), st.integers(1, 20), st.integers(1, 50))
-def test_calls_add_up_stay_short_and_are_equally_many_for_each_worker(steps: int, workers: int, per_call: int) -> None:
-    calls = shares(steps, workers, per_call)
-    assert sum(calls) == steps
-    assert 1 <= min(calls) <= max(calls) <= per_call
-    assert max(calls) - min(calls) <= 1
-    assert len(calls) % workers == 0 or len(calls) == steps

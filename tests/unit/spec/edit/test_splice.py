@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError, UsageError
+from launcher.spec.edit.key_edits import append, set_key, unset_key, value
 from launcher.spec.edit.line_ends import keeping_line_ends
-from launcher.spec.edit.tasks import add_tasks, remove_tasks
-from launcher.spec.edit.values import append, set_key, unset_key, value
+from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 
 BRACKETS = """\
 job: hello
@@ -56,7 +56,7 @@ def test_what_is_cut_from_brackets_takes_its_own_line_only() -> None:
     assert changed(BRACKETS, unset_key(BRACKETS, keys("cluster.ps"))) == (["  ps: [a:2], # keeps"], [])
 
 
-def test_what_comes_into_brackets_gets_a_line_where_the_others_have_one() -> None:
+def test_what_comes_into_brackets_gets_a_line_if_the_others_have_one() -> None:
     after = append(BRACKETS, keys("cluster.worker"), ["c:1", "d:1"])
     assert changed(BRACKETS, after) == (
         ["    b:1 # the last"], ["    b:1, # the last", "    c:1,", "    d:1"],
@@ -99,12 +99,12 @@ def test_a_block_scalar_goes_alone() -> None:
     assert unset_key(BLOCKS, keys("args.text")).splitlines()[2:] == BLOCKS.splitlines()[4:]
 
 
-def test_a_new_key_stands_behind_the_deeper_comments_of_the_last() -> None:
+def test_a_new_key_follows_the_deeper_comments_of_the_last() -> None:
     after = set_key(BLOCKS, keys("args.new"), "2").splitlines()
     assert after[-3:] == ["    # deeper", "  new: 2", "# the end"]
 
 
-def test_a_list_that_stands_below_its_key_is_moved_where_its_job_becomes_a_mapping() -> None:
+def test_a_list_below_its_key_is_moved_if_its_job_becomes_a_mapping() -> None:
     text = "job: hello\ncluster:\n  worker:\n  # ours\n  - a:1  # the first\n\n  - b:1\n  ps: [a:2]\n"
     assert set_key(text, keys("cluster.worker.cpus"), "2").splitlines()[2:] == [
         "  worker:",
@@ -173,7 +173,7 @@ def test_a_value_that_cannot_stand_as_it_is_written_is_written_otherwise(written
     assert f"args: {args}" in set_key(PLAIN, keys("args.x"), written).splitlines()
 
 
-def test_a_key_gets_quotes_where_it_needs_them() -> None:
+def test_a_key_gets_quotes_if_it_needs_them() -> None:
     after = set_key(PLAIN, ["args", "a, b"], "2")
     assert 'args: {a: 1, "a, b": 2}' in after.splitlines()
     assert value(after, ["args", "a, b"]) == 2
@@ -192,14 +192,14 @@ def test_an_empty_file_gets_its_first_keys(text: str) -> None:
     assert after.startswith(text.strip("{}\n"))
 
 
-def test_a_value_that_is_not_yaml_is_told_with_its_key() -> None:
+def test_a_value_that_is_not_yaml_is_reported_with_its_key() -> None:
     with pytest.raises(SpecError, match=r"^args\.x=@home: column 1: a value cannot begin with '@'; put it in quotes$"):
         set_key(PLAIN, keys("args.x"), "@home")
 
 
-def test_an_index_behind_the_end_of_a_list_is_told() -> None:
+def test_an_index_past_the_end_of_a_list_is_reported() -> None:
     text = PLAIN.replace("a: 1", "layers: [{size: 1}, {size: 2}]")
-    with pytest.raises(UsageError, match=r"^args\.layers is a list of 2; its keys count from 0$"):
+    with pytest.raises(UsageError, match=r"^args\.layers: is a list of 2; its keys count from 0$"):
         set_key(text, keys("args.layers.5.size"), "1")
     assert "layers: [{size: 1}, {size: 3}]" in set_key(text, keys("args.layers.1.size"), "3")
 
@@ -210,7 +210,7 @@ def test_a_key_that_is_empty_can_be_unset() -> None:
 
 def test_a_mistyped_key_of_the_args_gets_the_nearest_one() -> None:
     text = PLAIN.replace("a: 1", "epochs: 1, rate: 2")
-    with pytest.raises(UsageError, match=r"^args\.epoch is not written in the file; did you mean 'epochs'\?$"):
+    with pytest.raises(UsageError, match=r"^args\.epoch is not set in the file; did you mean 'epochs'\?$"):
         unset_key(text, keys("args.epoch"))
 
 

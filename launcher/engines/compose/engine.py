@@ -1,0 +1,124 @@
+"""compose: each task is a container of this machine, and nothing is left of them afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from launcher.contract.environment import RUN_KEY, USER_KEY
+from launcher.contract.task import Task
+from launcher.engines.compose.containers import inside, plan_containers
+from launcher.engines.compose.docker import Docker
+from launcher.engines.compose.file import PLAN_SUFFIX, compose
+from launcher.engines.compose.image import image_of, owner
+from launcher.engines.compose.run import ContainerRun, ContainersEnded, refuse_second
+from launcher.engines.engine import Rendered, Request
+from launcher.errors import UsageError
+from launcher.host.inventory import Inventory
+from launcher.plan.plan import Plan
+from launcher.rundir import LATEST, RunFiles, write_json, write_whole
+from launcher.spec.file import ClusterFile
+from launcher.supervise.causes import Cause
+from launcher.supervise.result import Ending, Outcome, conclude, read_back
+
+noun = "container"
+starts_parts = False
+section = None
+
+_WAY_OUT = "the containers' network is internal and reaches nothing outside; bring what the job needs along"
+_STOPPED = (130, 143)
+
+
+def plan(asked: ClusterFile, inventory: Inventory, here: Task | str | None = None) -> Plan:
+    """Place the tasks in containers of this machine, each called by the name of its service."""
+    if here is not None:
+        raise UsageError("compose runs the whole cluster on this machine, and no part of it")
+    return plan_containers(asked, inventory)
+
+
+def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) -> Rendered:
+    """Return the compose file, and the plan that the launchers in its containers read."""
+    place = output or asked.directory / "compose.yaml"
+    text = compose(plan, place, source=source, relative=output is not None)
+    if output is None:
+        text = f"# To start it, write it with its plan: launcher render compose --output {place.name}\n{text}"
+    return Rendered(text, {PLAN_SUFFIX: json.dumps(inside(plan).to_dict(), indent=2) + "\n"})
+
+
+def run(request: Request) -> Outcome:
+    """Build the image, run the cluster in containers, and remove them."""
+    image, docker = image_of(request.plan), Docker.find()
+    user = owner(docker)
+    if request.files:
+        refuse_second(docker, request.files)
+    files = _prepare(request, user)
+    environment = {**os.environ, RUN_KEY: files.name, USER_KEY: "{}:{}".format(*user)}
+    with request.screen as screen:
+        containers = ContainerRun(request.plan, files, docker, screen, environment)
+        # Of the attempt that this one continues: a container's launcher would take it for its own end.
+        files.result.unlink(missing_ok=True)
+        ended = containers.run(image, request.headline)
+    return replace(concluded(files, request.plan, ended, request.began_ns), way_out=_WAY_OUT)
+
+
+def concluded(files: RunFiles, plan: Plan, ended: ContainersEnded, began_ns: int) -> Outcome:
+    """Return how the run ended, written down; what its leader could not know, or not write, is added here."""
+    written = files.read_result()
+    outcome = None if ended.cause else read_back(files, began_ns)
+    if outcome is None:
+        outcome = conclude(plan, files, _ending(files, plan, ended, (time.time_ns() - began_ns) / 1e9))
+    elif outcome.result.status == "stopped":  # which signal it was, the containers never heard
+        outcome = replace(outcome, result=replace(outcome.result, exit_code=ended.exit_code))
+    if outcome.result.to_dict() != written:
+        write_json(files.result, outcome.result.to_dict())
+    return outcome
+
+
+def _ending(files: RunFiles, plan: Plan, ended: ContainersEnded, wall_s: float) -> Ending:
+    task, error = ended.cause or (plan.leader, f"its container ended with exit code {ended.exit_code}")
+    attempt = files.next_attempt([task.slug]) - 1
+    stopped = ended.exit_code in _STOPPED
+    return Ending(
+        status="stopped" if stopped else "failed",
+        exit_code=ended.exit_code or 1,  # a leader that ends with 0 leaves a result
+        attempts=attempt,
+        wall_s=wall_s,
+        cause=None if stopped else Cause(task, error),
+        cause_attempt=max(attempt, 1),
+    )
+
+
+def _prepare(request: Request, user: tuple[int, int]) -> RunFiles:
+    """Return the run's directory with all that the containers need in it, owned by the user that they run as."""
+    made = [place for place in (request.output, *request.output.parents) if not place.exists()]
+    files = request.make_directory()
+    # A run of that name may have been asked for otherwise before; its containers read what is asked now.
+    request.write_down(files)
+    write_json(files.compose_plan, inside(request.plan).to_dict())
+    write_whole(files.compose, _compose_file(request.plan, files))
+    if os.geteuid() == 0 and user[0]:
+        # Under sudo everything is made by root, and is to belong to the user who called it.
+        _give([*(place for place in made if place.exists()), *_all(files)], user)  # a run that was moved is elsewhere
+    return files
+
+
+def _compose_file(plan: Plan, files: RunFiles) -> str:
+    # This launcher restarts containers by itself: the engine would do so whatever the exit code says, and could not
+    # count over all of them.
+    spec = plan.spec.model_copy(update={"run": plan.spec.run.model_copy(update={"restarts": 0})})
+    once = replace(plan, spec=spec)
+    return compose(once, files.compose, source=files.cluster_file, relative=False, runs=files.directory.parent)
+
+
+def _all(files: RunFiles) -> Iterable[Path]:
+    latest = files.directory.parent / LATEST
+    return [*([latest] if latest.is_symlink() else []), files.directory, *files.directory.rglob("*")]
+
+
+def _give(paths: Iterable[Path], user: tuple[int, int]) -> None:
+    for path in paths:
+        os.chown(path, *user, follow_symlinks=False)

@@ -1,0 +1,247 @@
+"""LocalRun: tasks as processes of this machine. Carries events to the Supervisor and does what it decides."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from launcher.contract.task import Task
+from launcher.engines.engine import Screen
+from launcher.engines.event_loop import EventLoop
+from launcher.engines.local.ports import HeldPorts, ports_of
+from launcher.engines.local.process import TASK_REPORT_FD, Processes
+from launcher.engines.local.stacks import StackDumps
+from launcher.engines.local.task_pipes import TaskPipes
+from launcher.engines.ready_file import ReadyFile
+from launcher.errors import LauncherError
+from launcher.host.ports import free_ports
+from launcher.plan.placement import with_ports
+from launcher.plan.plan import Plan, TaskPlan
+from launcher.rundir import RunFiles, append_json, write_json
+from launcher.supervise.events import (
+    Action,
+    ChoosePorts,
+    Event,
+    Exited,
+    Inspect,
+    Kill,
+    Record,
+    Reported,
+    RunState,
+    Say,
+    Signalled,
+    Start,
+    Tick,
+)
+from launcher.supervise.lost_workers import LostWorkers
+from launcher.supervise.restarts import RestartBudget
+from launcher.supervise.result import Ending, Outcome, conclude
+from launcher.supervise.supervisor import Supervisor
+
+_TICK = 0.1  # seconds to wait for events before the clock is read
+_TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
+
+
+class LocalRun:
+    """One attempt at a run on this host: the plan's tasks that belong here, from start to end."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        tasks: Iterable[TaskPlan],
+        files: RunFiles,
+        screen: Screen,
+        *,
+        network: Literal["private", "host"],
+        ports: HeldPorts | None = None,
+        began: float,
+        command: Sequence[str] = _TASK_COMMAND,
+        locks: Sequence[int] = (),
+    ) -> None:
+        """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task.
+
+        ``ports`` holds those of the tasks already, if anything does. ``locks`` are the run's, open until the last task
+        has ended (engines/run_lock.py).
+        """
+        self._plan, self._files, self._network = plan, files, network
+        self._ports, self._began = ports or HeldPorts(), began
+        self._command, self._locks = command, locks
+        self._launched = time.time() - (time.monotonic() - began)
+        self._tasks = {task.task: task for task in tasks}
+        self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
+        run = plan.spec.run
+        roles = {task: here.role for task, here in self._tasks.items()}
+        first_attempt = files.next_attempt(task.slug for task in self._tasks)
+        self._supervisor = Supervisor(
+            roles,
+            plan.leader,
+            run.start_timeout,
+            run.stall_timeout,
+            RestartBudget(run.restarts),
+            first_attempt,
+            LostWorkers(plan.quorum),
+        )
+        self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
+        self._stacks = StackDumps(files)
+        self._events: list[Event] = []
+        self._leads = plan.leader in self._tasks
+        self._ready_file = ReadyFile.of_environment()
+        self._loop = EventLoop(screen, lambda number: self._events.append(Signalled(number)))
+        self._pipes = TaskPipes(self._loop.selector, self._loop.line, self._reported)
+
+    def run(self, headline: str = "") -> Outcome:
+        """Say the headline, run to the end, whatever it is, and write result.json.
+
+        LauncherError if files cannot be written.
+        """
+        try:
+            return self._run(headline)
+        except OSError as error:
+            why = f"{error.strerror or error}; every task was ended"
+            raise LauncherError(f"cannot write to the run directory {self._files.directory}: {why}") from error
+        finally:
+            if self._ready_file:
+                self._ready_file.show(ready=False)
+
+    def _run(self, headline: str) -> Outcome:
+        if self._leads:
+            self._files.result.unlink(missing_ok=True)  # of the attempt that this one continues
+        with self._loop.signals(), ExitStack() as stack:
+            if headline:  # its reader may already press Ctrl-C
+                self._loop.say(headline)
+            stack.enter_context(self._ports)
+            # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
+            self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
+            self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
+            self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
+            self._settle_network()
+            self._act(self._supervisor.begin(time.monotonic()))
+            while self._supervisor.state is not RunState.OVER:
+                self._turn()
+        outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
+        # One launcher of several writes the result if they share the directory; the others only how they failed.
+        if self._leads or (outcome.exit_code and not self._files.result.exists()):
+            write_json(self._files.result, outcome.result.to_dict())
+        return outcome
+
+    def _settle_network(self) -> None:
+        """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
+        (network,) = self._processes.receive()
+        if network["network"] != self._network:
+            self._network = network["network"]
+            self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
+            self._ports.hold(ports_of(self._plan, self._tasks.values()))
+
+    def _renew_ports(self) -> None:
+        """Move the tasks to other ports; those that the file fixes stay."""
+        before = {*ports_of(self._plan, self._tasks.values())}
+        plan = with_ports(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
+        if plan == self._plan:
+            return
+        self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
+        if self._network == "host":
+            self._ports.hold(ports_of(plan, self._tasks.values()))
+        write_json(self._files.plan, plan.to_dict())
+
+    # Events in
+
+    def _turn(self) -> None:
+        self._loop.wait(_TICK)
+        for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
+            self._act(self._supervisor.handle(event, time.monotonic()))
+        self._loop.progress(self._supervisor.progress.latest)
+
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def _spawner_says(self) -> None:
+        try:
+            messages = list(self._processes.receive())
+        except EOFError:
+            self._loop.selector.unregister(self._processes.connection)
+            # Its tasks ended with it, and nobody is left who could start them again.
+            now, why = time.time_ns(), "the process that starts and ends the tasks of this launcher has gone"
+            self._events += [Exited(task, -signal.SIGKILL, time_ns=now, why=why) for task in self._pipes.tasks]
+            return
+        for message in messages:
+            if "exited" in message:
+                self._ended(Task.parse(message["exited"]), message)
+
+    def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
+        self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
+        self._pipes.close(task)
+        path = self._files.error(self._supervisor.attempts[task], task.slug)
+        reported = self._errors.pop(task, None)
+        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else reported
+        time_ns = error["time_ns"] if error else message["time_ns"]
+        self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
+
+    def _reported(self, event: Reported) -> None:
+        if event.event == "failed":
+            self._errors[event.task] = event.details["error"]
+        else:
+            self._events.append(event)
+
+    # Actions out
+
+    def _act(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(task, attempt):
+                    self._start(self._tasks[task], attempt)
+                case Kill(task, number):
+                    self._processes.kill(task, number)
+                case Inspect():
+                    self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
+                case ChoosePorts():
+                    self._renew_ports()
+                case Say(text):
+                    self._loop.say(text)
+                case Record():
+                    self._record(action)
+
+    def _start(self, task: TaskPlan, attempt: int) -> None:
+        self._files.prepare_attempt(attempt)
+        context = dataclasses.replace(
+            self._plan.context(task),
+            run_directory=str(self._files.directory),
+            launched=self._launched,
+            attempt=attempt,
+            token=self._token,
+            report_fd=TASK_REPORT_FD,
+            left_out=self._supervisor.lost_workers.left_out,
+        )
+        environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
+        ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
+        self._processes.start(task.task, self._command, environment, *ends)
+        self._pipes.started(task.task)
+
+    def _record(self, record: Record) -> None:
+        if record.task is None and self._ready_file:
+            self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
+        attempts = self._supervisor.attempts
+        attempt = attempts[record.task] if record.task else max(attempts.values())
+        line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
+        line |= {"state": record.state, "cause": record.cause}
+        append_json(self._files.events, line | {"details": record.details} if record.details else line)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the tasks have a network of their own, as far as it is known by now."""
+        return self._network == "private"
+
+
+def shared_token(plan: Plan) -> str:
+    """Return what tells this cluster file from every other, for launchers that share nothing but the file."""
+    return hashlib.sha256(plan.spec.model_dump_json(exclude={"run"}).encode()).hexdigest()

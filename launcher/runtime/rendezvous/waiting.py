@@ -1,0 +1,61 @@
+"""Waiting until a deadline for tasks and hosts, whose names are announced every few seconds."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Collection
+
+from launcher.contract.context import TaskContext
+from launcher.runtime.rendezvous.messages import SAY_EVERY, not_formed
+
+Tell = Callable[[Collection[str]], None]  # is called with the names of the missing tasks
+
+_LOOK_EVERY = 0.5  # seconds between two questions for an address
+
+
+class Wait:
+    """A wait with a deadline, in seconds of ``time.monotonic``; ``tell`` is called every few seconds."""
+
+    def __init__(self, deadline: float, tell: Tell) -> None:
+        self._deadline, self._tell = deadline, tell
+        self._tell_at = time.monotonic() + SAY_EVERY
+
+    def check(self, missing: Collection[str], *, aloud: bool = True) -> None:
+        """Announce the missing if it is time to, and ``aloud``; FormationError, which names them, at the deadline."""
+        now = time.monotonic()
+        if now >= self._deadline:
+            raise not_formed(missing)
+        if aloud and now >= self._tell_at:
+            self._tell(missing)
+            self._tell_at = now + SAY_EVERY
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but not beyond the deadline."""
+        time.sleep(max(0.0, min(seconds, self._deadline - time.monotonic())))
+
+
+def find_hosts(context: TaskContext, wait: Wait) -> None:
+    """Wait until every task's host has an address here; FormationError names those that have none at the deadline.
+
+    TensorFlow would wait for such a task without a message.
+    """
+    while unknown := [
+        f"{task} (no address is known here for {_host(context.cluster[task.job][task.index])})"
+        for task in context.members
+        if not _is_known(_host(context.cluster[task.job][task.index]))
+    ]:
+        wait.check(unknown)
+        wait.sleep(_LOOK_EVERY)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _is_known(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Reporter: what a task writes to the run's files, and sends to the launcher that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.contract.context import TaskContext
+from launcher.contract.roles import Role
+from launcher.errors import LauncherError
+from launcher.rundir import RunFiles, append_json, write_whole
+
+if TYPE_CHECKING:
+    from launcher.runtime.job import Job  # with TensorFlow, which a task that fails early may not have yet
+
+
+def plain(value: Any) -> Any:
+    """Return tensors, variables and arrays as floats and lists, which JSON has; None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    value = value.numpy() if hasattr(value, "numpy") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    # JSON knows no NaN and no infinity.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Reporter:
+    """Sends one task's events: ``tell`` reaches the launcher, ``report`` reaches metrics.jsonl as well."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self._fd = context.report_fd
+        self._files = RunFiles(Path(context.run_directory))
+        self._writes = context.is_leader or context.role is Role.EVALUATE
+        self._task = str(context.task)
+        self._started = time.monotonic()
+        self.history: list[dict[str, Any]] = []
+
+    def tell(self, event: str, **details: Any) -> None:
+        """Send one event to the launcher that started this task, if one did and lives."""
+        if self._fd >= 0:
+            with contextlib.suppress(BrokenPipeError):  # this task is about to end with it
+                os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
+
+    def report(
+        self, job: Job, step: int, figures: Mapping[str, Any], step_times: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """Record the job's figures at a step, tell them, and return the record; LauncherError if the disk fails.
+
+        ``step_times`` has each worker's own seconds per step, if they are known.
+        """
+        epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
+        seconds = round(time.monotonic() - self._started, 3)
+        record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
+        self.history.append(record)
+        if self._writes:
+            self._write(record)
+        times = {"pace": step_times} if step_times else {}
+        self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **times)
+        return record
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        try:
+            append_json(self._files.metrics, record)
+        except OSError as error:
+            path, why = self._files.metrics, error.strerror
+            raise LauncherError(f"the report of step {record['step']} cannot be written to {path}: {why}") from error
+
+    def last_step(self) -> int:
+        """Return the last step that this task has reported, in any attempt; 0 if it has reported none."""
+        return max((record["step"] for record in self._records() if record["task"] == self._task), default=0)
+
+    def resume_at(self, step: int) -> None:
+        """Read the history of the attempts before, without what was reported after the checkpoint at ``step``."""
+        records = self._records()
+        kept = [record for record in records if record["step"] <= step]
+        self.history = [record for record in kept if record["task"] == self._task]
+        if self._writes and len(kept) < len(records):
+            write_whole(self._files.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def _records(self) -> list[dict[str, Any]]:
+        if not self._files.metrics.exists():
+            return []
+        lines = self._files.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [record for line in lines if (record := _record(line))]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Return one report; None for a line that a killed task, or a full disk, has left incomplete."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and {"step", "task"} <= record.keys() else None

@@ -1,0 +1,86 @@
+"""Recovery: carries out what is decided about a failure: one task restarts alone, all restart, or one is left out."""
+
+from __future__ import annotations
+
+from launcher.contract.task import Task
+from launcher.supervise.causes import Cause
+from launcher.supervise.lost_workers import LostWorkers
+from launcher.supervise.outages import Outages
+from launcher.supervise.progress import Progress
+from launcher.supervise.restarts import Decision, RestartBudget, RestartPolicy
+from launcher.supervise.task_table import TaskTable
+
+
+class Recovery:
+    """The restarts that are pending, the workers that were left out, and the costs of both."""
+
+    def __init__(self, table: TaskTable, progress: Progress, budget: RestartBudget, lost_workers: LostWorkers) -> None:
+        self._table, self._progress, self._budget, self._lost_workers = table, progress, budget, lost_workers
+        self._policy = RestartPolicy(budget, lost_workers, progress)
+        self._outages = Outages()
+        self._pending: dict[Task, float] = {}  # when tasks that restart alone do so
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a task waits to restart alone."""
+        return bool(self._pending)
+
+    def note_training(self, now: float) -> None:
+        """Note that the run makes steps."""
+        self._policy.note_training(now)
+
+    def end_outage(self, task: Task | None, now: float) -> None:
+        """Record what a restart has cost: of the task that restarted alone, or (None) of the whole cluster."""
+        for cause, costs in self._outages.end(task, self._progress.resumed_at, now):
+            self._table.record(task, "recovered", str(cause), costs)
+
+    def restart_alone(self, cause: Cause, now: float) -> bool:
+        """Restart the task alone, or leave it out; False if the others cannot continue without it."""
+        role = self._table.roles[cause.task]
+        follows = cause.consequence and role.joins_cluster  # of the end of a task that all others need
+        if not role.restarts_alone or follows or not self._policy.is_retryable(cause):
+            return False
+        decision = self._policy.decide_alone(cause)
+        if decision.leave_out:
+            self.leave_out(decision.leave_out, str(cause))
+        elif decision.pause is not None:
+            self._pending[cause.task] = now + decision.pause
+            self._outages.begin(cause, now, self._progress.step, cause.task)
+            self.announce(cause, self._table.attempts[cause.task] + 1, decision.pause)
+        return decision.continues
+
+    def start_due(self, now: float) -> None:
+        """Start the tasks that restart alone and whose pause is over."""
+        for task in [task for task, at in self._pending.items() if now >= at]:
+            del self._pending[task]
+            self._table.start(task, self._table.attempts[task] + 1)
+
+    def cancel_pending(self) -> None:
+        """Let tasks that wait to restart alone start with the others, or not at all."""
+        self._pending.clear()
+
+    def would_restart(self, cause: Cause) -> bool:
+        """Whether all tasks would restart after it, as far as is known before the rest of them has ended."""
+        return self._policy.would_restart(cause)
+
+    def restart_all(self, cause: Cause, failed_at: float) -> Decision:
+        """Decide whether all tasks restart, which ``announce`` then tells the user."""
+        decision = self._policy.decide(cause, self._table.last_attempt)
+        if decision.leave_out:
+            self.leave_out(decision.leave_out, str(cause))
+        if decision.pause is not None:
+            self._outages.begin(cause, failed_at, self._progress.step)
+        return decision
+
+    def announce(self, cause: Cause, attempt: int, pause: float) -> None:
+        """Tell the user when the next attempt starts, and why."""
+        self._table.say(f"{cause}; attempt {attempt} starts in {pause:.1f} s ({self._budget})")
+
+    def leave_out(self, task: Task, why: str) -> None:
+        """Continue without this worker, which may run on another machine."""
+        if task in self._lost_workers.left_out:
+            return  # the leader reports it as well, if it found out by itself
+        if task in self._table.states:
+            self._pending.pop(task, None)
+            self._table.leave_out(task, why)
+        self._table.say(f"{why}; {self._lost_workers.leave_out(task)}")

@@ -1,0 +1,73 @@
+"""What every engine's run waits in."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+
+import pytest
+
+from launcher.contract.task import Task
+from launcher.engines.event_loop import EventLoop
+from tests.unit.engines.local.conftest import Watched
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_a_call_of_the_loop_and_of_no_handler(number: int) -> None:
+    taken: list[int] = []
+    loop = EventLoop(Watched(), taken.append)
+    before = signal.getsignal(number)
+    with loop.signals():
+        os.kill(os.getpid(), number)
+        assert taken == []
+        loop.wait(5.0)
+        assert taken == [number]
+    assert signal.getsignal(number) is before
+
+
+def test_whoever_reads_no_more_hangs_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, taken = Watched(), list[int]()
+
+    def closed(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(screen, "on_note", closed)
+    loop = EventLoop(screen, taken.append)
+    loop.say("one")
+    loop.line(Task("worker", 0), "two")
+    assert taken == [signal.SIGHUP]
+    assert screen.lines == []  # nothing is shown any more
+
+
+def test_a_screen_that_goes_after_a_signal_is_no_second_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, taken = Watched(), list[int]()
+
+    def closed(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(screen, "on_note", closed)
+    loop = EventLoop(screen, taken.append)
+    with loop.signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        loop.wait(5.0)
+        loop.say("stopping")
+    assert taken == [signal.SIGTERM]
+
+
+def test_what_was_closed_by_a_call_of_the_same_round_is_not_called() -> None:
+    loop, called = EventLoop(Watched(), lambda _: None), list[str]()
+    pipes = [os.pipe() for _ in range(2)]
+
+    def read(name: str) -> None:
+        called.append(name)
+        for read_end, _ in pipes:
+            loop.selector.unregister(read_end)
+
+    for number, (read_end, write_end) in enumerate(pipes):
+        os.write(write_end, b"x")
+        loop.selector.register(read_end, selectors.EVENT_READ, lambda name=str(number): read(name))
+    loop.wait(5.0)
+    assert len(called) == 1
+    for descriptor in [end for pipe in pipes for end in pipe]:
+        os.close(descriptor)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from launcher.contract.roles import Role
+from launcher.rundir import RunFiles
+from launcher.runtime.job import Job
+from launcher.runtime.reporter import Reporter, plain
+from tests.unit.runtime.conftest import task_context
+
+
+class Pipe:
+    """A pipe to tell things on."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+
+    def told(self) -> list[dict[str, Any]]:
+        os.close(self.write_end)
+        with open(self.read_end, encoding="utf-8") as file:  # noqa: PTH123  # a descriptor
+            return [json.loads(line) for line in file]
+
+
+@pytest.fixture
+def pipe() -> Pipe:
+    return Pipe()
+
+
+@pytest.fixture
+def job() -> Job:
+    job = Job(None, task_context())
+    job.steps, job.steps_per_epoch = 100, 10
+    return job
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (tf.constant(0.5), 0.5),
+        (tf.constant([1.0, 2.0]), [1.0, 2.0]),
+        (np.float32(0.5), 0.5),
+        (np.arange(3), [0, 1, 2]),
+        (3, 3),
+        ("text", "text"),
+        (None, None),
+        ({"a": tf.constant(1), "b": {"c": np.float64(2)}}, {"a": 1, "b": {"c": 2.0}}),
+    ],
+)
+def test_figures_become_what_json_has(value: object, expected: object) -> None:
+    assert plain(value) == expected
+    assert json.loads(json.dumps(plain(value))) == expected
+
+
+def test_a_variable_becomes_its_value() -> None:
+    assert plain(tf.Variable([0.5])) == [0.5]
+
+
+def test_a_report_is_a_line_of_the_file_an_event_and_part_of_the_history(
+    tmp_path: Path, pipe: Pipe, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([100.0, 102.5])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    reporter = Reporter(task_context(directory=tmp_path, report_fd=pipe.write_end))
+    record = reporter.report(job, 25, {"cost": tf.constant(0.5)})
+    monkeypatch.undo()
+    assert record == {"step": 25, "epoch": 2, "time": 2.5, "task": "worker:0", "cost": 0.5}
+    assert lines(RunFiles(tmp_path).metrics) == reporter.history == [record]
+    assert pipe.told() == [{"event": "progress", "step": 25, "steps": 100, "figures": {"cost": 0.5}}]
+
+
+def test_a_job_without_epochs_is_always_in_the_first(tmp_path: Path) -> None:
+    reporter = Reporter(task_context(directory=tmp_path))
+    assert reporter.report(Job(None, task_context()), 25, {})["epoch"] == 0
+
+
+def test_events_are_lines_with_their_details(tmp_path: Path, pipe: Pipe) -> None:
+    reporter = Reporter(task_context(directory=tmp_path, report_fd=pipe.write_end))
+    reporter.tell("meeting")
+    reporter.tell("waiting", missing=["worker:1"])
+    assert pipe.told() == [{"event": "meeting"}, {"event": "waiting", "missing": ["worker:1"]}]
+
+
+def test_a_task_that_nobody_listens_to_tells_nothing(tmp_path: Path) -> None:
+    Reporter(task_context(directory=tmp_path)).tell("ready")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "role", "writes"),
+    [("worker:0", Role.TRAIN, True), ("worker:1", Role.TRAIN, False), ("evaluator:0", Role.EVALUATE, True)],
+)
+def test_only_leader_and_evaluator_write_the_file_and_all_keep_their_history(
+    tmp_path: Path, job: Job, task: str, role: Role, writes: bool
+) -> None:
+    reporter = Reporter(task_context(task, tmp_path, role=role))
+    reporter.report(job, 1, {})
+    assert RunFiles(tmp_path).metrics.exists() == writes
+    assert [record["task"] for record in reporter.history] == [task]
+
+
+def records(*steps: int, task: str = "worker:0") -> str:
+    return "".join(json.dumps({"step": step, "task": task}) + "\n" for step in steps)
+
+
+def test_a_resumed_history_ends_at_its_checkpoint_and_so_does_the_file(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    files.metrics.write_text(records(10, 20) + records(20, task="evaluator:0") + records(30))
+    reporter = Reporter(task_context(directory=tmp_path))
+    reporter.resume_at(20)
+    assert [record["step"] for record in reporter.history] == [10, 20]
+    assert files.metrics.read_text() == records(10, 20) + records(20, task="evaluator:0")
+
+
+def test_a_history_that_ends_before_its_checkpoint_is_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = RunFiles(tmp_path)
+    files.metrics.write_text(records(10, 20))
+    monkeypatch.setattr("launcher.runtime.reporter.write_whole", pytest.fail)
+    reporter = Reporter(task_context(directory=tmp_path))
+    reporter.resume_at(20)
+    assert len(reporter.history) == 2
+
+
+def test_only_who_writes_the_file_cuts_it(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    files.metrics.write_text(records(10, 20))
+    reporter = Reporter(task_context("worker:1", tmp_path))
+    reporter.resume_at(10)
+    assert reporter.history == []
+    assert files.metrics.read_text() == records(10, 20)
+
+
+def test_a_run_without_reports_resumes_with_an_empty_history(tmp_path: Path) -> None:
+    reporter = Reporter(task_context(directory=tmp_path))
+    reporter.resume_at(0)
+    assert reporter.history == []

@@ -1,0 +1,156 @@
+"""What the Supervisor does if it is asked to stop, by a signal or by tasks that agreed to: recorded histories."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from launcher.contract.roles import Role
+from launcher.supervise.events import Exited, Reported, RunState, Signalled, TaskState, Tick
+from launcher.supervise.shutdown import SAVE_GRACE, STOP_GRACE
+from launcher.supervise.supervisor import AGREED_STOP
+from tests.unit.supervise.histories import (
+    ASYNC,
+    CHIEF,
+    EVALUATED,
+    EVALUATOR,
+    FIRST,
+    PS,
+    SECOND,
+    SYNC,
+    Moments,
+    error,
+    killed,
+    obeyed,
+    ready,
+    replay,
+    ticks,
+    trained,
+)
+
+LATER: Moments = ticks(20, 100)
+WAITING: Moments = [*killed(SECOND, at=10), *obeyed(FIRST, at=10)]  # all have ended, and a restart is due at 11
+
+# By a signal
+
+
+@pytest.mark.parametrize(("moment", "grace"), [("start", STOP_GRACE), ("training", SAVE_GRACE)])
+def test_one_signal_asks_and_kills_after_the_grace_in_which_tasks_that_train_save(moment: str, grace: float) -> None:
+    before = ready(FIRST, SECOND) if moment == "training" else []
+    history = [*before, (2, Signalled(signal.SIGINT)), (2 + grace - 0.1, Tick()), (2 + grace, Tick())]
+    seen = replay(SYNC, history)
+    asked = [(2, "worker:0", "SIGTERM"), (2, "worker:1", "SIGTERM")]
+    killed = [(2 + grace, "worker:0", "SIGKILL"), (2 + grace, "worker:1", "SIGKILL")]
+    assert seen.kills == asked + killed
+    assert seen.supervisor.stopped_by == signal.SIGINT
+    assert seen.supervisor.cause is None
+
+
+def test_a_second_signal_kills_at_once() -> None:
+    history = [*ready(FIRST), (2, Signalled(signal.SIGINT)), (3, Signalled(signal.SIGINT))]
+    assert replay({FIRST: Role.TRAIN}, history).kills == [(2, "worker:0", "SIGTERM"), (3, "worker:0", "SIGKILL")]
+
+
+def test_a_signal_leaves_twice_as_long_as_the_longest_call_takes() -> None:
+    steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 22.0, 42.0)]
+    history = [*ready(FIRST), *steps, (50, Signalled(signal.SIGTERM)), (104.9, Tick())]
+    seen = replay({FIRST: Role.TRAIN}, history)
+    assert [now for now, *_ in seen.kills] == [50]
+    limit = "at most 55 s; Ctrl-C again ends them at once"
+    assert seen.said == [f"stopping: the tasks finish their current steps and write a checkpoint ({limit})"]
+
+
+def test_errors_of_tasks_that_were_asked_to_stop_are_no_cause() -> None:
+    asked: Moments = [*ready(FIRST, SECOND), (2, Signalled(signal.SIGTERM))]
+    seen = replay(SYNC, [*asked, (3, Exited(FIRST, 1, error())), (3, Exited(SECOND, 143))])
+    assert seen.supervisor.cause is None
+    assert seen.state is RunState.OVER
+    assert not seen.supervisor.done
+
+
+def test_a_signal_after_the_end_only_hastens_it() -> None:
+    done: Moments = [*ready(*ASYNC), (3, Reported(CHIEF, "result", {})), (4, Exited(CHIEF, 0))]
+    seen = replay(ASYNC, [*done, (4.5, Signalled(signal.SIGINT)), *obeyed(PS, FIRST, at=5)])
+    assert seen.supervisor.done
+    assert len(seen.kills) == 2
+
+
+# By a signal, while tasks restart
+
+
+def test_a_signal_while_the_cluster_waits_for_a_restart_ends_the_run_at_once() -> None:
+    history: Moments = [*trained(SYNC), *WAITING, (10.5, Signalled(signal.SIGINT))]
+    seen = replay(SYNC, history, budget=3)
+    assert seen.state is RunState.OVER
+    assert (seen.supervisor.stopped_by, seen.supervisor.cause) == (signal.SIGINT, None)
+    assert replay(SYNC, [*history, *LATER], budget=3).restarts == []
+
+
+def test_a_signal_while_the_cluster_waits_for_a_restart_asks_the_evaluator() -> None:
+    history: Moments = [*trained(EVALUATED), *WAITING, (10.5, Signalled(signal.SIGTERM))]
+    seen = replay(EVALUATED, history, budget=3)
+    assert seen.state is RunState.STOPPING
+    assert seen.kills[1:] == [(10.5, "evaluator:0", "SIGTERM")]
+    seen = replay(EVALUATED, [*history, (11, Exited(EVALUATOR, AGREED_STOP)), *LATER], budget=3)
+    assert seen.state is RunState.OVER
+    assert seen.restarts == []
+
+
+def test_a_signal_while_a_worker_waits_cancels_its_restart() -> None:
+    history: Moments = [*trained(ASYNC), *killed(FIRST, at=10), (10.5, Signalled(signal.SIGTERM))]
+    gone: Moments = [(11.5, Exited(CHIEF, AGREED_STOP)), *obeyed(PS, at=11.5), *LATER]
+    seen = replay(ASYNC, [*history, *gone], budget=3)
+    assert seen.kills == [(10.5, "chief:0", "SIGTERM")]  # which saves, needs the ps for that, and then ends it
+    assert seen.restarts == []
+    assert (seen.state, seen.supervisor.cause) == (RunState.OVER, None)
+
+
+def test_a_signal_while_the_cluster_is_stopped_cancels_the_restart() -> None:
+    history: Moments = [*trained(SYNC), *killed(SECOND, at=10), (10.5, Signalled(signal.SIGTERM))]
+    seen = replay(SYNC, [*history, (10.5 + STOP_GRACE, Tick()), *killed(FIRST, at=16), *LATER], budget=3)
+    assert seen.kills == [
+        (10, "worker:0", "SIGTERM"),
+        (10.5, "worker:0", "SIGTERM"),
+        (10.5 + STOP_GRACE, "worker:0", "SIGKILL"),
+    ]
+    assert seen.state is RunState.OVER
+    assert seen.restarts == []
+
+
+# By tasks that agreed to
+
+
+def test_an_agreed_stop_has_the_exit_code_of_a_task_that_sigterm_ended() -> None:
+    assert AGREED_STOP == 143
+
+
+@pytest.mark.parametrize("moment", [[], trained(SYNC)], ids=["forming", "training"])
+def test_tasks_that_agreed_to_stop_stop_the_run_which_has_not_failed(moment: Moments) -> None:
+    history: Moments = [*moment, (10, Exited(SECOND, AGREED_STOP)), (11, Exited(FIRST, AGREED_STOP)), *LATER]
+    seen = replay(SYNC, history, budget=3)
+    supervisor = seen.supervisor
+    assert seen.kills == [(10, "worker:0", "SIGTERM")]
+    assert seen.restarts == []
+    assert (supervisor.state, supervisor.stopped_by, supervisor.cause) == (RunState.OVER, signal.SIGTERM, None)
+    assert supervisor.tasks == {FIRST: TaskState.STOPPED, SECOND: TaskState.STOPPED}
+    assert not supervisor.done
+
+
+def test_an_error_with_the_code_of_an_agreed_stop_is_still_a_failure() -> None:
+    history: Moments = [*trained(SYNC), (10, Exited(SECOND, AGREED_STOP, error(code=AGREED_STOP)))]
+    seen = replay(SYNC, history, budget=3)
+    assert seen.supervisor.stopped_by is None
+    assert seen.cause.exit_code == AGREED_STOP
+
+
+def test_a_task_that_agreed_to_stop_while_all_are_stopped_does_not_prevent_the_restart() -> None:
+    history: Moments = [*trained(SYNC), *killed(SECOND, at=10), (10.5, Exited(FIRST, AGREED_STOP)), (12, Tick())]
+    assert replay(SYNC, history, budget=1).restarts == [(12, FIRST, 2), (12, SECOND, 2)]
+
+
+def test_an_agreed_stop_after_the_leaders_end_is_no_stop() -> None:
+    done: Moments = [(3, Reported(CHIEF, "result", {})), (4, Exited(CHIEF, 0)), (5, Exited(PS, AGREED_STOP))]
+    supervisor = replay(ASYNC, [*trained(ASYNC), *done, (5, Exited(FIRST, 0))], budget=1).supervisor
+    assert supervisor.done
+    assert supervisor.stopped_by is None

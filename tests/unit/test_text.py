@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from launcher.text import counted, plural, printable
+
+
+def test_one_is_singular_and_any_other_number_plural() -> None:
+    assert [counted(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]
+    assert [plural(number, "core") for number in (1, 5)] == ["core", "cores"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc é │", "a\tb\nc é │"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("back\rwards\x08", "back\\rwards\\x08"),
+        ("\x9b2J\x7f", "\\x9b2J\\x7f"),
+        ("not\udce9utf-8", "not\\udce9utf-8"),
+    ],
+)
+def test_nothing_that_is_printed_can_confuse_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    shown.encode()
