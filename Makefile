@@ -23,7 +23,7 @@ test: setup-dev lint
 
 ## make test-fast  the same without any TensorFlow cluster or container, for daily work
 test-fast: setup-dev lint
-	@$(MAKE) --no-print-directory -j2 types pytest TESTS=tests/unit
+	@$(MAKE) --no-print-directory -j2 types pytest TESTS='tests/unit tests/docs'
 
 lint:
 	$(python) -m ruff check

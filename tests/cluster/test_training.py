@@ -85,15 +85,12 @@ class Two(LinearRegression):
 """
 
 
-def test_the_devices_of_an_asynchronous_worker_share_its_batch(workplace: Workplace) -> None:
-    short = {"epochs": 20, "report_every": 20}
-    cluster = {"worker": 1, "ps": 1}
-    expected = workplace.run(mode="async", args=short, cluster=cluster).metrics
+def test_the_devices_of_an_asynchronous_worker_share_its_batch(workplace: Workplace, alone: Ran) -> None:
     (workplace.directory / "sitecustomize.py").write_text(TWO_ON_THE_WORKER)
     (workplace.directory / "two.py").write_text(TWO_FOR_THE_COORDINATOR)
     split = {"tasks": 1, "env": {"PYTHONPATH": f"{workplace.directory}:{ROOT}"}}
-    ran = workplace.run(mode="async", job="two.py", args=short, cluster=cluster | {"worker": split})
-    assert_same(ran.metrics, expected)
+    ran = workplace.run(mode="async", job="two.py", cluster={"worker": split, "ps": 1}, **UNEVEN)
+    assert_same(ran.metrics, alone.metrics)
 
 
 def test_the_screen_shows_the_tutorials_lines(sync: Ran) -> None:
