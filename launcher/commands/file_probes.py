@@ -11,12 +11,12 @@ import psutil
 
 from launcher.commands.findings import Finding, shown
 from launcher.commands.machine_probes import addresses_of, resolves
-from launcher.engines.table import load
+from launcher.engines.table import find, load
 from launcher.errors import LauncherError, Problem, SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
 from launcher.plan.cores import usable_cores
-from launcher.plan.placement import place_file, ports_needed
+from launcher.plan.placement import ports_needed
 from launcher.plan.plan import Plan
 from launcher.spec.file import ClusterFile, check_job
 from launcher.spec.model import split_address
@@ -53,7 +53,7 @@ def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
     """Check whether this machine has the cores, the GPUs and the ports that the file asks for."""
     inventory = take(ports_needed(file.spec))
     try:
-        plan = place_file(file, inventory)
+        plan = find(file.spec.run.on).plan(file, inventory)
     except SpecError as error:
         yield from map(show, error.problems)
         return
@@ -80,7 +80,7 @@ def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
     yield from held
     if not held:
         free = ", ".join(str(port) for port in sorted(fixed.values())[:10])
-        elsewhere = "the file's ports are on other machines" if written.keys() - here.keys() else ""
+        elsewhere = "none of the file's ports is on this machine" if written.keys() - here.keys() else ""
         none = elsewhere or "none is fixed; free ports are chosen at each start"
         yield Finding("ok", "ports", f"{free} free" if free else none)
 

@@ -22,7 +22,7 @@ class TaskPlan:
 
     task: Task
     role: Role
-    address: str  # host:port; empty where nobody calls the task: an evaluator, or the only one that trains
+    address: str  # host:port; empty if no other task connects to it: an evaluator, or the only task
     cores: tuple[int, ...] = ()
     gpus: tuple[int, ...] = ()
     gpu_memory: int | None = None
@@ -72,7 +72,7 @@ class Plan:
     idle: tuple[Idle, ...]
     cluster: Mapping[str, tuple[str, ...]]  # TensorFlow's cluster: job → addresses; empty for one process
     leader: Task
-    rendezvous: str  # host:port that the leader holds; empty where there is nobody to meet
+    rendezvous: str  # host:port that the leader holds; empty if there is only one task
 
     @property
     def world_size(self) -> int:
@@ -91,7 +91,7 @@ class Plan:
         return Quorum.of([task.task for task in self.tasks], self.fewest_workers, self.leader)
 
     def find(self, task: Task) -> TaskPlan | None:
-        """Return the plan of that task, or None where it does not start."""
+        """Return the plan of that task, or None if it does not start."""
         return self._by_task.get(task)
 
     @cached_property

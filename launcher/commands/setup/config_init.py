@@ -13,10 +13,10 @@ import click
 
 from launcher.commands.setup.config_files import replace, resolve_links, write_new
 from launcher.commands.train.plan import table
-from launcher.engines.table import SECTIONS
+from launcher.engines.table import SECTIONS, find
 from launcher.errors import LauncherError, UsageError
 from launcher.host.inventory import Inventory, take
-from launcher.plan.placement import place_file, ports_needed
+from launcher.plan.placement import ports_needed
 from launcher.spec import schema
 from launcher.spec.edit.splice import in_one_line
 from launcher.spec.file import DEFAULT_FILE, check, check_job
@@ -175,7 +175,7 @@ def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
 def _planned_lines(file: Path, text: str) -> Sequence[str]:
     asked = check(text, file, engines=SECTIONS)
     try:
-        return list(table(place_file(asked, take(ports_needed(asked.spec)))))
+        return list(table(find(asked.spec.run.on).plan(asked, take(ports_needed(asked.spec)))))
     except LauncherError as error:
         return [f"note: it cannot run on this machine: {error}"]
 

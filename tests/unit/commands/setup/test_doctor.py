@@ -275,7 +275,7 @@ def test_ports_on_other_machines_are_not_called_free(place: Path, monkeypatch: p
     (place / "cluster.yaml").write_text("job: hello\ncluster:\n  worker: [node-a.invalid:1, node-b.invalid:1]\n")
     monkeypatch.setattr(file_probes, "resolves", lambda _: True)
     lines = [line.message for line in doctor.cluster(Path("cluster.yaml"), ()) if line.about == "ports"]
-    assert lines == ["the file's ports are on other machines"]
+    assert lines == ["none of the file's ports is on this machine"]
 
 
 def test_hosts_without_an_address_are_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
