@@ -14,8 +14,9 @@ from tests.examples import examples
 from tests.support.jobs import SYNC
 from tests.support.workplace import Ran, Workplace
 
-# Each test of theirs fills two cores, so they take turns, and other tests run beside them.
-CLUSTERS = ("tests/cluster/", "tests/engines/", "tests/faults/")
+# Each test of these fills two cores, or waits for what it has broken: they take turns, those that start containers
+# beside those that start processes, and other tests run beside both.
+TURNS = {"tests/cluster/": "processes", "tests/faults/": "processes", "tests/engines/": "containers"}
 
 settings.register_profile("launcher", examples(100))
 settings.load_profile("launcher")
@@ -31,7 +32,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Turns(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "clusters" if nodeid.startswith(CLUSTERS) else nodeid.partition("::")[0]
+            turn = next((turn for folder, turn in TURNS.items() if nodeid.startswith(folder)), None)
+            return turn or nodeid.partition("::")[0]
 
     return Turns(config, log)
 

@@ -10,7 +10,7 @@ import click
 from launcher.commands import completion
 from launcher.commands.options import cluster_file
 from launcher.engines.engine import Rendered
-from launcher.engines.table import ENGINES, find, load
+from launcher.engines.table import find, load
 from launcher.errors import UsageError
 from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
@@ -20,7 +20,7 @@ from launcher.text import counted
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
-@click.argument("on", type=click.Choice(list(ENGINES)), metavar="ENGINE", shell_complete=completion.engines)
+@click.argument("on", metavar="ENGINE", shell_complete=completion.engines)
 @cluster_file
 @click.option("--output", type=click.Path(path_type=Path), help="Write this file; its paths are relative to it.")
 def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) -> None:

@@ -142,9 +142,16 @@ def refused(called: Called) -> str:
     return error
 
 
-@pytest.mark.parametrize("arguments", [("kubernetes",), ("cluster.yaml",), ("Compose",)])
-def test_an_engine_that_there_is_not_is_refused_with_those_there_are(call: Call, arguments: tuple[str, ...]) -> None:
-    assert f"'{arguments[0]}' is not one of 'local', 'compose'" in refused(call(*arguments))
+@pytest.mark.parametrize(
+    ("engine", "hint"),
+    [
+        ("kubernetes", "; engines: local, compose"),
+        ("cluster.yaml", "; engines: local, compose"),
+        ("Compose", "; did you mean 'compose'? Engines: local, compose"),
+    ],
+)
+def test_an_engine_that_there_is_not_is_refused_with_those_there_are(call: Call, engine: str, hint: str) -> None:
+    assert refused(call(engine)) == f"there is no engine '{engine}'{hint}\n"
 
 
 def test_an_engine_that_needs_no_file_says_so(call: Call) -> None:
