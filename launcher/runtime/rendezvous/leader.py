@@ -69,11 +69,16 @@ class Leader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._thread is None:
             return
+        # A connection that closes tells the others that this task is gone. If nobody knows yet which task was lost, this
+        # task has to write down TensorFlow's error first: its connections stay open until its process ends.
+        keeps_open = False
         try:
             if isinstance(error, Exception):
                 self._tell_why(self._thread, error)
+                keeps_open = is_consequence(error) and self._thread.loss(0) is None
         finally:
-            self._thread.close()
+            if not keeps_open:
+                self._thread.close()
 
     def watch(self, leave: Callable[[LauncherError], None]) -> None:
         """From now on call ``leave``, from another thread, as soon as a task is lost that this one needs."""

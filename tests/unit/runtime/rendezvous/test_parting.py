@@ -89,6 +89,7 @@ def test_what_another_tasks_end_has_caused_is_no_failure_to_tell(
     place.start(member.finish)
     wait_for(heard, {"finished": True})  # it has heard all that the member said
     fail(leader, error)
+    end(leader)
     assert type(place.loss()) is PeerGone  # that of the leader, which has ended
 
 
@@ -122,6 +123,16 @@ def test_an_error_about_a_peer_stays_where_nobody_has_gone(place: Place, monkeyp
     leader, member, _ = place.formed()
     fail(member, error)
     fail(leader, error)
+
+
+def test_a_leader_that_cannot_name_who_was_lost_closes_nothing_before_its_process_ends(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The others would take it for the first cause, since it writes down its own error a moment later.
+    monkeypatch.setattr(leader_module, "GOODBYE", 0.01)
+    leader, _, _ = place.formed()
+    fail(leader, type("UnavailableError", (Exception,), {})("x"))
+    assert "refused" in place.member("worker:7").hear()
 
 
 # The end
