@@ -69,8 +69,8 @@ class Leader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._thread is None:
             return
-        # A connection that closes tells the others that this task is gone. If nobody knows yet which task was lost, this
-        # task has to write down TensorFlow's error first: its connections stay open until its process ends.
+        # A connection that closes tells the others that this task is gone. While nobody knows which task was lost, this
+        # one writes down TensorFlow's error first: its connections stay open until its process ends.
         keeps_open = False
         try:
             if isinstance(error, Exception):
