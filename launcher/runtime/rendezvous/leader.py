@@ -1,4 +1,4 @@
-"""The leader's side of the rendezvous: what ``Leading`` decides, carried out by one thread for all thread."""
+"""The leader's side of the rendezvous: what ``Leading`` decides, carried out by one thread for all connections."""
 
 from __future__ import annotations
 
