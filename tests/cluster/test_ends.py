@@ -70,7 +70,7 @@ def test_a_task_that_never_comes_is_named_and_ends_with_exit_code_3(workplace: W
 
 def test_a_leader_that_never_comes_is_named_by_the_task_that_waits(workplace: Workplace) -> None:
     addresses = [f"127.0.0.1:{number}" for number in free_ports(2)]
-    ran = workplace.run("--task", "worker:1", cluster={"worker": addresses}, run={"start_timeout": "5s"})
+    ran = workplace.run("--task", "worker:1", cluster={"worker": addresses}, run={"start_timeout": "10s"})
     assert ran.code == 3
     assert "missing: worker:0" in ran.output
 
