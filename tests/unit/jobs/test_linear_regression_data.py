@@ -4,37 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from jobs.linear_regression.config import Config, Synthetic
-from jobs.linear_regression.data import Dataset
 from jobs.linear_regression.points import cost, largest_learning_rate, least_squares
-
-ROWS = ["1,2", "2,3", "3,5", "4,4", "5,7"]
-
-
-@pytest.fixture
-def houses(tmp_path: Path) -> Path:
-    return tmp_path / "houses.csv"
-
-
-def write(path: Path, *lines: str) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def load_csv(path: Path, target: str = "y", **settings: Any) -> Dataset:
-    return Config(data=path.name, target=target, **settings).load(path.parent)
-
-
-def refusal(path: Path, *lines: str, **settings: Any) -> str:
-    if lines:
-        write(path, *lines)
-    with pytest.raises(ValueError, match=r".") as refused:
-        load_csv(path, **settings)
-    return str(refused.value)
+from tests.unit.jobs.conftest import load_csv, refusal, write
 
 
 class TestBundledPoints:

@@ -9,6 +9,7 @@ from launcher.contract.task import Task
 from launcher.contract.version import own_version
 from launcher.runtime.rendezvous.events import (
     Action,
+    Announce,
     Close,
     Event,
     FindHosts,
@@ -16,6 +17,7 @@ from launcher.runtime.rendezvous.events import (
     HangUp,
     Heard,
     HostsFound,
+    Leave,
     Lost,
     Send,
     SendFiles,
@@ -35,6 +37,8 @@ ASYNC: Mapping[str, Any] = {
     "cluster": {"chief": ("127.0.0.1:1",), "worker": ("127.0.0.2:1",), "ps": ("127.0.0.3:1",)},
     "leader": Task("chief", 0),
 }
+PREPARE = {"prepare": {"step": 0}, "without": [], **own_version()}
+OFFER = {"step": 7, "id": "x", "files": {"a": 2, "state.json": 40}}
 
 
 class History:
@@ -125,3 +129,14 @@ def formed(**changes: Any) -> tuple[History, int, int]:
     first, second = history.form()
     history.happen(Watching())
     return history, first, second
+
+
+def missing(history: History) -> list[list[str]]:
+    """Who was announced to be missing."""
+    return [list(action.missing) for action in history.asked() if isinstance(action, Announce)]
+
+
+def error(history: History) -> Exception:
+    """Why the task was asked to leave."""
+    (action,) = (action for action in history.asked() if isinstance(action, Leave))
+    return action.error

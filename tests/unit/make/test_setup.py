@@ -1,108 +1,13 @@
-"""`make setup` and `make run` with interpreters that are shell scripts, so that nothing is installed."""
+"""`make setup` and `make setup-dev`: which Python they take, what they install, and what a failure leaves."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-INSTALLED = "-m pip install --disable-pip-version-check --quiet -r requirements.txt -e ."
-INSTALLED_DEV = INSTALLED.replace("requirements", "requirements-dev")
-CTRL_C = signal.SIGINT
-
-# Answers what the set-up asks of a Python, and keeps a record of what it was asked to do.
-INTERPRETER = """\
-#!/bin/sh
-case "$1 $2" in
-    "-c "*) printf '{version}' ;;
-    "-m venv") echo "venv by {version}" >>'{record}'; {venv} ;;
-    "-m pip") if [ "$3" = install ]; then echo "$@" >>'{record}'; {pip}; fi ;;
-    *) echo "$@" >>'{record}'; {launcher} ;;
-esac
-"""
-CREATES_VENV = 'mkdir -p "$3/bin" && cp "$0" "$3/bin/python"'
-LACKS_ENSUREPIP = 'mkdir -p "$3/bin"; echo "ensurepip is not available"; exit 1'
-
-
-class Tree:
-    """A checkout, and a PATH that holds the system's tools and the interpreters that a test puts there."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "a tree"
-        self.path = directory / "bin"
-        self.record = directory / "record"
-        self.path.mkdir()
-        self.directory.mkdir()
-        for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "pyproject.toml"):
-            shutil.copy(ROOT / name, self.directory)
-        shutil.copytree(ROOT / ".make", self.directory / ".make")
-        for tool in ("sh", "make", "cat", "cksum", "cp", "dirname", "flock", "mkdir", "mv", "rm", "sed", "sleep"):
-            if found := shutil.which(tool):
-                (self.path / tool).symlink_to(found)
-
-    def add_python(
-        self,
-        name: str = "python3",
-        *,
-        version: str = "3.11",
-        venv: str = CREATES_VENV,
-        pip: str = "true",
-        launcher: str = "true",
-    ) -> Path:
-        """Put an interpreter on PATH."""
-        text = INTERPRETER.format(version=version, venv=venv, pip=pip, launcher=launcher, record=self.record)
-        return self.add_tool(name, text)
-
-    def replace_venv_python(self, pip: str) -> None:
-        """Let the interpreter of .venv answer to pip in another way."""
-        shutil.copy(self.add_python("other", pip=pip), self.directory / ".venv/bin/python")
-
-    def add_tool(self, name: str, text: str) -> Path:
-        file = self.path / name
-        file.write_text(text)
-        file.chmod(0o755)
-        return file
-
-    def environment(self) -> dict[str, str]:
-        return {"PATH": str(self.path)}
-
-    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["make", *arguments],
-            cwd=self.directory,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def done(self) -> list[str]:
-        """Return what interpreters were asked to do since the last call."""
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
-        self.record.unlink(missing_ok=True)
-        return lines
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path)
-
-
-@pytest.fixture
-def ctrl_c_is_not_ignored() -> Iterator[None]:
-    """Children react to SIGINT, even if the tests run in the background (`make test &`), where a shell ignores it."""
-    before = signal.signal(CTRL_C, signal.default_int_handler)
-    yield
-    signal.signal(CTRL_C, before)
+from tests.unit.make.conftest import INSTALLED, INSTALLED_DEV, LACKS_ENSUREPIP, ROOT, Tree
 
 
 def test_the_first_run_installs_and_the_second_starts_at_once(tree: Tree) -> None:
@@ -112,44 +17,6 @@ def test_the_first_run_installs_and_the_second_starts_at_once(tree: Tree) -> Non
     second = tree.make("run")
     assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
     assert tree.done() == ["-m launcher run"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "launched"),
-    [
-        (["MODE=async"], "-m launcher run --set mode=async"),
-        (["FILE=my own.yaml"], "-m launcher run my own.yaml"),
-        (["ARGS=--set cluster.worker.tasks=3"], "-m launcher run --set cluster.worker.tasks=3"),
-        (["FILE=a.yaml", "MODE=sync", "ARGS=--resume r"], "-m launcher run a.yaml --set mode=sync --resume r"),
-    ],
-)
-def test_mode_file_and_further_options_reach_the_launcher(tree: Tree, arguments: list[str], launched: str) -> None:
-    tree.add_python()
-    assert tree.make("run", *arguments).returncode == 0
-    assert tree.done()[-1] == launched
-
-
-def test_a_failed_run_fails_make(tree: Tree) -> None:
-    tree.add_python(launcher="exit 3")
-    assert tree.make("run").returncode == 2
-
-
-@pytest.mark.usefixtures("ctrl_c_is_not_ignored")
-def test_ctrl_c_reaches_the_launcher_and_make_waits_for_it(tree: Tree) -> None:
-    ends = f"sleep 0.2; echo cleaned up >>'{tree.record}'; exit 130"
-    tree.add_python(launcher=f"trap \"{ends}\" INT; echo started >>'{tree.record}'; while :; do sleep 0.05; done")
-    make = subprocess.Popen(["make", "run"], cwd=tree.directory, env=tree.environment(), start_new_session=True)
-    try:
-        while not tree.record.exists() or "started" not in tree.record.read_text():
-            assert make.poll() is None
-            time.sleep(0.02)
-        os.killpg(make.pid, CTRL_C)  # as a terminal does it: to everyone in the foreground
-        assert make.wait(timeout=30) != 0
-        assert tree.done()[-1] == "cleaned up"
-    finally:
-        if make.poll() is None:
-            os.killpg(make.pid, signal.SIGKILL)
-            make.wait()
 
 
 def test_without_python_the_remedy_is_printed(tree: Tree) -> None:
@@ -202,15 +69,6 @@ def test_without_the_venv_module_the_package_is_named(tree: Tree) -> None:
     assert not (tree.directory / ".venv").exists()
     tree.add_python()
     assert tree.make("run").returncode == 0
-
-
-@pytest.mark.parametrize("goal", ["setup-dev", "test", "faults", "gpu"])
-def test_development_goals_install_the_development_tools_once(tree: Tree, goal: str) -> None:
-    tree.add_python()
-    assert tree.make(goal).returncode == 0
-    assert tree.done()[:2] == ["venv by 3.11", INSTALLED_DEV]
-    assert tree.make(goal).returncode == 0
-    assert not [line for line in tree.done() if "pip install" in line]
 
 
 def test_development_tools_are_added_to_a_venv_that_runs_and_setup_keeps_them(tree: Tree) -> None:
@@ -337,22 +195,3 @@ def test_two_set_ups_at_once_install_once(tree: Tree) -> None:
     both = [subprocess.Popen(command, cwd=tree.directory, env=tree.environment()) for _ in range(2)]
     assert [make.wait(timeout=60) for make in both] == [0, 0]
     assert tree.done() == ["venv by 3.11", INSTALLED]
-
-
-def test_help_lists_every_target(tree: Tree) -> None:
-    made = tree.make()
-    assert made.returncode == 0
-    for target in ("run", "test", "setup", "setup-dev", "clean"):
-        assert f"make {target} " in made.stdout
-
-
-def test_clean_keeps_the_runs(tree: Tree) -> None:
-    for tool in ("find", "sh"):
-        (tree.path / tool).unlink(missing_ok=True)
-        (tree.path / tool).symlink_to(str(shutil.which(tool)))
-    for kept in ("runs/first", "launcher", "jobs", "tests", ".venv", ".mypy_cache"):
-        (tree.directory / kept).mkdir(parents=True)
-    assert tree.make("clean").returncode == 0
-    assert (tree.directory / "runs/first").exists()
-    assert not (tree.directory / ".venv").exists()
-    assert not (tree.directory / ".mypy_cache").exists()
