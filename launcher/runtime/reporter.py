@@ -62,7 +62,7 @@ class Reporter:
         self.history.append(record)
         if self._writes:
             self._write(record)
-        times = {"pace": step_times} if step_times else {}
+        times = {"step_times": step_times} if step_times else {}
         self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **times)
         return record
 

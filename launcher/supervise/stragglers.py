@@ -19,15 +19,15 @@ class Stragglers:
         self._named: set[str] = set()
         self._last: tuple[float, int] | None = None  # the time and the step of the last report
 
-    def report(self, pace: Mapping[str, float], step: int, now: float) -> str:
+    def report(self, step_times: Mapping[str, float], step: int, now: float) -> str:
         """Take in one report, seconds per step by worker; return a warning once for each straggler, else nothing."""
         before, self._last = self._last, (now, step)
         if before is None or step <= before[1]:
             self._slow_since.clear()  # another attempt
             return ""
         whole_step = (now - before[0]) / (step - before[1])
-        for name, own in pace.items():
-            others = median([value for other, value in pace.items() if other != name] or [own])
+        for name, own in step_times.items():
+            others = median([value for other, value in step_times.items() if other != name] or [own])
             if own < _TIMES_SLOWER * others or own < _SHARE_OF_STEP * whole_step:
                 self._slow_since.pop(name, None)
             elif now - self._slow_since.setdefault(name, now) >= self._window and name not in self._named:

@@ -54,7 +54,7 @@ class Training:
         if not moved or (event.task != self._leader and self._leads):
             return
         self._continues(now)
-        if warning := self._stragglers.report(event.details.get("pace") or {}, event.details["step"], now):
+        if warning := self._stragglers.report(event.details.get("step_times") or {}, event.details["step"], now):
             self._table.say(warning)
             self._table.record(None, "slow", warning)
 

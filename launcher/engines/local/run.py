@@ -53,7 +53,7 @@ _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
 class LocalRun:
-    """One attempt at a run on this host: the plan's tasks that belong here, from start to end."""
+    """A run on this host: the plan's tasks that belong here, from their first start to their end, restarts included."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A task looks at what it has, and does not go on where that is not what was placed."""
+"""A task looks at what it has, and does not go on if that is not what was placed."""
 
 from __future__ import annotations
 
