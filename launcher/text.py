@@ -1,4 +1,4 @@
-"""Text for people: counts, and what a terminal may show of names and values that come from elsewhere."""
+"""Text from people and for people: numbers, counts, and what a terminal may show of what comes from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import re
 
 # Control characters but tab and newline, and surrogates: the bytes of an argument or a file name that are not UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_NUMBER = re.compile("[0-9]{1,18}")
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that these digits write; None for anything else.
+
+    ``int`` alone also takes the digits of other scripts, and raises ValueError for more than 4,300 of them.
+    """
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def plural(number: int, noun: str) -> str:

@@ -87,9 +87,9 @@ def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
 
 def output(file: ClusterFile, show: Show = shown) -> Finding:
     """Check whether run.output can be written to, or be made."""
-    directory = file.directory / file.spec.run.output
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    directory = there = file.directory / file.spec.run.output
     try:
+        there = next(path for path in (directory, *directory.parents) if path.exists())
         with tempfile.TemporaryFile(dir=there):
             return Finding("ok", "output", f"{file.spec.run.output} can be written to")
     except OSError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from launcher.text import whole_number
+
 Mode = Literal["sync", "async"]
 JOBS = ("chief", "worker", "ps", "evaluator")  # of a cluster, in the order of their tasks
 
@@ -26,6 +28,7 @@ class Task(NamedTuple):
     def parse(cls, text: str) -> Task:
         """Read ``worker:1``; raises ValueError for anything else."""
         job, separator, index = text.partition(":")
-        if not separator or not job.isidentifier() or not index.isdecimal():
+        number = whole_number(index)
+        if not separator or not job.isidentifier() or number is None:
             raise ValueError(f"{text!r} is not a task; a task is written job:index, like worker:1")
-        return cls(job, int(index))
+        return cls(job, number)

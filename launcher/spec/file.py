@@ -22,6 +22,7 @@ from launcher.spec.overrides import apply, expand_jobs
 from launcher.spec.rules import UNKNOWN, broken_rules
 from launcher.spec.yaml_nodes import Node
 from launcher.spec.yaml_parser import parse
+from launcher.text import whole_number
 
 DEFAULT_FILE = Path("cluster.yaml")
 MAX_BYTES = 1 << 20
@@ -43,7 +44,8 @@ class ClusterFile:
 
     def locate(self, key: str) -> str:
         """Return the place of a dotted key: ``cluster.yaml:7``, or ``--set …``."""
-        return self._root.locate(tuple(int(part) if part.isdecimal() else part for part in key.split(".")))
+        numbers = [(part, whole_number(part)) for part in key.split(".")]
+        return self._root.locate(tuple(part if number is None else number for part, number in numbers))
 
     def expanded(self) -> dict[str, Any]:
         """Return the plain data with every job of the cluster as a mapping."""
@@ -135,7 +137,7 @@ def _check_args(file: ClusterFile, name: str) -> None:
         raise file.blame(SpecError(named)) from None
     except (ValueError, OSError) as error:
         raise SpecError(_of_args(file, line) for line in str(error).splitlines() or [""]) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's own exit would end the launcher, with the script's exit code
         raise file.refuse("job", f"{name} fails: {type(error).__name__}: {error}") from error
 
 
@@ -165,8 +167,8 @@ def _shape(data: dict[str, Any]) -> tuple[ClusterSpec | None, list[Fault]]:
 
 
 def _line(problem: Problem) -> float:
-    line = problem.where.rpartition(":")[2]
-    return int(line) if line.isdecimal() else math.inf  # what --set brings comes last
+    line = whole_number(problem.where.rpartition(":")[2])
+    return math.inf if line is None else line  # what --set brings comes last
 
 
 def _empty_jobs(data: dict[str, Any]) -> list[Fault]:

@@ -57,10 +57,13 @@ def config_module(job: str, directory: Path) -> str | None:
 
 
 def _check_script(path: Path, job: str, directory: Path) -> None:
-    if not path.exists():
-        raise ValueError(f"there is no script {job!r} in {directory}{_nearest(job, directory)}")
-    if not path.is_file():
-        raise ValueError(f"{job!r} is not a file")
+    try:
+        if not path.exists():
+            raise ValueError(f"there is no script {job!r} in {directory}{_nearest(job, directory)}")
+        if not path.is_file():
+            raise ValueError(f"{job!r} is not a file")
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"{job!r} cannot be looked for: {error.strerror}") from None
     _compile(path)
 
 

@@ -28,16 +28,16 @@ LOOPBACK = "127.0.0.1"
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _YEAR = 365 * 24 * 3600.0
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
-_STEPS = re.compile(r"(\d+)\s*steps?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)")
+_STEPS = re.compile(r"([0-9]{1,18})\s*steps?")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
-_ADDRESS = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?")
+_ADDRESS = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # As JSON Schema has them, for editors: what is nothing (0s, 0 steps) is refused as well.
 _SOME = r"(?!0+(?:\.0+)?\s*[a-z])"
 _DURATION_SCHEMA = {"type": "string", "pattern": rf"^{_SOME}{_DURATION.pattern}$"}
 _EVERY_SCHEMA = {"type": "string", "pattern": rf"^{_SOME}(?:{_DURATION.pattern}|{_STEPS.pattern})$"}
-ADDRESS_SCHEMA = {"type": "string", "pattern": rf"^{_HOST}(?::\d{{1,5}})?$", "examples": ["node-a:2222"]}
+ADDRESS_SCHEMA = {"type": "string", "pattern": rf"^{_HOST}(?::[0-9]{{1,5}})?$", "examples": ["node-a:2222"]}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

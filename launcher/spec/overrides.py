@@ -10,7 +10,7 @@ from launcher.errors import Problem, SpecError
 from launcher.spec.plain import Keys
 from launcher.spec.yaml_nodes import Node
 from launcher.spec.yaml_parser import parse
-from launcher.text import printable
+from launcher.text import printable, whole_number
 
 
 def apply(root: Node, override: str) -> Node:
@@ -70,7 +70,7 @@ def set_node(node: Node, keys: Keys, value: Node, depth: int = 0) -> Node:
 
 
 def _index(node: Node, keys: Keys, depth: int, value: Node) -> int:
-    count = len(node.value)
-    if keys[depth].isdecimal() and int(keys[depth]) < count:
-        return int(keys[depth])
+    count, index = len(node.value), whole_number(keys[depth])
+    if index is not None and index < count:
+        return index
     raise SpecError([Problem(value.where, ".".join(keys[:depth]), f"is a list of {count}; its keys count from 0")])

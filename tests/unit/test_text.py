@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.text import counted, plural, printable
+from launcher.text import counted, plural, printable, whole_number
 
 
 def test_one_is_singular_and_any_other_number_plural() -> None:
@@ -23,3 +23,20 @@ def test_one_is_singular_and_any_other_number_plural() -> None:
 def test_nothing_that_is_printed_can_confuse_a_terminal(text: str, shown: str) -> None:
     assert printable(text) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("012", 12),
+        ("9" * 18, 10**18 - 1),
+        ("9" * 5000, None),
+        ("", None),
+        ("-1", None),
+        ("1 ", None),
+        ("٢", None),
+    ],
+)
+def test_a_number_has_ascii_digits_only_and_not_too_many(text: str, number: int | None) -> None:
+    assert whole_number(text) == number

@@ -21,7 +21,7 @@ from launcher.spec.edit import key_edits
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.file import DEFAULT_FILE
 from launcher.spec.keys import is_key, known_keys, values, values_at
-from launcher.text import printable
+from launcher.text import printable, whole_number
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -158,9 +158,9 @@ def remove(what: str, count: int | None, file: Path, dry_run: bool) -> None:
     """Remove one TASK (worker:2), or the last tasks of a JOB (worker --count 2)."""
     job, colon, index = what.partition(":")
     _known_job(job)
-    if colon and (count is not None or not index.isdecimal()):
+    number = whole_number(index)
+    if colon and (count is not None or number is None):
         raise UsageError(f"name a task, like {job}:0, or a job with --count, not {what!r}")
-    number = int(index) if colon else None
     gone = () if number is None else (Task(job, number),)
     edit(file, lambda text: remove_tasks(text, file, job, number, count or 1, SECTIONS), dry_run=dry_run, gone=gone)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from launcher.errors import UsageError
 from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
 from launcher.rundir import write_whole
-from launcher.spec.file import check_job
-from launcher.text import counted
+from launcher.spec.file import DEFAULT_FILE, check_job
+from launcher.text import counted, printable
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
@@ -38,7 +39,14 @@ def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) 
         click.echo(rendered.text, nl=False)
         return
     _write(rendered, output)
-    click.echo(f"{output}: {counted(len(plan.tasks), engine.noun)}; start them: launcher run --on {on}")
+    click.echo(f"{output}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}")
+
+
+def _start(on: str, file: Path, overrides: Sequence[str]) -> str:
+    """Return the command that starts what was rendered."""
+    named = [] if file == DEFAULT_FILE else [str(file)]
+    changed = [word for override in overrides for word in ("--set", override)]
+    return printable(shlex.join(["launcher", "run", *named, *changed, "--on", on]))
 
 
 def _write(rendered: Rendered, output: Path) -> None:

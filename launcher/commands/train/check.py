@@ -61,7 +61,15 @@ def _all(file: Path, overrides: Sequence[str], *, live: bool) -> Iterator[Findin
         found.append(finding)
         yield finding
     if live and all(finding.ok for finding in found):
-        yield from run_hello(load(file, overrides))
+        yield from _live(load(file, overrides))
+
+
+def _live(file: ClusterFile) -> Iterator[Finding]:
+    if (engine := file.spec.run.on) != "local":
+        message = f"starts processes of this machine, and run.on is {engine!r}"
+        yield Finding("problem", "--live", message, "to try this machine: --set run.on=local")
+        return
+    yield from run_hello(file)
 
 
 def _tensorflow() -> Iterator[Finding]:

@@ -271,6 +271,7 @@ def test_a_job_that_exists_is_found_without_importing_it(write: Write, tmp_path:
         ("tarin.py", "there is no script 'tarin.py'"),
         ("broken.py", "broken.py:1: "),
         ("folder.py", "'folder.py' is not a file"),
+        (f"{'a' * 300}.py", "cannot be looked for: File name too long"),
         ("..", "'..' is neither the name of a module"),
     ],
 )
@@ -329,6 +330,34 @@ def test_a_package_s_own_config_checks_the_args(write: Write, tmp_path: Path, ar
     with pytest.raises(SpecError) as caught:
         job_file(path)
     assert expected in str(caught.value)
+
+
+def test_a_config_that_exits_does_not_end_the_launcher_with_its_exit_code(write: Write, tmp_path: Path) -> None:
+    package = tmp_path / "jobs" / "leaving_job"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "config.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(SpecError, match=r"^cluster\.yaml:1: job: jobs\.leaving_job\.config fails: SystemExit: 0$"):
+        job_file(write("job: leaving_job\ncluster: {worker: 1}\n"))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (f"cluster.worker.addresses.{'9' * 5000}=x", "cluster.worker.addresses: is a list of 1"),
+        (f"args.x=a:{'9' * 5000}: [", "--set args.x="),
+        (f"args.{'9' * 5000}=1", ""),
+        (f"run.checkpoint.every={'9' * 5000} steps", "run.checkpoint.every: must be a duration like 30s or 5m"),
+        ("cluster.worker.addresses=['node:٢٢٢٢']", "cluster.worker.addresses"),
+        ("run.start_timeout=٢s", "run.start_timeout: must be a number with a unit"),
+    ],
+)
+def test_digits_without_end_or_of_another_script_are_a_sentence(write: Write, override: str, expected: str) -> None:
+    path = write("job: a\ncluster: {worker: ['node:1']}\n")
+    if expected:
+        assert expected in problem(path, override)
+    else:
+        load(path, [override])
 
 
 def test_what_the_jobs_own_config_refuses_is_blamed_on_who_brought_it(write: Write) -> None:

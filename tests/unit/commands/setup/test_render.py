@@ -95,6 +95,11 @@ def test_with_an_output_the_file_is_written_and_what_to_do_next_is_said(call: Ca
     assert call("compose", "--output", "compose.yaml") == (
         0, "compose.yaml: 2 containers; start them: launcher run --on compose\n", "",
     )  # fmt: skip
+    Path("cluster.yaml").rename("my own.yaml")
+    code, said, _ = call("compose", "my own.yaml", "--set", "args.first=1", "--output", "other.yaml")
+    assert code == 0
+    assert said.endswith("start them: launcher run 'my own.yaml' --set args.first=1 --on compose\n")
+    Path("my own.yaml").rename("cluster.yaml")
     output = Path("compose.yaml")
     assert output.read_text() == render(Path("cluster.yaml"), machine_with((2, 3)), output=output)
 

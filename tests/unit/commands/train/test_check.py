@@ -107,6 +107,18 @@ def test_an_output_that_cannot_be_written_is_named_with_its_line(tmp_path: Path)
     assert problem.startswith(f"--set run.output=taken/runs: run.output: {tmp_path}/taken cannot be written to: ")
 
 
+def test_an_output_whose_name_is_too_long_is_a_finding() -> None:
+    (problem,) = problems(call(f"run.output={'a' * 300}"))
+    assert problem.endswith("cannot be written to: File name too long")
+
+
+def test_live_refuses_another_engine_than_this_machines_processes() -> None:
+    result = CliRunner().invoke(command, ["--live", "--set", "run.on=compose"], catch_exceptions=False)
+    assert problems(result) == [
+        "--live: starts processes of this machine, and run.on is 'compose'; to try this machine: --set run.on=local"
+    ]
+
+
 def test_json_has_each_finding() -> None:
     result = CliRunner().invoke(command, ["--json", "--set", "mode=asink"])
     value = json.loads(result.output)
