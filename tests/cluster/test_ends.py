@@ -61,7 +61,7 @@ def test_wrong_args_of_a_script_are_a_sentence_and_exit_code_2(workplace: Workpl
 
 def test_a_task_that_never_comes_is_named_and_ends_with_exit_code_3(workplace: Workplace) -> None:
     addresses = [f"127.0.0.1:{number}" for number in free_ports(2)]
-    ran = workplace.run("--task", "worker:0", cluster={"worker": addresses}, run={"start_timeout": "15s"})
+    ran = workplace.run("--task", "worker:0", cluster={"worker": addresses}, run={"start_timeout": "20s"})
     assert ran.code == 3
     assert "waiting for worker:1" in ran.output
     assert ran.last.startswith("  full log:")

@@ -16,7 +16,7 @@ from typing import Any, Self
 import pytest
 
 from tests.support.jobs import ARGS, IN_THE_MIDDLE, RUN, STEPS
-from tests.support.processes import all_gone, descendants
+from tests.support.processes import descendants, survivors
 from tests.support.workplace import Ran, Workplace, read_until
 
 NAMES = ("node-a", "node-b")
@@ -35,7 +35,7 @@ def ip(*words: str) -> None:
 
 
 def why_no_hosts() -> str:
-    """Why this machine cannot play two hosts; empty where it can. Where tests must not skip, this is a failure."""
+    """Why this machine cannot play two hosts; empty if it can. If tests must not skip, this is a failure."""
     if os.geteuid():
         return "network namespaces with names need root"
     if not shutil.which("ip"):
@@ -148,12 +148,11 @@ def test_a_job_that_fails_on_one_host_is_named_on_both(hosts: Hosts) -> None:
         (host.directory / "train.py").write_text(FAILS_ON_B)
     hosts.write(job="train.py", args={}, cluster=SYNC)
     launchers = hosts.start()
-    tasks = [process for launcher in launchers for process in descendants(launcher)]
     first, second = hosts.finish(launchers)
     assert (first.code, second.code) == (1, 1), first.output + second.output
     assert "worker:1 failed: ValueError: no such thing on node-b" in first.output
     assert "ValueError: no such thing on node-b" in second.output
-    assert all_gone(tasks)
+    assert [survivors(host.directory) for host in hosts.hosts] == [[], []]
 
 
 FAILS_ON_B = """

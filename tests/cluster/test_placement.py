@@ -21,7 +21,7 @@ from tests.support.workplace import ROOT, Ran, Workplace
 from tests.unit.runtime.conftest import task_context
 
 CORES = [core.id for core in usable_cores(take())]
-ALL = sorted(psutil.Process().cpu_affinity())  # where a control group has a quota, more
+ALL = sorted(psutil.Process().cpu_affinity())  # if a control group has a quota, more
 SHORT: dict[str, Any] = {"args": {"epochs": 5}}
 # Steals a core before the task looks: Python runs this file before anything else.
 STEALING = """

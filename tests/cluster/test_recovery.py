@@ -124,15 +124,18 @@ def test_sigterm_stops_an_asynchronous_run_with_a_checkpoint_of_the_last_step_an
 def test_a_run_has_one_launcher_and_what_a_killed_one_leaves_is_gone_on_with(
     workplace: Workplace, undisturbed: Ran
 ) -> None:
-    workplace.write(**SYNC)
+    hold = workplace.hold
+    workplace.write(**SYNC | {"job": "holding.py"})
     launcher = workplace.start("run")
     read_until(launcher, IN_THE_MIDDLE)
+    hold.touch()  # the run lasts until the second launcher has seen it
     second = workplace.finish(workplace.start("run", "--resume", "latest"))
     assert second.code == 2
     assert f"is in use: a launcher (pid {launcher.pid} on " in second.output
     tasks = descendants(launcher)
     launcher.kill()
     launcher.wait()
+    hold.unlink()
     third = workplace.start("run", "--resume", "latest")
     assert all_gone(tasks)
     ran = workplace.finish(third)

@@ -20,7 +20,7 @@ SLICE = 0.05  # seconds
 
 
 def strike(run: Watched, scenario: Scenario) -> None:
-    """Do it; TooLate where the process, or the run, is over."""
+    """Do it; TooLate if the process, or the run, is over."""
     try:
         match scenario.fault:
             case "slow":

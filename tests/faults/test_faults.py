@@ -25,6 +25,7 @@ TEN = [
 ]
 
 
+@pytest.mark.timeout(600)  # a scenario has runner.LIMIT, and the undisturbed run may come before it
 @pytest.mark.parametrize(("mode", "target", "fault", "moment"), TEN, ids=[" ".join(one) for one in TEN])
 def test_a_cluster_that_is_hit_ends_in_time_as_it_must(
     undisturbed: Ran, mode: str, target: str, fault: str, moment: str

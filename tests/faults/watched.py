@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 import time
@@ -14,7 +13,7 @@ import psutil
 from tests.faults.scenario import LAUNCHER
 from tests.support.jobs import IN_THE_MIDDLE
 from tests.support.processes import task_process
-from tests.support.workplace import Ran, Workplace
+from tests.support.workplace import Ran, Workplace, records
 
 LOOK_EVERY = 0.002  # seconds; a checkpoint takes about ten times as long
 LAST = "Epoch: 0100"  # the job's last report
@@ -53,7 +52,7 @@ class Watched:
         return "".join(self._lines)
 
     def process(self, target: str) -> psutil.Process:
-        """Return the target's process; TooLate where it is gone."""
+        """Return the target's process; TooLate if it is gone."""
         if target == LAUNCHER:
             return psutil.Process(self.launcher.pid)
         try:
@@ -62,7 +61,7 @@ class Watched:
             raise TooLate from None
 
     def await_moment(self, moment: str, target: str) -> None:
-        """Return when the moment has come; TooLate where the run is over before that."""
+        """Return when the moment has come; TooLate if the run is over before that."""
         there = {
             "start": lambda: target == LAUNCHER or self._is("started", target),
             "rendezvous": lambda: self._is("meeting", target),
@@ -74,7 +73,7 @@ class Watched:
         self.await_(there)
 
     def await_(self, there: Callable[[], bool]) -> None:
-        """Return when it is so; TooLate where the launcher has ended before that."""
+        """Return when it is so; TooLate if the launcher has ended before that."""
         while not there():
             if self.launcher.poll() is not None:
                 raise TooLate
@@ -93,13 +92,12 @@ class Watched:
         return {event["state"] for event in self.events() if event["task"] == task}
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events so far, but for a last line that is being written."""
+        """Return the events so far."""
         events = self.files / "events.jsonl"
-        lines = events.read_text().splitlines(keepends=True) if events.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return records(events) if events.exists() else []
 
     def end(self, seconds: float) -> Ran:
-        """Wait for the launcher's end; subprocess.TimeoutExpired where it does not come in time."""
+        """Wait for the launcher's end; subprocess.TimeoutExpired if it does not come in time."""
         try:
             self.launcher.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -73,8 +73,8 @@ class Ran:
 
 
 def records(file: Path) -> list[dict[str, Any]]:
-    """Return what each line of the file holds."""
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    """Return what each line of the file holds, but for a last one that is being written."""
+    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 class Workplace:

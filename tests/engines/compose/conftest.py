@@ -70,7 +70,7 @@ def left_of(run_directory: Path) -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> None:
-    """Skip, with the reason, where no engine can be used; on CI that is a failure."""
+    """Skip, with the reason, if no engine can be used; on CI that is a failure."""
     try:
         Docker.find()
     except Exception as error:

@@ -122,7 +122,7 @@ def test_the_rendered_file_runs_by_hand_with_either_compose(
 
 
 def test_a_service_that_never_comes_is_named_within_the_start_timeout(containers: Containers, other_owner: int) -> None:
-    containers.write(run={"start_timeout": "14s", "restarts": 0})
+    containers.write(run={"start_timeout": "20s", "restarts": 0})
     assert containers.finish(containers.start("render", "compose", "--output", "compose.yaml")).code == 0
     (containers.directory / "runs").mkdir()
     os.chown(containers.directory / "runs", other_owner, other_owner)

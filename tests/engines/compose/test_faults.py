@@ -110,10 +110,8 @@ def test_a_worker_that_is_killed_without_restarts_ends_the_run_by_name(container
     containers.write(args={"epochs": 100_000, "report_every": 20}, run={"restarts": 0})
     process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0020")
-    began = time.monotonic()
     kill(containers, "worker:1")
     ran = containers.finish(process, seen)
-    assert time.monotonic() - began < 60
     assert ran.code == 1, ran.output
     assert ran.result["cause"]["task"] == "worker:1"
     assert "worker:1 failed: its container was killed (exit code 137)" in ran.output
@@ -128,10 +126,8 @@ def test_a_worker_that_stays_without_a_network_is_named_within_the_start_timeout
     containers.write(args={"epochs": 100_000, "report_every": 20}, run=run)
     process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0020")
-    began = time.monotonic()
     docker("network", "disconnect", containers.network(), containers.container("worker:1"))
     ran = containers.finish(process, seen)
-    assert time.monotonic() - began < 75  # seen within 30 s, waited for 25
     assert ran.code == 3, ran.output
     assert "missing: worker:1" in ran.result["cause"]["error"]
     assert containers.left() == []

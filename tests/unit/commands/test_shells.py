@@ -53,7 +53,7 @@ class Terminal:
 
 
 def needed(shell: str) -> None:
-    """Skip where a shell is not there, except on CI, which installs it."""
+    """Skip if a shell is not there, except on CI, which installs it."""
     if not shutil.which(shell):
         assert not os.environ.get("CI")
         pytest.skip(f"there is no {shell} here")
