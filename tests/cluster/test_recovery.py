@@ -65,14 +65,18 @@ def read_only(workplace: Workplace) -> Iterator[Callable[[], None]]:
     """Return a function that makes the output read-only, as a disk that fails becomes."""
     if os.geteuid():
         pytest.skip("only root can mount")
-    runs = workplace.directory / "runs"
+    runs, sealed = workplace.directory / "runs", workplace.directory / "sealed"
+    sealed.mkdir()
 
     def change() -> None:
-        subprocess.run(["mount", "--bind", runs, runs], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", runs], check=True)
+        # By way of a mount that nobody uses: one with a file that is being written cannot be made read-only.
+        subprocess.run(["mount", "--bind", runs, sealed], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", sealed], check=True)
+        subprocess.run(["mount", "--bind", sealed, runs], check=True)
 
     yield change
-    subprocess.run(["umount", "--lazy", runs], check=False)
+    for mounted in (runs, sealed):
+        subprocess.run(["umount", "--lazy", mounted], check=False)
 
 
 def test_an_output_that_becomes_read_only_ends_the_run_with_the_cause_and_keeps_its_checkpoints(

@@ -1,4 +1,4 @@
-"""What a task leaves where it fails, what it tells the others, and how it ends."""
+"""What a task leaves if it fails, what it tells the others, and how it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is saved of a job, who writes it, and when it is due; where its files lie is test_checkpoint_files.py's."""
+"""What is saved of a job, who writes it, and when it is due; where its files lie is test_files.py's."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Stranger:
         self.socket.sendall(data if isinstance(data, bytes) else (json.dumps(data) + "\n").encode())
 
     def hear(self) -> dict[str, Any]:
-        """The next message; empty where the other side has closed."""
+        """The next message; empty if the other side has closed."""
         message: dict[str, Any] = json.loads(self._lines.readline() or b"{}")
         return message
 

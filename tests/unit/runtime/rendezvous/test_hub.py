@@ -132,8 +132,11 @@ def test_only_who_is_welcome_may_send_much(hub: Hub, connect: Connect) -> None:
 
 
 def test_another_thread_can_wake_it(hub: Hub) -> None:
-    threading.Timer(0.01, hub.wake).start()
-    assert list(hub.poll(PATIENCE)) == []
+    polling = threading.Thread(target=lambda: list(hub.poll(10 * PATIENCE)), daemon=True)
+    polling.start()
+    hub.wake()
+    polling.join(PATIENCE)
+    assert not polling.is_alive()
 
 
 # Writing

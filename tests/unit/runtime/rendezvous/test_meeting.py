@@ -107,7 +107,7 @@ def test_a_member_with_the_token_of_another_run_does_not_meet(place: Place) -> N
 
 
 def test_when_the_leaders_time_is_over_its_members_hear_who_never_came(place: Place) -> None:
-    leader, present = place.send("worker:0", seconds=1.0), place.send("worker:1")
+    leader, present = place.send("worker:0", seconds=3.0), place.send("worker:1")
     with pytest.raises(FormationError, match=r"missing: worker:2$"):
         result(leader)
     with pytest.raises(PeerFailed, match=r"^worker:0 failed: the cluster did not form .*; missing: worker:2$") as heard:
@@ -175,7 +175,7 @@ def test_the_leader_hears_that_a_member_cannot_write_the_checkpoint(
     checkpoints = RunFiles(Path(place.context("worker:1").run_directory)).checkpoints
     checkpoints.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.touch()  # no directory can be made there
-    leader, member = place.send("worker:0", seconds=5.0), place.send("worker:1")
+    leader, member = place.send("worker:0"), place.send("worker:1")
     place.member("worker:2")
     for task in (member, leader):
         with pytest.raises(LauncherError, match="cannot write the checkpoint that worker:0 sends"):
