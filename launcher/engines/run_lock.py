@@ -79,7 +79,8 @@ def locked(files: RunFiles, tasks: Iterable[Task], say: Callable[[str], None]) -
 def users(output: Path, task: Task) -> Iterator[tuple[RunFiles, Holder]]:
     """Yield each run in this directory whose launcher runs that task now."""
     for path in sorted(output.glob(f"*/locks/{task.slug}.lock")):
-        with suppress(FileNotFoundError), path.open() as file:
+        # It has gone a moment ago, is another user's, or its file system has no locks: nothing is known of it.
+        with suppress(OSError), path.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -128,10 +128,12 @@ class ContainerRun:
         grace = STOP_GRACE if not self._supervisor.leader_ended else 1
         if any(not container.ended for container in self._docker.containers(self._project).values()):
             self._compose("stop", f"--timeout={grace}", seconds=2.0 * STOP_GRACE, patience=1)
-        self._logs.follow(self._docker.containers(self._project))
+        containers = self._docker.containers(self._project)
+        self._logs.follow(containers)
         until = time.monotonic() + _DRAIN_TIMEOUT
         while not self._logs.ended and time.monotonic() < until:
             self._turn()
+            self._logs.follow(containers)  # the last start of a container whose lines of the start before came late
 
     # Commands
 

@@ -17,8 +17,8 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 def enter_private_network() -> str:
     """Move this process to a network namespace of its own, with only a loopback interface, up.
 
-    Its ports cannot be reached from outside, nor collide with anything. Where not root it needs a user namespace as
-    well, in which the user keeps their own id. Returns why it is not possible; empty if it is done. The process must
+    Its ports cannot be reached from outside, nor collide with anything. A user other than root needs a user namespace
+    as well, in which they keep their own id. Returns why it is not possible; empty if it is done. The process must
     have one thread.
     """
     if sys.platform != "linux":

@@ -56,6 +56,7 @@ class Processes:
         self.connection, theirs = socket.socketpair()
         self._pids: dict[Task, int] = {}
         self._received = b""
+        self.has_gone = False  # the spawner, as far as ``receive`` has seen
         with theirs:
             kept = [theirs.fileno(), *locks]
             self._spawner = subprocess.Popen(
@@ -80,18 +81,15 @@ class Processes:
     def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
         """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
         request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
-        with contextlib.suppress(BrokenPipeError):  # as below
-            send_request(self.connection, request, [output, report])
+        self._send(request, [output, report])
 
     def kill(self, task: Task, number: int) -> None:
-        """Send a signal to the task's group; if the spawner has just gone, its end is on the way to us."""
-        with contextlib.suppress(BrokenPipeError):
-            send_request(self.connection, {"kill": str(task), "signal": number})
+        """Send a signal to the task's group."""
+        self._send({"kill": str(task), "signal": number})
 
     def signal_only(self, task: Task, number: int) -> None:
         """Send a signal to the task's main process, not to what that has started."""
-        with contextlib.suppress(BrokenPipeError):
-            send_request(self.connection, {"kill": str(task), "signal": number, "alone": True})
+        self._send({"kill": str(task), "signal": number, "alone": True})
 
     def is_stopped(self, task: Task) -> bool:
         """Whether a signal has stopped the task's process, as Ctrl-Z does."""
@@ -104,7 +102,10 @@ class Processes:
 
     def receive(self) -> Iterator[Mapping[str, Any]]:
         """Yield what the spawner has said; raises EOFError if it has gone."""
-        chunk = self.connection.recv(65536)
+        try:
+            chunk = self.connection.recv(65536)
+        except ConnectionResetError:  # it has left requests unread
+            chunk = b""
         if not chunk:
             self._abandon()
             raise EOFError
@@ -117,7 +118,12 @@ class Processes:
                 self._pids.pop(Task.parse(message["exited"]), None)  # none if it could not be started
             yield message
 
+    def _send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        with contextlib.suppress(BrokenPipeError):  # if the spawner has just gone, its end is on the way to us
+            send_request(self.connection, request, descriptors)
+
     def _abandon(self) -> None:
+        self.has_gone = True
         # The tasks themselves die with the spawner (PR_SET_PDEATHSIG); their groups are ours to end.
         for pid in self._pids.values():
             try:

@@ -49,6 +49,7 @@ from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds to wait for events before the clock is read
+_NO_SPAWNER = "the spawner, the process that owns this launcher's tasks, ended before any task was started"
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
@@ -136,7 +137,10 @@ class LocalRun:
 
     def _settle_network(self) -> None:
         """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
-        (network,) = self._processes.receive()
+        try:
+            (network,) = self._processes.receive()
+        except EOFError:
+            raise LauncherError(_NO_SPAWNER) from None
         if network["network"] != self._network:
             self._network = network["network"]
             self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
@@ -170,9 +174,7 @@ class LocalRun:
             messages = list(self._processes.receive())
         except EOFError:
             self._loop.selector.unregister(self._processes.connection)
-            # Its tasks ended with it, and nobody is left who could start them again.
-            now, why = time.time_ns(), "the spawner, the process that owns this launcher's tasks, was killed"
-            self._events += [Exited(task, -signal.SIGKILL, time_ns=now, why=why) for task in self._pipes.tasks]
+            self._events += map(_ended_with_spawner, self._pipes.tasks)
             return
         for message in messages:
             if "exited" in message:
@@ -226,6 +228,8 @@ class LocalRun:
         ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
         self._processes.start(task.task, self._command, environment, *ends)
         self._pipes.started(task.task)
+        if self._processes.has_gone:  # while no task ran that would have told of it
+            self._events.append(_ended_with_spawner(task.task))
 
     def _record(self, record: Record) -> None:
         if record.task is None and self._ready_file:
@@ -240,6 +244,12 @@ class LocalRun:
     def is_private(self) -> bool:
         """Whether the tasks have a network of their own, as far as it is known by now."""
         return self._network == "private"
+
+
+def _ended_with_spawner(task: Task) -> Exited:
+    # Nobody is left who could start it again, which ``why`` tells the Supervisor.
+    why = "the spawner, the process that owns this launcher's tasks, was killed"
+    return Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=why)
 
 
 def shared_token(plan: Plan) -> str:

@@ -115,7 +115,7 @@ def _ended_child() -> int | None:
 
 def _kill(group: int, number: int, *, alone: bool = False) -> None:
     """Signal a whole group, or only its first process."""
-    # Where it ended in the meantime, its end is on the way to the launcher.
+    # If it ended in the meantime, its end is on the way to the launcher.
     with contextlib.suppress(ProcessLookupError):
         os.kill(group, number) if alone else os.killpg(group, number)
 

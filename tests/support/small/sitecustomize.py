@@ -2,6 +2,7 @@
 
 With this folder on PYTHONPATH the launcher, its spawner and its networks are real, and nothing imports TensorFlow.
 LAUNCHER_SMALL_TASK holds what the task does, as tests/unit/engines/local/programs/task.py reads it, a word a line.
+LAUNCHER_SMALL_PAUSE holds the seconds before a restart, about; without it they are the launcher's own.
 """
 
 from __future__ import annotations
@@ -17,3 +18,7 @@ if "LAUNCHER_TASK" in os.environ:
     sys.argv = [str(PROGRAM), *os.environ["LAUNCHER_SMALL_TASK"].splitlines()]
     runpy.run_path(str(PROGRAM), run_name="__main__")
     os._exit(0)
+if "LAUNCHER_SMALL_PAUSE" in os.environ:
+    from launcher.supervise import restarts
+
+    restarts._FIRST = restarts._LONGEST = float(os.environ["LAUNCHER_SMALL_PAUSE"])

@@ -10,7 +10,7 @@ import pytest
 
 from launcher.contract.task import Task
 from launcher.engines.event_loop import EventLoop
-from tests.unit.engines.local.conftest import Watched
+from tests.unit.engines.local.conftest import Watched, nobody_reads
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -26,13 +26,9 @@ def test_a_signal_is_a_call_of_the_loop_and_of_no_handler(number: int) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_whoever_reads_no_more_hangs_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_reads_no_more_hangs_up_once() -> None:
     screen, taken = Watched(), list[int]()
-
-    def closed(_: object) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(screen, "on_note", closed)
+    screen.on_note = nobody_reads
     loop = EventLoop(screen, taken.append)
     loop.say("one")
     loop.line(Task("worker", 0), "two")
@@ -40,13 +36,9 @@ def test_whoever_reads_no_more_hangs_up_once(monkeypatch: pytest.MonkeyPatch) ->
     assert screen.lines == []  # nothing is shown any more
 
 
-def test_a_screen_that_goes_after_a_signal_is_no_second_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_screen_that_goes_after_a_signal_is_no_second_signal() -> None:
     screen, taken = Watched(), list[int]()
-
-    def closed(_: object) -> None:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(screen, "on_note", closed)
+    screen.on_note = nobody_reads
     loop = EventLoop(screen, taken.append)
     with loop.signals():
         os.kill(os.getpid(), signal.SIGTERM)

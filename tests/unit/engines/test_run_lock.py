@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from launcher.engines import run_lock
-from launcher.engines.run_lock import Holder, locked
+from launcher.engines.run_lock import Holder, locked, users
 from launcher.errors import UsageError
 from launcher.rundir import RunFiles
 from tests.unit.supervise.histories import FIRST, SECOND
@@ -123,11 +123,22 @@ def test_a_lock_that_can_no_longer_be_removed_stays(files: RunFiles, monkeypatch
     assert locks(files) == ["worker-0.lock"]
 
 
-def test_a_file_system_without_locks_is_said_and_used(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(*_: object) -> None:
-        raise OSError(37, "No locks available")
+def no_locks(*_: object) -> None:
+    raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("fcntl.flock", flock)
+
+def test_a_file_system_without_locks_does_not_tell_who_uses_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    with locked(RunFiles(tmp_path / "run"), [FIRST], nothing):
+        assert len(list(users(tmp_path, FIRST))) == 1
+        monkeypatch.setattr("fcntl.flock", no_locks)
+        assert list(users(tmp_path, FIRST)) == []
+
+
+def test_a_file_system_without_locks_is_said_and_used(files: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", no_locks)
     said: list[str] = []
     with locked(files, [FIRST], said.append):
         assert said == ["the run's directory cannot be locked (No locks available): see that no other launcher uses it"]

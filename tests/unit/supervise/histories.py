@@ -143,3 +143,6 @@ def obeyed(*tasks: Task, at: float) -> Moments:
 def ticks(first: int, last: int) -> Moments:
     """A tick every second."""
     return [(float(second), Tick()) for second in range(first, last)]
+
+
+WAITING: Moments = [*killed(SECOND, at=10), *obeyed(FIRST, at=10)]  # all have ended, and a restart is due at 11

@@ -20,6 +20,7 @@ from tests.unit.supervise.histories import (
     PS,
     SECOND,
     SYNC,
+    WAITING,
     Moments,
     error,
     killed,
@@ -31,7 +32,6 @@ from tests.unit.supervise.histories import (
     trained,
 )
 
-WAITING: Moments = [*killed(SECOND, at=10), *obeyed(FIRST, at=10)]  # all have ended, and a restart is due at 11
 LOST: Moments = [*trained(SYNC), *WAITING]
 LATER: Moments = ticks(20, 100)
 

@@ -19,6 +19,7 @@ from tests.unit.supervise.histories import (
     PS,
     SECOND,
     SYNC,
+    WAITING,
     Moments,
     error,
     killed,
@@ -30,7 +31,6 @@ from tests.unit.supervise.histories import (
 )
 
 LATER: Moments = ticks(20, 100)
-WAITING: Moments = [*killed(SECOND, at=10), *obeyed(FIRST, at=10)]  # all have ended, and a restart is due at 11
 
 # By a signal
 

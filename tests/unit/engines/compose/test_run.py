@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.run import ContainersEnded, project_name, refuse_second
 from launcher.errors import FormationError, LauncherError, UsageError
 from tests.unit.engines.compose.containers import Run
+from tests.unit.engines.local.conftest import nobody_reads
 
 FIRST, SECOND = Task("worker", 0), Task("worker", 1)
 TWENTY = "\n".join(f"line {number}" for number in range(1, 21))
@@ -123,9 +125,10 @@ def test_containers_that_cannot_start_are_a_cluster_that_did_not_form(run: Run) 
 def test_a_command_that_does_not_end_is_ended(run: Run, monkeypatch: pytest.MonkeyPatch, compose: str) -> None:
     run.docker.program("docker-compose")
     run.daemon = Docker(tuple(compose.split()), rootless=False)
-    monkeypatch.setattr(module, "_UP_TIMEOUT", 0.2)
-    run.docker.does("compose up", "echo pulling; exec sleep 60")
-    with pytest.raises(FormationError, match=rf"pulling\n{compose} up did not end within 0\.2 s$"):
+    hangs, clock = run.docker.world / "hangs", time.monotonic
+    monkeypatch.setattr("time.monotonic", lambda: clock() + (module._UP_TIMEOUT if hangs.exists() else 0.0))
+    run.docker.does("compose up", "echo pulling; sleep 0.5; touch hangs; exec sleep 60")  # its line is read by then
+    with pytest.raises(FormationError, match=rf"pulling\n{compose} up did not end within 180 s$"):
         run.go()
     assert run.steps == ["build", "up", "down"]
 
@@ -156,8 +159,9 @@ def test_a_signal_lets_the_containers_end_and_removes_them(run: Run, number: int
 
 def test_a_signal_during_the_build_starts_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_QUICK", 0.0)
-    run.docker.does("build", "exec sleep 60")
-    run.screen.on_note = signalled_by(signal.SIGINT)
+    run.docker.does("build", "echo begun; exec sleep 60")
+    interrupt = signalled_by(signal.SIGINT)
+    run.screen.on_note = lambda text: interrupt(text) if text == "begun" else None
     assert run.go() == ContainersEnded(130)
     assert run.steps == ["build"]
 
@@ -172,12 +176,9 @@ def test_a_second_signal_waits_for_nobody_and_still_removes_everything(run: Run)
 
 
 def test_a_screen_that_nobody_reads_ends_the_run(run: Run) -> None:
-    def closed(_: str) -> None:
-        raise BrokenPipeError
-
     run.stays()
     run.docker.logs("worker:0", ["training"])
-    run.screen.on_line = closed
+    run.screen.on_line = nobody_reads
     assert run.go() == ContainersEnded(143)
     assert run.docker.left() == []
 
@@ -242,6 +243,16 @@ def test_a_container_that_starts_again_repeats_no_line(run: Run) -> None:
     run.go(restarts=1)
     assert run.screen.of("worker:1") == ["before", "after"]
     assert "--since 2026-01-01T00:00:00.000000000Z worker-1" in run.docker.asked("logs")[-1]
+
+
+def test_a_container_that_ends_again_before_its_first_lines_have_come_loses_none(run: Run) -> None:
+    run.starts_again()
+    late = 'for id; do :; done; case "$*" in *--since*) id=$id.since ;; *) sleep 1 ;; esac; cat logs/$id 2>/dev/null'
+    run.docker.does("container logs", late)
+    run.docker.logs("worker:1", ["before"])
+    run.docker.logs("worker:1", ["before", "after"], since=True)
+    run.go(restarts=1)
+    assert run.screen.of("worker:1") == ["before", "after"]
 
 
 def test_what_the_engine_says_of_a_log_is_no_line_of_the_task(run: Run) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from launcher.contract.task import Task
@@ -43,6 +44,16 @@ class Watched:
 
     def of(self, task: str) -> list[str]:
         return [text for name, text in self.lines if name == task]
+
+
+def nobody_reads(_: str) -> None:
+    """As a screen's ``on_line`` or ``on_note``: there is no screen any more."""
+    raise BrokenPipeError
+
+
+def spawner_of_this_process() -> psutil.Process:
+    (spawner,) = (p for p in psutil.Process().children() if "launcher.engines.local.spawner" in p.cmdline())
+    return spawner
 
 
 MakeLaunch = Callable[..., tuple[LocalRun, RunFiles, Watched]]

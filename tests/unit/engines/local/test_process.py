@@ -135,6 +135,17 @@ def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None
     processes.kill(WORKER, signal.SIGKILL)  # its number may belong to somebody else by now
 
 
+def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(processes: Processes) -> None:
+    messages(processes, "network")
+    processes._spawner.send_signal(signal.SIGSTOP)
+    processes.kill(WORKER, signal.SIGTERM)
+    processes._spawner.kill()
+    processes._spawner.wait()
+    with pytest.raises(EOFError):
+        list(processes.receive())
+    assert processes.has_gone
+
+
 def test_leaving_ends_spawner_and_tasks() -> None:
     read_end, write_end = os.pipe()
     with Processes("host") as processes:

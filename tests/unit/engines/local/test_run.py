@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.unit.engines.local.conftest import MakeLaunch
+from launcher.errors import LauncherError
+from tests.support.processes import all_gone
+from tests.unit.engines.local.conftest import MakeLaunch, nobody_reads, spawner_of_this_process
 
 DONE = ("ready", "result", "exit=0")
 
 
 def gone(pid: int) -> bool:
     """Whether there is no such process, or only its entry in the table."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_a_run_is_done_when_its_task_is(make_launch: MakeLaunch) -> None:
@@ -148,11 +156,7 @@ def test_a_signal_stops_the_run_with_its_exit_code(make_launch: MakeLaunch, numb
 
 def test_a_screen_that_nobody_watches_any_more_stops_the_run(make_launch: MakeLaunch) -> None:
     launch, _, screen = make_launch("ready", "say=go", "sleep=600")
-
-    def broken(text: str) -> None:
-        raise BrokenPipeError(text)
-
-    screen.on_line = broken
+    screen.on_line = nobody_reads
     assert launch.run().exit_code == 143
 
 
@@ -172,13 +176,24 @@ def test_the_death_of_the_spawner_ends_the_run_and_every_task(make_launch: MakeL
     tasks: list[psutil.Process] = []
 
     def kill_spawner(_: str) -> None:
-        (spawner,) = (p for p in psutil.Process().children() if "launcher.engines.local.spawner" in p.cmdline())
+        spawner = spawner_of_this_process()
         tasks.extend(spawner.children())
         spawner.kill()
 
     screen.on_line = kill_spawner
     outcome = launch.run()
     assert outcome.exit_code == 1
-    _, alive = psutil.wait_procs(tasks, timeout=5)
     assert len(tasks) == 1
-    assert not alive
+    assert all_gone(tasks)
+
+
+def test_a_spawner_that_ends_at_once_is_a_sentence(make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch) -> None:
+    popen = subprocess.Popen
+
+    def ends(_: object, **settings: Any) -> subprocess.Popen[bytes]:
+        return popen([sys.executable, "-c", ""], **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", ends)
+    launch, _, _ = make_launch(*DONE)
+    with pytest.raises(LauncherError, match=r"owns this launcher's tasks, ended before any task was started$"):
+        launch.run()

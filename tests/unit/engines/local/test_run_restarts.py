@@ -9,17 +9,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from launcher.engines.local.ports import ports_of
 from launcher.errors import LauncherError, UsageError
 from launcher.host.ports import free_ports
 from launcher.rundir import RunFiles, write_json
-from tests.unit.engines.local.conftest import MakeLaunch
+from tests.unit.engines.local.conftest import MakeLaunch, spawner_of_this_process
 
 DONE = ("ready", "result", "exit=0")
 FAILED = ("ready", "exit=3")
+SPAWNER_KILLED = {
+    "task": "worker:0",
+    "error": "the spawner, the process that owns this launcher's tasks, was killed",
+}
 OLD = {"status": "failed", "exit_code": 1, "cause": {"task": "worker:9", "error": "old"}}
 
 
@@ -266,19 +269,18 @@ def test_the_death_of_the_spawner_after_the_first_step_is_told_as_what_it_is(
     make_launch: MakeLaunch,
 ) -> None:
     launch, files, screen = make_launch("ready", "step=1", "say=go", "sleep=600")
+    screen.on_line = lambda _: spawner_of_this_process().kill()
+    assert launch.run().exit_code == 1
+    assert result(files)["cause"] == SPAWNER_KILLED | {"file": "logs/attempt-1/worker-0.log"}
 
-    def kill_spawner(_: str) -> None:
-        (spawner,) = (p for p in psutil.Process().children() if "launcher.engines.local.spawner" in p.cmdline())
-        spawner.kill()
 
-    screen.on_line = kill_spawner
-    outcome = launch.run()
-    assert outcome.exit_code == 1
-    assert result(files)["cause"] == {
-        "task": "worker:0",
-        "error": "the spawner, the process that owns this launcher's tasks, was killed",
-        "file": "logs/attempt-1/worker-0.log",
-    }
+def test_the_death_of_the_spawner_while_the_cluster_waits_ends_the_run(
+    make_launch: MakeLaunch, ready_file: Path
+) -> None:
+    launch, files, screen = make_launch("ready", f"await={ready_file}", "step=1", "kill=SIGKILL")
+    screen.on_note = lambda _: spawner_of_this_process().kill()
+    assert launch.run().exit_code == 1
+    assert result(files)["cause"] == SPAWNER_KILLED | {"file": "logs/attempt-2/worker-0.log"}
 
 
 def test_a_task_that_cannot_be_started_fails_with_the_reason(make_launch: MakeLaunch, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_a_worker_that_is_killed_without_restarts_is_the_cause_by_name(plays: St
 
 def test_ctrl_c_while_a_restart_is_waited_for_ends_with_130_and_leaves_no_process(plays: Start) -> None:
     place = plays(*TRAINS, cluster={"worker": 1, "evaluator": 1})  # which lives while the others wait
+    place.environment["LAUNCHER_SMALL_PAUSE"] = "600"  # however slow this machine is
     launcher = place.start("run")
     seen = read_until(launcher, "worker:0    │ trains")
     tasks = descendants(launcher)
