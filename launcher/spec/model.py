@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     WithJsonSchema,
@@ -19,46 +17,18 @@ from pydantic import (
     model_validator,
 )
 
-from launcher.contract.context import CheckpointPolicy
 from launcher.contract.faults import show
 from launcher.contract.task import Mode, Task
+from launcher.spec.run_spec import Count, Model, RunSpec
 
 WRITTEN_AS = "a number of tasks, a list of addresses, or a mapping"
 LOOPBACK = "127.0.0.1"
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_YEAR = 365 * 24 * 3600.0
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)")
-_STEPS = re.compile(r"([0-9]{1,18})\s*steps?")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _ADDRESS = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-# As JSON Schema has them, for editors: what is nothing (0s, 0 steps) is refused as well.
-_SOME = r"(?!0+(?:\.0+)?\s*[a-z])"
-_DURATION_SCHEMA = {"type": "string", "pattern": rf"^{_SOME}{_DURATION.pattern}$"}
-_EVERY_SCHEMA = {"type": "string", "pattern": rf"^{_SOME}(?:{_DURATION.pattern}|{_STEPS.pattern})$"}
 ADDRESS_SCHEMA = {"type": "string", "pattern": rf"^{_HOST}(?::[0-9]{{1,5}})?$", "examples": ["node-a:2222"]}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def parse_duration(value: object) -> float:
-    """Return the seconds of ``30s``, ``5m``, ``500ms`` or ``2h``; raises ValueError for anything else."""
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        unit = f"; write {value}s" if type(value) in (int, float) else ""
-        raise ValueError(f"must be a number with a unit (ms, s, m, h), like 30s or 5m, not {show(value)}{unit}")
-    return float(found[1]) * _UNITS[found[2]]
-
-
-def _positive_duration(value: object) -> float:
-    if isinstance(value, float) and value > 0:
-        return value  # already parsed: a ClusterSpec that was dumped and is read again
-    seconds = parse_duration(value)
-    if seconds <= 0:
-        raise ValueError("must be longer than 0s")
-    if seconds > _YEAR:
-        raise ValueError("must be at most a year, 8760h")  # what waits and selects cannot wait for ever
-    return seconds
 
 
 def split_address(address: str) -> tuple[str, int | None]:
@@ -104,78 +74,7 @@ def check_name(value: str) -> str:
     return value
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(_positive_duration),
-    WithJsonSchema(_DURATION_SCHEMA),
-]
-Count = Annotated[int, Field(strict=True, ge=1)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Checkpoint(_Model):
-    """When a checkpoint is written, and how many are kept."""
-
-    every: Annotated[
-        str,
-        WithJsonSchema(_EVERY_SCHEMA),
-        Field(description="a duration or a number of steps", examples=["30s", "500 steps"]),
-    ] = "30s"
-    keep: Annotated[Count, Field(description="how many of the newest are kept", examples=[3])] = 3
-
-    @field_validator("every", mode="before")
-    @classmethod
-    def _known_interval(cls, value: object) -> object:
-        if isinstance(value, str) and (steps := _STEPS.fullmatch(value)):
-            if int(steps[1]) < 1:
-                raise ValueError("must be at least 1 step")
-            return value
-        try:
-            _positive_duration(value)
-        except ValueError:
-            found = show(value)
-            raise ValueError(f"must be a duration like 30s or 5m, or steps like 500 steps, not {found}") from None
-        return value
-
-    @property
-    def policy(self) -> CheckpointPolicy:
-        """The same, as the task's context has it."""
-        if steps := _STEPS.fullmatch(self.every):
-            return CheckpointPolicy(every_seconds=None, every_steps=int(steps[1]), keep=self.keep)
-        return CheckpointPolicy(every_seconds=parse_duration(self.every), every_steps=None, keep=self.keep)
-
-
-class RunSpec(_Model):
-    """How the job is run: output, checkpoints, restarts, timeouts, network."""
-
-    on: Annotated[
-        str, StringConstraints(min_length=1), Field(description="the engine that starts the tasks", examples=["local"])
-    ] = "local"
-    output: Annotated[
-        str,
-        StringConstraints(min_length=1),
-        Field(description="where run directories are created", examples=["runs"]),
-    ] = "runs"
-    checkpoint: Annotated[
-        Checkpoint, Field(description="when checkpoints are written", examples=[{"every": "500 steps", "keep": 3}])
-    ] = Checkpoint()
-    restarts: Annotated[
-        int, Field(strict=True, ge=0, description="restarts allowed before the run fails", examples=[3])
-    ] = 3
-    start_timeout: Annotated[Duration, Field(description="how long the cluster may take to form", examples=["60s"])] = (
-        60.0
-    )
-    stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
-    network: Annotated[
-        Literal["private", "host"],
-        Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),
-    ] = "private"
-
-
-class JobSpec(_Model):
+class JobSpec(Model):
     """One job of the cluster: a group of tasks with one role.
 
     Written as a number of tasks, a list of addresses, or a mapping; ``tasks`` is 1 and ``gpus`` is ``auto`` unless
@@ -250,7 +149,7 @@ class JobSpec(_Model):
         return tuple(found)
 
 
-class Cluster(_Model):
+class Cluster(Model):
     """TensorFlow's cluster: the jobs, in the order in which their tasks are started and shown."""
 
     chief: Annotated[JobSpec | None, Field(description="coordinates asynchronous training", examples=[1])] = None
@@ -282,7 +181,7 @@ class Cluster(_Model):
                 yield Task(name, index), spec
 
 
-class ClusterSpec(_Model):
+class ClusterSpec(Model):
     """What was asked: the checked content of a cluster file."""
 
     name: Annotated[
