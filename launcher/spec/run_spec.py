@@ -75,6 +75,14 @@ class RunSpec(Model):
         60.0
     )
     stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
+    start_method: Annotated[
+        Literal["auto", "fork", "spawn"],
+        Field(
+            description="fork tasks from one process that has imported TensorFlow, or start each as a new one; "
+            "auto: fork where possible",
+            examples=["spawn"],
+        ),
+    ] = "auto"
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),

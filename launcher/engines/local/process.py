@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from launcher.contract.requests import send_request
 from launcher.contract.task import Task
 
 TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
-_LENGTH = struct.Struct("!I")
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
-
-
-def send_request(connection: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send one request, with open files for the other process to take over."""
-    payload = json.dumps(request).encode()
-    socket.send_fds(connection, [_LENGTH.pack(len(payload))], list(descriptors))
-    connection.sendall(payload)
-
-
-def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Receive what ``send_request`` sent; raises EOFError if the other side has gone."""
-    header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=2)
-    if len(header) < _LENGTH.size:
-        raise EOFError
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    payload = bytearray()
-    (length,) = _LENGTH.unpack(header)
-    while len(payload) < length:
-        chunk = connection.recv(length - len(payload))
-        if not chunk:
-            raise EOFError
-        payload += chunk
-    request: dict[str, Any] = json.loads(payload)
-    return request, list(array.array("i", descriptors))
 
 
 class Processes:
@@ -78,10 +52,22 @@ class Processes:
             self._spawner.kill()
             self._spawner.wait()
 
-    def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
-        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
-        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
-        self._send(request, [output, report])
+    def start(
+        self,
+        task: Task,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        output: int,
+        report: int,
+        *,
+        fork: bool = False,
+    ) -> None:
+        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes.
+
+        ``fork``: from the fork server, if that is possible, whose tasks all do what the command of a task does.
+        """
+        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), "fork": fork}
+        self._send(request | {"began": time.monotonic()}, [output, report])
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""

@@ -21,9 +21,10 @@ from launcher.engines.event_loop import EventLoop
 from launcher.engines.local.ports import HeldPorts, ports_of
 from launcher.engines.local.process import TASK_REPORT_FD, Processes
 from launcher.engines.local.stacks import StackDumps
+from launcher.engines.local.start_method import forked
 from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
 from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
@@ -79,6 +80,7 @@ class LocalRun:
         self._command, self._locks = command, locks
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
+        self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
@@ -179,6 +181,20 @@ class LocalRun:
         for message in messages:
             if "exited" in message:
                 self._ended(Task.parse(message["exited"]), message)
+            elif "spawns" in message:
+                self._spawns(message["spawns"])
+
+    def _to_fork(self) -> frozenset[Task]:
+        if self._plan.spec.run.start_method == "spawn":
+            return frozenset()
+        return forked({task: plan.environment or {} for task, plan in self._tasks.items()})
+
+    def _spawns(self, why: str) -> None:
+        """Take in that tasks are not forked."""
+        if self._plan.spec.run.start_method == "fork":
+            raise UsageError(f"run.start_method is fork, and tasks cannot be forked here: {why}; write auto or spawn")
+        self._loop.say(f"each task imports TensorFlow itself: {why}")
+        self._record(Record(None, "spawns", why))
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
         self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
@@ -226,7 +242,7 @@ class LocalRun:
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
         ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
-        self._processes.start(task.task, self._command, environment, *ends)
+        self._processes.start(task.task, self._command, environment, *ends, fork=task.task in self._forked)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
             self._events.append(_ended_with_spawner(task.task))

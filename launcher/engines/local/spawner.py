@@ -1,8 +1,10 @@
 """``python -m launcher.engines.local.spawner``: the process that owns every task of one launcher.
 
-The launcher talks to it over a socket. When that socket closes, for whatever reason (``kill -9`` of the launcher
-included), everything that was ever started below here is killed: tasks, their groups, and grandchildren that left
-their group, which the kernel hands to this process because it is a subreaper.
+The launcher talks to it over a socket. A task is forked from a fork server, which has imported TensorFlow, if the
+request says so and it is possible; otherwise it is a new process, which imports TensorFlow itself. When the socket
+closes, for whatever reason (``kill -9`` of the launcher included), everything that was ever started below here is
+killed: tasks, their groups, and grandchildren that left their group, which the kernel hands to this process because it
+is a subreaper.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from launcher.contract.requests import receive_request
+from launcher.engines.local.fork_server import CannotForkError, ForkServer
 from launcher.engines.local.network import enter_private_network
-from launcher.engines.local.process import TASK_REPORT_FD, receive_request
+from launcher.engines.local.process import TASK_REPORT_FD
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LAST_WAIT = 5.0  # seconds that killed processes get to disappear
@@ -32,6 +38,9 @@ class Spawner:
     def __init__(self, launcher: socket.socket) -> None:
         self._launcher = launcher
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
+        self._fork_server: ForkServer | None = None
+        self._waiting: list[_Start] = []  # for the fork server to have imported
+        self._never_forks = False  # since that has failed
         self._selector = selectors.DefaultSelector()
         wake, woken = socket.socketpair()
         for end in (wake, woken):
@@ -48,7 +57,8 @@ class Spawner:
         try:
             while True:
                 for key, _ in self._selector.select():
-                    key.data()
+                    if key.fileobj in self._selector.get_map():
+                        key.data()
         except (EOFError, OSError):
             pass  # the launcher has gone, one way or the other
         finally:
@@ -57,38 +67,84 @@ class Spawner:
     def _request(self) -> None:
         request, descriptors = receive_request(self._launcher)
         if "start" in request:
-            self._try_to_start(request, descriptors)
+            start = _Start(request, descriptors)
+            if request["fork"] and not self._never_forks:
+                self._fork(start)
+            else:
+                self._spawn(start)
         else:
-            # By name: the launcher may not have heard the number yet.
-            for pid in [pid for pid, task in self._tasks.items() if task == request["kill"]]:
-                _kill(pid, request["signal"], alone=request.get("alone", False))
-        for descriptor in descriptors:
-            os.close(descriptor)
+            self._signal(request["kill"], request["signal"], alone=request.get("alone", False))
 
-    def _try_to_start(self, request: dict[str, Any], descriptors: list[int]) -> None:
+    def _signal(self, name: str, number: int, *, alone: bool) -> None:
+        # By name: the launcher may not have heard the number yet.
+        for pid in [pid for pid, task in self._tasks.items() if task == name]:
+            _kill(pid, number, alone=alone)
+        if number in (signal.SIGTERM, signal.SIGKILL):
+            for start in [start for start in self._waiting if start.name == name]:
+                self._waiting.remove(start)
+                start.close()
+                self._say(exited=name, code=-number, time_ns=time.time_ns())
+
+    # Starting
+
+    def _fork(self, start: _Start) -> None:
+        """Fork a task, now or as soon as the fork server has imported; spawn it if that is impossible."""
+        self._waiting.append(start)
         try:
-            self._start(request, descriptors)
-        except OSError as error:
-            why = f"its process could not be started: {error.strerror}"
-            self._say(exited=request["start"], code=1, time_ns=time.time_ns(), why=why)
+            if self._fork_server is None:
+                self._fork_server = ForkServer(start.request["environment"])
+                self._selector.register(self._fork_server.connection, selectors.EVENT_READ, self._imported)
+            elif self._fork_server.is_ready:
+                self._fork_waiting(self._fork_server)
+        except (CannotForkError, OSError) as error:
+            self._spawn_instead(str(error))
 
-    def _start(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        output, report = descriptors
-        pid = os.posix_spawn(
-            request["argv"][0],
-            request["argv"],
-            request["environment"],
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-                (os.POSIX_SPAWN_DUP2, report, TASK_REPORT_FD),
-            ],
-            setsid=True,
-            setsigdef=_NOTHING,
-        )
-        self._tasks[pid] = request["start"]
-        self._say(started=request["start"], pid=pid)
+    def _imported(self) -> None:
+        assert self._fork_server, "only what is registered is called"
+        if self._fork_server.is_ready:  # it has nothing to say unasked: it has ended, and the next task needs another
+            self._drop_fork_server()
+            return
+        try:
+            self._fork_server.imported()
+            self._fork_waiting(self._fork_server)
+        except CannotForkError as error:
+            self._spawn_instead(str(error))
+
+    def _fork_waiting(self, server: ForkServer) -> None:
+        while self._waiting:
+            start = self._waiting[0]
+            self._started(start, server.fork(start.forked, start.descriptors))
+            self._waiting.pop(0)
+
+    def _spawn_instead(self, why: str) -> None:
+        self._drop_fork_server()
+        self._never_forks = True
+        self._say(spawns=why)
+        while self._waiting:
+            self._spawn(self._waiting.pop(0))
+
+    def _drop_fork_server(self) -> None:
+        if self._fork_server:
+            self._selector.unregister(self._fork_server.connection)
+            self._fork_server.close()
+            self._fork_server = None
+
+    def _spawn(self, start: _Start) -> None:
+        try:
+            pid = start.spawn()
+        except OSError as error:
+            start.close()
+            why = f"its process could not be started: {error.strerror}"
+            self._say(exited=start.name, code=1, time_ns=time.time_ns(), why=why)
+        else:
+            self._started(start, pid)
+
+    def _started(self, start: _Start, pid: int) -> None:
+        start.close()
+        self._tasks[pid] = start.name
+        self._say(started=start.name, pid=pid)
+
+    # Ends
 
     def _reap(self) -> None:
         self._woken.recv(4096)
@@ -103,6 +159,46 @@ class Spawner:
 
     def _say(self, **message: Any) -> None:
         self._launcher.sendall((json.dumps(message) + "\n").encode())
+
+
+@dataclass
+class _Start:
+    """A request to start a task, with its open files: for its output, and for its reports."""
+
+    request: Mapping[str, Any]
+    descriptors: Sequence[int]
+
+    @property
+    def name(self) -> str:
+        return str(self.request["start"])
+
+    @property
+    def forked(self) -> Mapping[str, Any]:
+        """What the fork server is asked for."""
+        environment, began = self.request["environment"], self.request["began"]
+        return {"environment": environment, "began": began, "into": [[1, 2], [TASK_REPORT_FD]]}
+
+    def spawn(self) -> int:
+        """Start it as a new process."""
+        output, report = self.descriptors
+        return os.posix_spawn(
+            self.request["argv"][0],
+            self.request["argv"],
+            self.request["environment"],
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+                (os.POSIX_SPAWN_DUP2, report, TASK_REPORT_FD),
+            ],
+            setsid=True,
+            setsigdef=_NOTHING,
+        )
+
+    def close(self) -> None:
+        """Close the files, which are the task's alone now."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 def _ended_child() -> int | None:

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from launcher.contract.requests import receive_request, send_request
 from launcher.contract.task import Task
-from launcher.engines.local.process import Processes, receive_request, send_request
+from launcher.engines.local.process import Processes
 
 WORKER = Task("worker", 0)
 

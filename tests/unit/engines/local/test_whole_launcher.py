@@ -29,7 +29,8 @@ def plays(tmp_path: Path) -> Iterator[Start]:
     def make(*words: str, **content: Any) -> Workplace:
         path = f"{SMALL}:{ROOT}"
         place = Workplace(tmp_path, PYTHONPATH=path, LAUNCHER_SMALL_TASK="\n".join(words), LAUNCHER_READY_FILE="")
-        place.write(**{"job": "hello", "args": {}} | content)
+        run = {"start_method": "spawn", **content.pop("run", {})}  # a small program is no fork of TensorFlow's import
+        place.write(**{"job": "hello", "args": {}} | content, run=run)
         places.append(place)
         return place
 
@@ -132,3 +133,34 @@ def test_tasks_of_several_machines_are_not_guessed(plays: Start) -> None:
     ran = place.finish(place.start("run"))
     assert ran.code == 2
     assert "launcher run --host node-a" in ran.output
+
+
+@pytest.fixture
+def no_tensorflow(tmp_path: Path) -> Path:
+    """A directory with a TensorFlow whose import fails, as one without a library that it needs."""
+    (tmp_path / "broken" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "broken" / "tensorflow" / "__init__.py").write_text("raise ImportError('libnothing.so')")
+    return tmp_path / "broken"
+
+
+def test_tasks_that_have_to_be_forked_and_cannot_be_are_refused(plays: Start, no_tensorflow: Path) -> None:
+    place = plays(*DONE, run={"start_method": "fork"})
+    place.environment["PYTHONPATH"] = f"{no_tensorflow}:{ROOT}"
+    ran = place.finish(place.start("run"))
+    assert ran.code == 2
+    assert ran.last == (
+        "run.start_method is fork, and tasks cannot be forked here: importing TensorFlow has failed "
+        "(ImportError: libnothing.so); write auto or spawn"
+    )
+
+
+def test_tasks_that_may_be_forked_and_cannot_be_are_spawned_and_it_is_said_why(
+    plays: Start, no_tensorflow: Path
+) -> None:
+    place = plays(*DONE, run={"start_method": "auto"})
+    place.environment["PYTHONPATH"] = f"{no_tensorflow}:{SMALL}:{ROOT}"
+    ran = place.finish(place.start("run"))
+    why = "importing TensorFlow has failed (ImportError: libnothing.so)"
+    assert f"each task imports TensorFlow itself: {why}" in ran.output
+    assert [event["cause"] for event in ran.events("spawns")] == [why]
+    assert ran.code == 0, ran.output  # the small programs import nothing
