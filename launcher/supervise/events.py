@@ -144,6 +144,7 @@ class Record:
     state: str
     cause: str = ""
     details: Mapping[str, Any] | None = None
+    attempt: int = field(default=0, compare=False)  # of the task, or the last of any
 
 
 @dataclass(frozen=True)

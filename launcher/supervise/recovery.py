@@ -53,7 +53,8 @@ class Recovery:
         """Start the tasks that restart alone and whose pause is over."""
         for task in [task for task, at in self._pending.items() if now >= at]:
             del self._pending[task]
-            self._table.start(task, self._table.attempts[task] + 1)
+            self._table.attempts[task] += 1
+            self._table.start(task)
 
     def cancel_pending(self) -> None:
         """Let tasks that wait to restart alone start with the others, or not at all."""
@@ -74,7 +75,8 @@ class Recovery:
 
     def announce(self, cause: Cause, attempt: int, pause: float) -> None:
         """Tell the user when the next attempt starts, and why."""
-        self._table.say(f"{cause}; attempt {attempt} starts in {pause:.1f} s ({self._budget})")
+        when = f"in {pause:.1f} s" if pause else "now"
+        self._table.say(f"{cause}; attempt {attempt} starts {when} ({self._budget})")
 
     def leave_out(self, task: Task, why: str) -> None:
         """Continue without this worker, which may run on another machine."""

@@ -7,7 +7,7 @@ here, so that recorded histories can be replayed.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from launcher.contract.roles import Role
@@ -102,6 +102,8 @@ class Supervisor:
                 pass
         self._check_clock(now)
         self._check_living(now)
+        if self.state is RunState.RESTARTING:  # perhaps without a pause
+            self._check_clock(now)
         return self._table.take_actions()
 
     # Reports
@@ -256,9 +258,9 @@ class Supervisor:
         elif self._shutdown and self._shutdown.keeps_evaluator:
             self._shutdown = Shutdown(now)  # there will be no next attempt after all
 
-    def _start(self, tasks: Iterable[Task], now: float) -> None:
+    def _start(self, tasks: Collection[Task], now: float) -> None:
         """Start these tasks, as one attempt with the next number."""
-        attempt = self._table.last_attempt + 1
+        self._table.begin_attempt(tasks)
         self._deadline, self.result = now + self._start_timeout + FORMING_GRACE, None
         self._restart_decided = False
         self._training.begin(now)
@@ -266,7 +268,7 @@ class Supervisor:
             self._enter(RunState.FORMING)
             self._table.add(ChoosePorts())
         for task in tasks:
-            self._table.start(task, attempt)
+            self._table.start(task)
 
     def _stop(self, why: str, shutdown: Shutdown) -> None:
         self._enter(RunState.STOPPING, why)

@@ -33,8 +33,8 @@ def survivors(directory: Path) -> list[psutil.Process]:
 def _identity(process: psutil.Process) -> str:
     """Return a task's title, or what the launcher told it, if it has no title yet."""
     try:
-        title = process.cmdline()
-        return title[0] if title and title[0].startswith("launcher ") else process.environ().get("LAUNCHER_TASK", "")
+        title = " ".join(process.cmdline())
+        return title if title.startswith("launcher ") else process.environ().get("LAUNCHER_TASK", "")
     except psutil.Error:  # it has just ended, or is somebody else's
         return ""
 

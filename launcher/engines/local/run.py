@@ -194,7 +194,7 @@ class LocalRun:
         if self._plan.spec.run.start_method == "fork":
             raise UsageError(f"run.start_method is fork, and tasks cannot be forked here: {why}; write auto or spawn")
         self._loop.say(f"each task imports TensorFlow itself: {why}")
-        self._record(Record(None, "spawns", why))
+        self._record(Record(None, "spawns", why, attempt=max(self._supervisor.attempts.values())))
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
         self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
@@ -250,9 +250,7 @@ class LocalRun:
     def _record(self, record: Record) -> None:
         if record.task is None and self._ready_file:
             self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
-        attempts = self._supervisor.attempts
-        attempt = attempts[record.task] if record.task else max(attempts.values())
-        line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
+        line = {"time": time.time(), "attempt": record.attempt, "task": record.task and str(record.task)}
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
 
