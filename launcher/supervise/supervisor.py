@@ -113,7 +113,7 @@ class Supervisor:
             case "started":  # the task has checked which cores and GPUs it has
                 self._table.record(event.task, "placed", details=event.details)
             case "meeting":
-                self._table.set_state(event.task, TaskState.MEETING)
+                self._meeting(event.task, now)
             case "ready":
                 self._ready(event, now)
             case "left_out":
@@ -126,11 +126,18 @@ class Supervisor:
             case "result":
                 self.result = event.details
 
+    def _meeting(self, task: Task, now: float) -> None:
+        self._table.set_state(task, TaskState.MEETING)
+        self._recovery.mark("starting", task, now)
+        if self.state is RunState.FORMING:
+            self._recovery.mark("starting", None, now)  # that of the last one stays
+
     def _ready(self, event: Reported, now: float) -> None:
         self._table.set_state(event.task, TaskState.READY)
         self._training.ready(event, now)
         if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._table.gang):
             self._enter(RunState.TRAINING)
+            self._recovery.mark("meeting", None, now)
             self._deadline = None
             self._training.formed(now)
 
@@ -265,6 +272,7 @@ class Supervisor:
         self._restart_decided = False
         self._training.begin(now)
         if self.state is not RunState.FORMING:
+            self._recovery.mark("waiting", None, now)
             self._enter(RunState.FORMING)
             self._table.add(ChoosePorts())
         for task in tasks:
@@ -283,7 +291,7 @@ class Supervisor:
         cause = self.cause
         if cause is None or self.stopped_by is not None or self.done:
             return False
-        decision = self._recovery.restart_all(cause, self._causes.since)
+        decision = self._recovery.restart_all(cause, self._causes.since, now)
         if decision.pause is None:
             self._causes.explain(decision.why)
             return False
