@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
+_MOST = 253  # open files in one message (SCM_MAX_FD, linux/include/net/scm.h)
 
 
 def send_request(connection: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -22,7 +23,7 @@ def send_request(connection: socket.socket, request: Mapping[str, Any], descript
 
 def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Receive what ``send_request`` sent; raises EOFError if the other side has gone."""
-    header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=2)
+    header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=_MOST)
     if len(header) < _LENGTH.size:
         raise EOFError
     for descriptor in descriptors:

@@ -83,6 +83,14 @@ class RunSpec(Model):
             examples=["spawn"],
         ),
     ] = "auto"
+    keep_warm: Annotated[
+        Duration | None,
+        Field(
+            description="how long the process that has imported TensorFlow waits for the next run of this user and "
+            "environment; not at all, unless given",
+            examples=["10m"],
+        ),
+    ] = None
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),

@@ -13,6 +13,7 @@ from typing import Any
 
 from launcher.contract.environment import TASK_KEY
 from launcher.contract.requests import send_request
+from launcher.engines.local.start_method import at_import
 
 _MODULE = "launcher.runtime.forkserver"
 _SOCKET = 3  # the number of its end of the socket
@@ -33,9 +34,10 @@ class ForkServer:
         self.connection.settimeout(_ANSWER)
         self._answers = self.connection.makefile("rb")
         self.is_ready = False
+        self._imported_with = at_import(environment)
         nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         with theirs:
-            self._pid = os.posix_spawn(
+            self.pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-P", "-m", _MODULE, str(_SOCKET)],
                 environment,
@@ -47,6 +49,10 @@ class ForkServer:
         """Take in its first word, once there is something to hear; CannotForkError if it is that it cannot fork."""
         self._hear()
         self.is_ready = True
+
+    def fits(self, environment: Mapping[str, str]) -> bool:
+        """Whether a task with this environment could have done the same import."""
+        return at_import(environment) == self._imported_with
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         """Fork one task and return its process number; CannotForkError if that fails."""
@@ -61,7 +67,7 @@ class ForkServer:
         self._answers.close()
         self.connection.close()
         with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
     def _hear(self) -> Mapping[str, Any]:
         try:

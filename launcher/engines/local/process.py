@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from launcher.contract.requests import send_request
 from launcher.contract.task import Task
+from launcher.engines.local.warm import kind_of, waiting
 
 TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
@@ -25,32 +26,58 @@ _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
 class Processes:
     """The processes of one run, through their spawner. Use as a context manager: leaving it ends them all."""
 
-    def __init__(self, network: str, locks: Sequence[int] = ()) -> None:
-        """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one."""
-        self.connection, theirs = socket.socketpair()
+    def __init__(self, network: str, locks: Sequence[int] = (), keep_warm: float = 0.0) -> None:
+        """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one.
+
+        ``keep_warm`` is for how many seconds the spawner then waits for another run like this one.
+        """
         self._pids: dict[Task, int] = {}
         self._received = b""
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
+        self._keeps_warm, kind = keep_warm > 0, kind_of(network) if keep_warm else ""
+        self._spawner: subprocess.Popen[bytes] | None = None  # None: it was there before
+        self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
+            self._start_spawner(network, keep_warm, kind)
+        )
+        if locks:
+            self._send({"keep": len(locks)}, locks)
+
+    def _start_spawner(self, network: str, keep_warm: float, kind: str) -> socket.socket:
+        ours, theirs = socket.socketpair()
         with theirs:
-            kept = [theirs.fileno(), *locks]
+            number = str(theirs.fileno())
             self._spawner = subprocess.Popen(
-                [sys.executable, "-P", "-m", "launcher.engines.local.spawner", network, *map(str, kept)],
+                [sys.executable, "-P", "-m", "launcher.engines.local.spawner", number, network, str(keep_warm), kind],
                 env=_environment({}),
-                pass_fds=kept,
+                pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
             )
+        return ours
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._keeps_warm and not self.has_gone:
+            self._leave()
+            return
         self.connection.close()
-        try:
-            self._spawner.wait(_END_WAIT)
-        except subprocess.TimeoutExpired:
-            self._spawner.kill()
-            self._spawner.wait()
+        if self._spawner:
+            try:
+                self._spawner.wait(_END_WAIT)
+            except subprocess.TimeoutExpired:
+                self._spawner.kill()
+                self._spawner.wait()
+
+    def _leave(self) -> None:
+        """Let the spawner wait for another run, once nothing of this one is left."""
+        self.connection.settimeout(_END_WAIT)
+        self._send({"leave": True})
+        with contextlib.suppress(EOFError, TimeoutError):
+            while not any("left" in message for message in self.receive()):
+                pass
+        self.connection.close()
 
     def start(
         self,

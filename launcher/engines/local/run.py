@@ -125,7 +125,9 @@ class LocalRun:
             stack.enter_context(self._ports)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
-            self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
+            self._processes = processes = stack.enter_context(
+                Processes(self._network, self._locks, self._plan.spec.run.keep_warm or 0.0)
+            )
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
             self._act(self._supervisor.begin(time.monotonic()))

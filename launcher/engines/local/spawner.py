@@ -9,7 +9,6 @@ is a subreaper.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -19,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from launcher.contract.requests import receive_request
 from launcher.engines.local.fork_server import CannotForkError, ForkServer
 from launcher.engines.local.network import enter_private_network
 from launcher.engines.local.process import TASK_REPORT_FD
+from launcher.engines.local.warm import accept
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LAST_WAIT = 5.0  # seconds that killed processes get to disappear
@@ -35,8 +36,8 @@ _NOTHING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # for the launcher al
 class Spawner:
     """Starts processes, signals their groups, and says how they ended."""
 
-    def __init__(self, launcher: socket.socket) -> None:
-        self._launcher = launcher
+    def __init__(self) -> None:
+        self._launcher: socket.socket
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
         self._fork_server: ForkServer | None = None
         self._waiting: list[_Start] = []  # for the fork server to have imported
@@ -49,11 +50,12 @@ class Spawner:
         self._wake = wake
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake.fileno())
-        self._selector.register(launcher, selectors.EVENT_READ, self._request)
         self._selector.register(woken, selectors.EVENT_READ, self._reap)
 
-    def serve(self) -> None:
-        """Serve the launcher until it goes."""
+    def serve(self, launcher: socket.socket) -> None:
+        """Serve a launcher until it goes; nothing that was started for it is left then."""
+        self._launcher, kept = launcher, []
+        self._selector.register(launcher, selectors.EVENT_READ, lambda: kept.extend(self._request()))
         try:
             while True:
                 for key, _ in self._selector.select():
@@ -62,11 +64,33 @@ class Spawner:
         except (EOFError, OSError):
             pass  # the launcher has gone, one way or the other
         finally:
-            _kill_descendants()
+            self._selector.unregister(launcher)
+            self._end_tasks()
+            for descriptor in kept:
+                os.close(descriptor)
 
-    def _request(self) -> None:
+    def _end_tasks(self) -> None:
+        for start in self._waiting:
+            start.close()
+        self._waiting.clear()
+        self._tasks.clear()
+        _kill_descendants(but=self._fork_server.pid if self.is_warm and self._fork_server else None)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the next task could be forked at once."""
+        return self._fork_server is not None and self._fork_server.is_ready
+
+    def _request(self) -> list[int]:
+        """Do what the launcher asks for; return the files that it wants to be open until its last task has ended."""
         request, descriptors = receive_request(self._launcher)
-        if "start" in request:
+        if "keep" in request:
+            return descriptors
+        if "leave" in request:
+            self._end_tasks()
+            _let_go_of_the_screen()
+            self._say(left=True)
+        elif "start" in request:
             start = _Start(request, descriptors)
             if request["fork"] and not self._never_forks:
                 self._fork(start)
@@ -74,6 +98,7 @@ class Spawner:
                 self._spawn(start)
         else:
             self._signal(request["kill"], request["signal"], alone=request.get("alone", False))
+        return []
 
     def _signal(self, name: str, number: int, *, alone: bool) -> None:
         # By name: the launcher may not have heard the number yet.
@@ -90,6 +115,8 @@ class Spawner:
     def _fork(self, start: _Start) -> None:
         """Fork a task, now or as soon as the fork server has imported; spawn it if that is impossible."""
         self._waiting.append(start)
+        if self._fork_server and not self._fork_server.fits(start.request["environment"]):
+            self._drop_fork_server()  # of a run before this one
         try:
             if self._fork_server is None:
                 self._fork_server = ForkServer(start.request["environment"])
@@ -212,15 +239,19 @@ def _ended_child() -> int | None:
 def _kill(group: int, number: int, *, alone: bool = False) -> None:
     """Signal a whole group, or only its first process."""
     # If it ended in the meantime, its end is on the way to the launcher.
-    with contextlib.suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):
         os.kill(group, number) if alone else os.killpg(group, number)
 
 
-def _kill_descendants() -> None:
+def _kill_descendants(but: int | None) -> None:
+    """Kill everything below this process, but for one child."""
     import psutil  # only the last act needs it, and a task should not wait for its import
 
     this, deadline = psutil.Process(), time.monotonic() + _LAST_WAIT
-    while (children := this.children(recursive=True)) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        children = [child for child in this.children(recursive=True) if child.pid != but]
+        if not children:
+            return
         for child in children:
             try:
                 child.kill()
@@ -230,23 +261,36 @@ def _kill_descendants() -> None:
         psutil.wait_procs(children, timeout=0.5)
 
 
-def main() -> None:
-    """Serve the launcher in the network that the first argument names, on the socket whose number is the second.
+def _let_go_of_the_screen() -> None:
+    # Whoever reads what the launcher prints, through a pipe, waits until everyone has closed it.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(nothing, number)
+    os.close(nothing)
 
-    Further numbers are open files that this process keeps until its end, and its tasks never see.
+
+def main() -> None:
+    """Serve the launcher, whose socket has the number that the first argument is, in the network of the second.
+
+    The third is for how many seconds, if any, to wait for another launcher of the kind that the fourth names.
     """
-    network, *numbers = sys.argv[1:]
-    kept = list(map(int, numbers))
-    for number in kept:
-        os.set_inheritable(number, False)
-    for number in _NOTHING:
-        signal.signal(number, signal.SIG_IGN)
+    number, network, seconds, kind = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4]
+    for ignored in _NOTHING:
+        signal.signal(ignored, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    launcher = socket.socket(fileno=kept[0])
     why_not = enter_private_network() if network == "private" else "run.network is host"
-    launcher.sendall((json.dumps({"network": "host" if why_not else "private", "why": why_not}) + "\n").encode())
-    Spawner(launcher).serve()
+    first_word = {"network": "host" if why_not else "private", "why": why_not}
+    spawner, launcher = Spawner(), socket.socket(fileno=number)
+    os.set_inheritable(number, False)
+    while True:
+        with launcher, suppress(OSError):
+            launcher.sendall((json.dumps(first_word) + "\n").encode())
+            spawner.serve(launcher)
+        following = accept(kind, seconds) if seconds and spawner.is_warm else None
+        if following is None:
+            return
+        launcher = following
 
 
 if __name__ == "__main__":

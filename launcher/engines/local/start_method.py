@@ -20,10 +20,11 @@ def forked(environments: Mapping[Task, Mapping[str, str]]) -> frozenset[Task]:
 
     ``environments`` has what the launcher sets for each task.
     """
-    read = {task: _at_import(environment) for task, environment in environments.items()}
+    read = {task: at_import(environment) for task, environment in environments.items()}
     most = Counter(read.values()).most_common(1)
     return frozenset(task for task, variables in read.items() if [variables] == [found for found, _ in most])
 
 
-def _at_import(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+def at_import(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return those of the variables that an import, or the start of a process, reads."""
     return frozenset((name, value) for name, value in environment.items() if _AT_IMPORT.fullmatch(name))
