@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from launcher.engines.local.start_method import at_import
 
 _ANSWER = 5.0  # seconds for a warm spawner to take a connection
 _PACKAGES = ("site-packages", "dist-packages")
+_SHARED, _LONGEST = Path("/tmp"), 40  # noqa: S108  # where nobody else can reach into a directory of one's own
 _SELF = Path("/proc/self")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user")
 
@@ -55,8 +55,9 @@ class Warm:
 
 def place() -> Path:
     """Return the directory of this user's sockets, made if it is not there; OSError if another user has made it."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    beside = Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    # The path of a socket has at most 107 bytes (unix(7)).
+    beside = Path(runtime) if Path(runtime).is_dir() and 0 < len(runtime) <= _LONGEST else _SHARED
     directory = beside / f"launcher-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     status = directory.lstat()

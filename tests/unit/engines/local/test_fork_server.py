@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from launcher.contract.task import Task
 from launcher.engines.local.process import Processes
+from tests.unit.engines.local.conftest import spawner_of_this_process
 
 WORKER = Task("worker", 0)
 ROOT = Path(__file__).parents[4]
@@ -78,6 +79,6 @@ def test_the_fork_server_ends_with_its_spawner_whatever_it_does(tmp_path: Path) 
         imported = tmp_path / "imported"
         os.close(start(processes, "", f"open({str(imported)!r}, 'w').close(); import time; time.sleep(600)", tmp_path))
         while not imported.exists():
-            processes._spawner.poll()
-        (server,) = psutil.Process(processes._spawner.pid).children()
+            time.sleep(0.01)
+        (server,) = spawner_of_this_process().children()
     assert not server.is_running()

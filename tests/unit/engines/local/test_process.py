@@ -16,6 +16,7 @@ import pytest
 from launcher.contract.requests import receive_request, send_request
 from launcher.contract.task import Task
 from launcher.engines.local.process import Processes
+from tests.unit.engines.local.conftest import spawner_of_this_process
 
 WORKER = Task("worker", 0)
 
@@ -138,10 +139,10 @@ def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None
 
 def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(processes: Processes) -> None:
     messages(processes, "network")
-    processes._spawner.send_signal(signal.SIGSTOP)
+    spawner = spawner_of_this_process()
+    spawner.suspend()
     processes.kill(WORKER, signal.SIGTERM)
-    processes._spawner.kill()
-    processes._spawner.wait()
+    spawner.kill()
     with pytest.raises(EOFError):
         list(processes.receive())
     assert processes.has_gone
@@ -154,6 +155,7 @@ def test_leaving_ends_spawner_and_tasks() -> None:
         os.close(write_end)
         pid = messages(processes, "started")[-1]["pid"]
         task = psutil.Process(pid)
+    assert processes._spawner
     assert processes._spawner.returncode == 0
     assert not task.is_running()
     os.close(read_end)
