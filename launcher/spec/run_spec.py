@@ -75,6 +75,14 @@ class RunSpec(Model):
         60.0
     )
     stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
+    grace: Annotated[
+        Duration,
+        Field(
+            description="how long after a SIGTERM or a hang-up everything has ended, with a checkpoint if the time "
+            "is enough for one",
+            examples=["20s"],
+        ),
+    ] = 20.0
     start_method: Annotated[
         Literal["auto", "fork", "spawn"],
         Field(

@@ -24,12 +24,13 @@ from launcher.supervise.events import (
     Signalled,
     TaskState,
     Tick,
+    signal_name,
 )
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.progress import Progress
 from launcher.supervise.recovery import Recovery
 from launcher.supervise.restarts import RestartBudget
-from launcher.supervise.shutdown import SAVE_GRACE, Shutdown
+from launcher.supervise.shutdown import SAVE_GRACE, Shutdown, StopSignals, time_to_save
 from launcher.supervise.task_table import TaskTable
 from launcher.supervise.training import Training
 
@@ -52,8 +53,12 @@ class Supervisor:
         budget: RestartBudget | None = None,
         first_attempt: int = 1,
         lost_workers: LostWorkers | None = None,
+        grace: float = SAVE_GRACE,
     ) -> None:
-        """Timeouts are in seconds. Without ``budget`` there are no restarts; a resumed run has a ``first_attempt``."""
+        """Timeouts and ``grace`` (run.grace) are in seconds. Without ``budget`` there are no restarts.
+
+        A resumed run has a ``first_attempt``.
+        """
         self._table, self._roles, self._leader = TaskTable(roles, first_attempt), roles, leader
         self.tasks, self.attempts = self._table.states, self._table.attempts
         self._leads = leader in roles  # otherwise the leader runs on another machine
@@ -64,6 +69,7 @@ class Supervisor:
         self._training = Training(self._table, self.progress, self._recovery, leader, stall_timeout)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, if the launcher was asked to stop
+        self._stop_signals, self._grace = StopSignals(), grace
         self.result: Mapping[str, Any] | None = None  # as the leader reports it at the end
         self._causes = Causes()
         self._deadline: float | None = None  # of the present state
@@ -192,19 +198,21 @@ class Supervisor:
         self._table.kill([task for task in self._table.gang if self.tasks[task] in late], signal.SIGKILL)
 
     def _signalled(self, number: int, now: float) -> None:
+        shortens = self._stop_signals.shortens(number, now)
         if self.stopped_by is not None:
-            self._table.kill(self.tasks, signal.SIGKILL)
+            if shortens and self._shutdown:
+                self._shutdown.kill(self._table, now)
             return
         if self._would_restart:
             self._causes.clear()  # a run that would have restarted counts as stopped, not as failed
         self.stopped_by = number
         trains = self.state is RunState.TRAINING
-        # The current call began before the signal, and the next one is the last: two of the longest have to fit.
-        grace = max(SAVE_GRACE, round(2.5 * self.progress.longest_gap) + 5.0)
+        grace = time_to_save(number, self._grace, self.progress.longest_gap)
         if trains:
-            limit = f"at most {grace:g} s; Ctrl-C again ends them at once"
+            again = "; Ctrl-C again ends them at once" if number == signal.SIGINT else ""
+            limit = f"at most {grace:g} s{again}"
             self._table.say(f"stopping: the tasks finish their current steps and write a checkpoint ({limit})")
-        self._stop(signal.Signals(number).name, Shutdown(now, self._leader if trains else None, grace))
+        self._stop(signal_name(number), Shutdown(now, self._leader if trains else None, grace))
 
     # The clock
 

@@ -17,10 +17,14 @@ from typing import Any, Self
 from launcher.contract.requests import send_request
 from launcher.contract.task import Task
 from launcher.engines.local.warm import kind_of, waiting
+from launcher.errors import LauncherError
 
 TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
+_FIRST_WORD = 30.0  # seconds for the spawner to start, and to make its network
+_TAKE = 10.0  # seconds for the spawner to take a request
+_SPAWNER = "the spawner, the process that owns this launcher's tasks,"
 
 
 class Processes:
@@ -39,6 +43,7 @@ class Processes:
         self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
             self._start_spawner(network, keep_warm, kind)
         )
+        self.connection.settimeout(_TAKE)
         if locks:
             self._send({"keep": len(locks)}, locks)
 
@@ -67,8 +72,30 @@ class Processes:
             try:
                 self._spawner.wait(_END_WAIT)
             except subprocess.TimeoutExpired:
-                self._spawner.kill()
-                self._spawner.wait()
+                self._end_spawner(self._spawner)
+
+    def _end_spawner(self, spawner: subprocess.Popen[bytes]) -> None:
+        """End a spawner that a signal has stopped, or that hangs; LauncherError if the kernel does not end it."""
+        spawner.kill()
+        self._abandon()
+        try:
+            spawner.wait(_END_WAIT)
+        except subprocess.TimeoutExpired:
+            raise LauncherError(
+                f"{_SPAWNER} (process {spawner.pid}) was killed, and the kernel does not end it"
+            ) from None
+
+    def first_word(self) -> Mapping[str, Any]:
+        """Return the spawner's first word: its network, and why; LauncherError if there is none."""
+        self.connection.settimeout(_FIRST_WORD)
+        try:
+            (word,) = self.receive()
+        except EOFError:
+            raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
+        except TimeoutError:
+            raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s; was it stopped?") from None
+        self.connection.settimeout(_TAKE)
+        return word
 
     def _leave(self) -> None:
         """Let the spawner wait for another run, once nothing of this one is left."""
@@ -104,6 +131,10 @@ class Processes:
         """Send a signal to the task's main process, not to what that has started."""
         self._send({"kill": str(task), "signal": number, "alone": True})
 
+    def named(self, task: Task) -> str:
+        """Return `` 123``, the task's process; empty if there is none."""
+        return f" {self._pids[task]}" if task in self._pids else ""
+
     def is_stopped(self, task: Task) -> bool:
         """Whether a signal has stopped the task's process, as Ctrl-Z does."""
         import psutil  # the spawner imports this module before every run, and needs none of this
@@ -132,8 +163,14 @@ class Processes:
             yield message
 
     def _send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-        with contextlib.suppress(BrokenPipeError):  # if the spawner has just gone, its end is on the way to us
+        try:
             send_request(self.connection, request, descriptors)
+        except BrokenPipeError:
+            pass  # its end is on the way to us
+        except TimeoutError:  # it was stopped by a signal, or hangs: without it nothing can be started or ended
+            if self._spawner:
+                self._spawner.kill()
+            self.connection.shutdown(socket.SHUT_RDWR)  # so that the end is read from here
 
     def _abandon(self) -> None:
         self.has_gone = True

@@ -30,6 +30,7 @@ from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
 from launcher.supervise.events import (
+    Abandon,
     Action,
     ChoosePorts,
     Event,
@@ -50,7 +51,6 @@ from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds to wait for events before the clock is read
-_NO_SPAWNER = "the spawner, the process that owns this launcher's tasks, ended before any task was started"
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
@@ -93,6 +93,7 @@ class LocalRun:
             RestartBudget(run.restarts),
             first_attempt,
             LostWorkers(plan.quorum),
+            run.grace,
         )
         self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
         self._stacks = StackDumps(files)
@@ -141,10 +142,7 @@ class LocalRun:
 
     def _settle_network(self) -> None:
         """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
-        try:
-            (network,) = self._processes.receive()
-        except EOFError:
-            raise LauncherError(_NO_SPAWNER) from None
+        network = self._processes.first_word()
         if network["network"] != self._network:
             self._network = network["network"]
             self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
@@ -199,6 +197,8 @@ class LocalRun:
         self._record(Record(None, "spawns", why, attempt=max(self._supervisor.attempts.values())))
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
+        if task not in self._pipes.tasks:
+            return  # it was given up before
         self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
         self._pipes.close(task)
         path = self._files.error(self._supervisor.attempts[task], task.slug)
@@ -222,6 +222,8 @@ class LocalRun:
                     self._start(self._tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
+                case Abandon(task):
+                    self._abandon(task)
                 case Inspect():
                     self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
                 case ChoosePorts():
@@ -230,6 +232,12 @@ class LocalRun:
                     self._loop.say(text)
                 case Record():
                     self._record(action)
+
+    def _abandon(self, task: Task) -> None:
+        self._pipes.close(task)
+        why = f"its process{self._processes.named(task)} was killed, and the kernel has not ended it"
+        self._loop.say(f"{task}: {why}; it is left behind")
+        self._events.append(Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=why))
 
     def _start(self, task: TaskPlan, attempt: int) -> None:
         self._files.prepare_attempt(attempt)

@@ -38,6 +38,7 @@ class Spawner:
 
     def __init__(self) -> None:
         self._launcher: socket.socket
+        self._unsaid = bytearray()  # what the launcher has not taken yet
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
         self._fork_server: ForkServer | None = None
         self._waiting: list[_Start] = []  # for the fork server to have imported
@@ -55,11 +56,14 @@ class Spawner:
     def serve(self, launcher: socket.socket) -> None:
         """Serve a launcher until it goes; nothing that was started for it is left then."""
         self._launcher, kept = launcher, []
+        self._unsaid.clear()
         self._selector.register(launcher, selectors.EVENT_READ, lambda: kept.extend(self._request()))
         try:
             while True:
-                for key, _ in self._selector.select():
-                    if key.fileobj in self._selector.get_map():
+                for key, mask in self._selector.select():
+                    if mask & selectors.EVENT_WRITE:
+                        self._pass_on()
+                    if mask & selectors.EVENT_READ and key.fileobj in self._selector.get_map():
                         key.data()
         except (EOFError, OSError):
             pass  # the launcher has gone, one way or the other
@@ -185,7 +189,15 @@ class Spawner:
                 self._say(exited=task, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
 
     def _say(self, **message: Any) -> None:
-        self._launcher.sendall((json.dumps(message) + "\n").encode())
+        """Say something to the launcher, which may be in the middle of saying something itself."""
+        self._unsaid += (json.dumps(message) + "\n").encode()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with suppress(BlockingIOError):
+            del self._unsaid[: self._launcher.send(self._unsaid, socket.MSG_DONTWAIT)]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsaid else 0)
+        self._selector.modify(self._launcher, events, self._selector.get_key(self._launcher).data)
 
 
 @dataclass

@@ -94,6 +94,7 @@ def replay(
     lost_workers: LostWorkers | None = None,
     stall_timeout: float = 300,
     paused: bool = True,
+    grace: float = 20,
 ) -> Replay:
     """Play the events to a fresh Supervisor without jitter: its pauses are 1, 2, 4... seconds if ``paused``.
 
@@ -110,6 +111,7 @@ def replay(
         budget=restarts,
         first_attempt=first_attempt,
         lost_workers=lost_workers,
+        grace=grace,
     )
     actions = [(0.0, action) for action in supervisor.begin(0.0)]
     for now, event in history:

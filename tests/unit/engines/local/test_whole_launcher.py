@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,37 @@ def test_tasks_that_may_be_forked_and_cannot_be_are_spawned_and_it_is_said_why(
     assert f"each task imports TensorFlow itself: {why}" in ran.output
     assert [event["cause"] for event in ran.events("spawns")] == [why]
     assert ran.code == 0, ran.output  # the small programs import nothing
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_whose_streams_were_closed_at_the_start_is_a_run_like_any_other(plays: Start, closed: str) -> None:
+    place = plays("say=trains", *DONE)
+    place.command = ("sh", "-c", f'exec "$0" -m launcher "$@" {closed}', sys.executable)
+    ran = place.finish(place.start("run"))
+    assert (ran.code, ran.result["status"]) == (0, "done")
+    assert (ran.files / "logs" / "attempt-1" / "worker-0.log").read_text() == "trains\n"
+
+
+def test_a_hang_up_that_comes_twice_leaves_the_time_to_end_well(plays: Start, tmp_path: Path) -> None:
+    # As one that finishes its steps and writes a checkpoint.
+    place = plays("ignore", "ready", "step=1", "say=trains", f"await={tmp_path / 'stop'}", "exit=143")
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    launcher.send_signal(signal.SIGHUP)
+    seen += read_until(launcher, "stopping: ")
+    launcher.send_signal(signal.SIGHUP)
+    (place.directory / "stop").touch()
+    ran = place.finish(launcher, seen)
+    assert ran.code == 143, ran.output
+    assert [event["cause"] for event in ran.events("stopped")] == ["exited with code 143"] * 2
+
+
+def test_under_nohup_a_hang_up_is_nothing(plays: Start, tmp_path: Path) -> None:
+    place = plays("ready", "say=trains", f"await={tmp_path / 'go'}", "result", "exit=0")
+    place.command = ("sh", "-c", 'trap "" HUP; exec "$0" -m launcher "$@"', sys.executable)
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    launcher.send_signal(signal.SIGHUP)
+    (place.directory / "go").touch()
+    ran = place.finish(launcher, seen)
+    assert (ran.code, ran.result["status"]) == (0, "done"), ran.output
