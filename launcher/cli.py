@@ -60,8 +60,24 @@ def launcher() -> None:
     """
 
 
+def _open_streams() -> None:
+    """Let standard input, output and error be /dev/null where they were closed (``>&-``).
+
+    Otherwise the next file or socket gets the number, and is written to by whoever prints, or closed in a child.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in a sentence and an exit code, never in a traceback."""
+    _open_streams()
     if _COMPLETE in os.environ:
         import_module("launcher.commands.shells")
     try:

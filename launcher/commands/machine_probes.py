@@ -10,7 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import psutil
 
 from launcher.commands.findings import Finding, State
 from launcher.engines.compose.docker import Docker
+from launcher.engines.local.warm import waiting
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.cores import usable_cores
@@ -44,6 +47,8 @@ def machine() -> Iterator[Finding]:
     yield from found
     if answer:
         yield cuda(inventory, answer)
+        yield start_method(answer)
+    yield from warm_spawners()
     yield private_network()
     yield containers()
     yield from proxies()
@@ -154,6 +159,24 @@ def cuda(inventory: Inventory, found: dict[str, Any]) -> Finding:
     if not found["missing"] and len(found["gpus"]) == len(inventory.gpus):
         return Finding("ok", "CUDA", seen + libraries)
     return Finding("problem", "CUDA", seen + missing, extra)
+
+
+def start_method(found: dict[str, Any]) -> Finding:
+    """Say whether the tasks of a run are forked from one import of TensorFlow."""
+    if why := found["why_not_forked"]:
+        return Finding("warning", "start", f"each task imports TensorFlow itself: {why}", "runs work, and start later")
+    return Finding("ok", "start", "tasks are forked from one import of TensorFlow")
+
+
+def warm_spawners() -> Iterator[Finding]:
+    """Report the processes that wait for the next run (run.keep_warm)."""
+    for warm in waiting():
+        with suppress(psutil.Error):
+            family = [(process := psutil.Process(warm.pid)), *process.children()]
+            memory = sum(one.memory_info().rss for one in family) / 2**20
+            since = time.strftime("%H:%M:%S", time.localtime(warm.path.stat().st_ctime))
+            message = f"process {warm.pid} has imported TensorFlow and waits since {since}, {memory:.0f} MiB"
+            yield Finding("ok", "warm spawner", message, f"it ends by itself (run.keep_warm), or by kill {warm.pid}")
 
 
 def _is_supported(version: str) -> bool:

@@ -23,10 +23,14 @@ class EventLoop:
         self.selector = selectors.DefaultSelector()
         self._screen, self._signalled = screen, signalled
         self._watched, self._stopping = True, False
+        self._ignored: frozenset[int] = frozenset()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Take the signals that stop a launcher until the end of the block."""
+        """Take the signals that stop a launcher until the end of the block.
+
+        One that was ignored when the launcher began (nohup, a shell's ``&``) stays ignored.
+        """
         read_end, write_end = socket.socketpair()
         with read_end, write_end:
             read_end.setblocking(False)
@@ -39,7 +43,9 @@ class EventLoop:
             self.selector.register(read_end, selectors.EVENT_READ, arrived)
             # In this order: a signal between the two would be neither an event nor an exception.
             wakeup = signal.set_wakeup_fd(write_end.fileno())
-            before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+            self._ignored = frozenset(number for number in _STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN)
+            taken = [number for number in _STOP_SIGNALS if number not in self._ignored]
+            before = {number: signal.signal(number, lambda *_: None) for number in taken}
             try:
                 yield
             finally:
@@ -68,13 +74,13 @@ class EventLoop:
         self._show(lambda: self._screen.progress(progress))
 
     def _show(self, show: Callable[[], None]) -> None:
-        # A closed pipe or a dead terminal: nobody watches, so the run ends as after SIGHUP.
+        # A closed pipe or a dead terminal: nobody watches, so the run ends as after SIGHUP, or goes on as under nohup.
         if self._watched:
             try:
                 show()
             except OSError:
                 self._watched = False
-                if not self._stopping:  # a second signal would leave no time to end well
+                if not self._stopping and signal.SIGHUP not in self._ignored:
                     self._signal(signal.SIGHUP)
 
     def _signal(self, number: int) -> None:

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from launcher.runtime.forkserver import prepare
+
 # What a CUDA build of TensorFlow 2.21 opens when it is first asked for a GPU (CUDA 12, cuDNN 9), and NCCL.
 _LIBRARIES = (
     "cudart.so.12",
@@ -24,7 +26,8 @@ _LIBRARIES = (
 def main() -> None:
     """Print what there is; a traceback if TensorFlow cannot be imported."""
     began = time.monotonic()
-    import tensorflow as tf
+    why_not_forked = prepare()
+    import tensorflow as tf  # with a traceback, if it cannot be
 
     seconds = time.monotonic() - began
     libraries = {f"lib{name}": _opens(f"lib{name}") for name in _LIBRARIES}
@@ -32,6 +35,7 @@ def main() -> None:
     print(json.dumps({
         "tensorflow": tf.__version__,
         "seconds": round(seconds, 1),
+        "why_not_forked": why_not_forked,
         "cuda": str(build.get("cuda_version", "")),
         "cudnn": str(build.get("cudnn_version", "")),
         "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],

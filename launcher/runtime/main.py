@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import os
 import signal
@@ -11,17 +10,23 @@ import sys
 import time
 from typing import NoReturn
 
+from setproctitle import setproctitle
+
 from launcher.contract.context import TaskContext
 from launcher.runtime.failure import leave, record
+from launcher.runtime.process import end_with_parent, import_tensorflow
 
-_PR_SET_PDEATHSIG = 1
 _STOPPED = 128 + signal.SIGTERM
 
 
-def main() -> NoReturn:
-    """Run the task that LAUNCHER_TASK describes; the exit code is one of the launcher's."""
+def main(began: float | None = None) -> NoReturn:
+    """Run the task that LAUNCHER_TASK describes; the exit code is one of the launcher's.
+
+    ``began`` is when it was to start, in seconds of ``time.monotonic``: importing TensorFlow is part of the start, also
+    if another process has done that for it.
+    """
     context = TaskContext.from_environment()
-    deadline = time.monotonic() + context.start_timeout  # importing TensorFlow is part of the start
+    deadline = (began or time.monotonic()) + context.start_timeout
     try:
         _prepare(context)
         code = _run(context, deadline)
@@ -32,8 +37,8 @@ def main() -> NoReturn:
 
 def _prepare(context: TaskContext) -> None:
     """Give the process the cores of the plan, and signals and paths, before TensorFlow makes threads."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
+    setproctitle(f"launcher {context.task} of {context.run_directory}")
     if context.cores and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):  # cores that are gone: check_placement says so in a sentence
             os.sched_setaffinity(0, context.cores)
@@ -44,16 +49,7 @@ def _prepare(context: TaskContext) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     os.chdir(context.directory)
     sys.path.insert(0, context.directory)
-    _import_tensorflow()
-
-
-def _import_tensorflow() -> None:
-    # `import tensorflow` eagerly imports Keras' optimizers, a quarter of its time (tensorflow/__init__.py:459-471), and
-    # accepts that Keras is not there. A job that uses Keras imports it later, in the usual way.
-    sys.modules["keras"] = None  # type: ignore[assignment]
-    import tensorflow  # noqa: F401
-
-    del sys.modules["keras"]
+    import_tensorflow()
 
 
 def _run(context: TaskContext, deadline: float) -> int:

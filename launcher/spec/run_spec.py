@@ -75,6 +75,30 @@ class RunSpec(Model):
         60.0
     )
     stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
+    grace: Annotated[
+        Duration,
+        Field(
+            description="how long after a SIGTERM or a hang-up everything has ended, with a checkpoint if the time "
+            "is enough for one",
+            examples=["20s"],
+        ),
+    ] = 20.0
+    start_method: Annotated[
+        Literal["auto", "fork", "spawn"],
+        Field(
+            description="fork tasks from one process that has imported TensorFlow, or start each as a new one; "
+            "auto: fork where possible",
+            examples=["spawn"],
+        ),
+    ] = "auto"
+    keep_warm: Annotated[
+        Duration | None,
+        Field(
+            description="how long the process that has imported TensorFlow waits for the next run of this user and "
+            "environment; not at all, unless given",
+            examples=["10m"],
+        ),
+    ] = None
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),

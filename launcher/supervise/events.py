@@ -71,11 +71,12 @@ class Exited:
         if self.why:
             return self.why
         if self.code < 0:
-            return f"killed by {_signal_name(-self.code)}"
+            return f"killed by {signal_name(-self.code)}"
         return f"exited with code {self.code}" if self.code else ""
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return SIGTERM, or signal 37."""
     names = {known.value: known.name for known in signal.Signals}
     return names.get(number, f"signal {number}")  # real-time signals have no names
 
@@ -137,6 +138,13 @@ class ChoosePorts:
 
 
 @dataclass(frozen=True)
+class Abandon:
+    """Count this task as ended: it was killed, and the kernel has not ended it for long."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
 class Record:
     """Write this change of state to events.jsonl; ``task`` is None for a state of the run."""
 
@@ -144,6 +152,7 @@ class Record:
     state: str
     cause: str = ""
     details: Mapping[str, Any] | None = None
+    attempt: int = field(default=0, compare=False)  # of the task, or the last of any
 
 
 @dataclass(frozen=True)
@@ -153,4 +162,4 @@ class Say:
     text: str
 
 
-Action = Start | Kill | Inspect | ChoosePorts | Record | Say
+Action = Start | Kill | Abandon | Inspect | ChoosePorts | Record | Say

@@ -34,6 +34,10 @@ class Recovery:
         for cause, costs in self._outages.end(task, self._progress.resumed_at, now):
             self._table.record(task, "recovered", str(cause), costs)
 
+    def mark(self, part: str, task: Task | None, now: float) -> None:
+        """Note how far the restart of this task, or (None) of the whole cluster, has come."""
+        self._outages.mark(part, task, now)
+
     def restart_alone(self, cause: Cause, now: float) -> bool:
         """Restart the task alone, or leave it out; False if the others cannot continue without it."""
         role = self._table.roles[cause.task]
@@ -53,7 +57,9 @@ class Recovery:
         """Start the tasks that restart alone and whose pause is over."""
         for task in [task for task, at in self._pending.items() if now >= at]:
             del self._pending[task]
-            self._table.start(task, self._table.attempts[task] + 1)
+            self._outages.mark("waiting", task, now)
+            self._table.attempts[task] += 1
+            self._table.start(task)
 
     def cancel_pending(self) -> None:
         """Let tasks that wait to restart alone start with the others, or not at all."""
@@ -63,18 +69,20 @@ class Recovery:
         """Whether all tasks would restart after it, as far as is known before the rest of them has ended."""
         return self._policy.would_restart(cause)
 
-    def restart_all(self, cause: Cause, failed_at: float) -> Decision:
+    def restart_all(self, cause: Cause, failed_at: float, now: float) -> Decision:
         """Decide whether all tasks restart, which ``announce`` then tells the user."""
         decision = self._policy.decide(cause, self._table.last_attempt)
         if decision.leave_out:
             self.leave_out(decision.leave_out, str(cause))
         if decision.pause is not None:
             self._outages.begin(cause, failed_at, self._progress.step)
+            self._outages.mark("stopping", None, now)
         return decision
 
     def announce(self, cause: Cause, attempt: int, pause: float) -> None:
         """Tell the user when the next attempt starts, and why."""
-        self._table.say(f"{cause}; attempt {attempt} starts in {pause:.1f} s ({self._budget})")
+        when = f"in {pause:.1f} s" if pause else "now"
+        self._table.say(f"{cause}; attempt {attempt} starts {when} ({self._budget})")
 
     def leave_out(self, task: Task, why: str) -> None:
         """Continue without this worker, which may run on another machine."""

@@ -12,7 +12,7 @@ from launcher.supervise.causes import Cause
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.progress import Progress
 
-_FIRST, _LONGEST = 1.0, 30.0  # seconds to wait, before jitter
+_FIRST, _LONGEST = 1.0, 30.0  # seconds to wait before the second restart, and at most; before jitter
 HEALTHY = 600.0  # seconds of training, from the first step after a restart, after which earlier restarts do not count
 _ADDRESS = re.compile("0x[0-9a-fA-F]+")
 
@@ -23,10 +23,11 @@ def exhausted(allowed: int) -> str:
 
 
 class RestartBudget:
-    """The restarts that run.restarts allows; the pause before each is twice the one before it, times 0.5 to 1.5.
+    """The restarts that run.restarts allows.
 
-    The jitter matters if several launchers restart their parts of one cluster: without it, they would collide again and
-    again.
+    The first one after a healthy stretch is immediate. There is a pause before the second, and one twice as long before
+    each further one, times 0.5 to 1.5. The jitter matters if several launchers restart their parts of one cluster:
+    without it, they would collide again and again.
     """
 
     def __init__(self, allowed: int, jitter: Callable[[], float] = random.random) -> None:
@@ -62,7 +63,7 @@ class RestartBudget:
     def pause(self) -> float:
         """Return the seconds to wait before a restart, which this does not spend."""
         self._trained_since = None
-        return min(_FIRST * 2.0 ** max(0, self.used - 1), _LONGEST) * (0.5 + self._jitter())
+        return min(_FIRST * 2.0 ** (self.used - 2), _LONGEST) * (0.5 + self._jitter()) if self.used > 1 else 0.0
 
     def __str__(self) -> str:
         return f"restart {self.used} of {self.allowed}"

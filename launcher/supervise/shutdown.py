@@ -6,10 +6,45 @@ import signal
 from collections.abc import Iterable
 
 from launcher.contract.task import Task
+from launcher.supervise.events import Abandon
 from launcher.supervise.task_table import TaskTable
 
 STOP_GRACE = 5.0  # seconds between asking a task to end and killing its process group
 SAVE_GRACE = 20.0  # the same for tasks that train, which finish their current steps and write a checkpoint
+KILL_GRACE = 10.0  # seconds for a killed process to disappear: in uninterruptible sleep it stays
+AGAIN = 1.0  # seconds after which a second Ctrl-C is a person's, and not the terminal's or a wrapper's
+_LAST = 1.5  # seconds of run.grace for what follows the kill: the last lines, result.json
+
+
+class StopSignals:
+    """The signals that ask a launcher to stop.
+
+    Shells, kernels, Docker and Slurm repeat hang-up and TERM, some within milliseconds, and mean it once: only a second
+    Ctrl-C, a second or more after the first, shortens a stop.
+    """
+
+    def __init__(self) -> None:
+        self._interrupted_at: float | None = None
+
+    def shortens(self, number: int, now: float) -> bool:
+        """Take a signal in; return whether it ends at once what the first one has asked to end."""
+        if number != signal.SIGINT:
+            return False
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+        return now - self._interrupted_at >= AGAIN
+
+
+def time_to_save(number: int, grace: float, longest_call: float) -> float:
+    """Return for how many seconds a signal leaves tasks that train the time to write a checkpoint.
+
+    ``grace`` is run.grace, by which everything has ended if a scheduler or a closed terminal has asked; a person who
+    waits at the keyboard can press Ctrl-C again. ``longest_call`` is in seconds.
+    """
+    if number != signal.SIGINT:
+        return max(grace / 2, grace - _LAST)
+    # The current call began before the signal, and the next one is the last: two of the longest have to fit.
+    return max(SAVE_GRACE, round(2.5 * longest_call) + 5.0)
 
 
 class Shutdown:
@@ -20,7 +55,8 @@ class Shutdown:
         self._saving_leader = saving_leader
         self.keeps_evaluator = False  # the others will restart, and it continues meanwhile
         self._ask_at: float | None = ask_at
-        self._kill_at: float | None = ask_at + (STOP_GRACE if saving_leader is None else save_grace)
+        self._kill_at: float | None = ask_at + (min(STOP_GRACE, save_grace) if saving_leader is None else save_grace)
+        self._gone_by: float | None = None  # what was killed
 
     @property
     def has_asked(self) -> bool:
@@ -33,8 +69,16 @@ class Shutdown:
             self._ask_at, self.keeps_evaluator = None, will_restart
             table.kill(self._to_ask(table), signal.SIGTERM)
         if self._kill_at is not None and now >= self._kill_at:
-            self._kill_at = None
-            table.kill(self._all(table), signal.SIGKILL)
+            self.kill(table, now)
+        if self._gone_by is not None and now >= self._gone_by:
+            self._gone_by = now + KILL_GRACE
+            table.add(*(Abandon(task) for task in table.living(self._all(table))))
+
+    def kill(self, table: TaskTable, now: float) -> None:
+        """Kill the tasks, now."""
+        self._ask_at = self._kill_at = None
+        self._gone_by = now + KILL_GRACE
+        table.kill(self._all(table), signal.SIGKILL)
 
     def _all(self, table: TaskTable) -> Iterable[Task]:
         return table.gang if self.keeps_evaluator else table.roles

@@ -7,7 +7,7 @@ here, so that recorded histories can be replayed.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from launcher.contract.roles import Role
@@ -24,12 +24,13 @@ from launcher.supervise.events import (
     Signalled,
     TaskState,
     Tick,
+    signal_name,
 )
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.progress import Progress
 from launcher.supervise.recovery import Recovery
 from launcher.supervise.restarts import RestartBudget
-from launcher.supervise.shutdown import SAVE_GRACE, Shutdown
+from launcher.supervise.shutdown import SAVE_GRACE, Shutdown, StopSignals, time_to_save
 from launcher.supervise.task_table import TaskTable
 from launcher.supervise.training import Training
 
@@ -52,8 +53,12 @@ class Supervisor:
         budget: RestartBudget | None = None,
         first_attempt: int = 1,
         lost_workers: LostWorkers | None = None,
+        grace: float = SAVE_GRACE,
     ) -> None:
-        """Timeouts are in seconds. Without ``budget`` there are no restarts; a resumed run has a ``first_attempt``."""
+        """Timeouts and ``grace`` (run.grace) are in seconds. Without ``budget`` there are no restarts.
+
+        A resumed run has a ``first_attempt``.
+        """
         self._table, self._roles, self._leader = TaskTable(roles, first_attempt), roles, leader
         self.tasks, self.attempts = self._table.states, self._table.attempts
         self._leads = leader in roles  # otherwise the leader runs on another machine
@@ -64,6 +69,7 @@ class Supervisor:
         self._training = Training(self._table, self.progress, self._recovery, leader, stall_timeout)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, if the launcher was asked to stop
+        self._stop_signals, self._grace = StopSignals(), grace
         self.result: Mapping[str, Any] | None = None  # as the leader reports it at the end
         self._causes = Causes()
         self._deadline: float | None = None  # of the present state
@@ -102,6 +108,8 @@ class Supervisor:
                 pass
         self._check_clock(now)
         self._check_living(now)
+        if self.state is RunState.RESTARTING:  # perhaps without a pause
+            self._check_clock(now)
         return self._table.take_actions()
 
     # Reports
@@ -111,7 +119,7 @@ class Supervisor:
             case "started":  # the task has checked which cores and GPUs it has
                 self._table.record(event.task, "placed", details=event.details)
             case "meeting":
-                self._table.set_state(event.task, TaskState.MEETING)
+                self._meeting(event.task, now)
             case "ready":
                 self._ready(event, now)
             case "left_out":
@@ -124,11 +132,18 @@ class Supervisor:
             case "result":
                 self.result = event.details
 
+    def _meeting(self, task: Task, now: float) -> None:
+        self._table.set_state(task, TaskState.MEETING)
+        self._recovery.mark("starting", task, now)
+        if self.state is RunState.FORMING:
+            self._recovery.mark("starting", None, now)  # that of the last one stays
+
     def _ready(self, event: Reported, now: float) -> None:
         self._table.set_state(event.task, TaskState.READY)
         self._training.ready(event, now)
         if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._table.gang):
             self._enter(RunState.TRAINING)
+            self._recovery.mark("meeting", None, now)
             self._deadline = None
             self._training.formed(now)
 
@@ -183,19 +198,21 @@ class Supervisor:
         self._table.kill([task for task in self._table.gang if self.tasks[task] in late], signal.SIGKILL)
 
     def _signalled(self, number: int, now: float) -> None:
+        shortens = self._stop_signals.shortens(number, now)
         if self.stopped_by is not None:
-            self._table.kill(self.tasks, signal.SIGKILL)
+            if shortens and self._shutdown:
+                self._shutdown.kill(self._table, now)
             return
         if self._would_restart:
             self._causes.clear()  # a run that would have restarted counts as stopped, not as failed
         self.stopped_by = number
         trains = self.state is RunState.TRAINING
-        # The current call began before the signal, and the next one is the last: two of the longest have to fit.
-        grace = max(SAVE_GRACE, round(2.5 * self.progress.longest_gap) + 5.0)
+        grace = time_to_save(number, self._grace, self.progress.longest_gap)
         if trains:
-            limit = f"at most {grace:g} s; Ctrl-C again ends them at once"
+            again = "; Ctrl-C again ends them at once" if number == signal.SIGINT else ""
+            limit = f"at most {grace:g} s{again}"
             self._table.say(f"stopping: the tasks finish their current steps and write a checkpoint ({limit})")
-        self._stop(signal.Signals(number).name, Shutdown(now, self._leader if trains else None, grace))
+        self._stop(signal_name(number), Shutdown(now, self._leader if trains else None, grace))
 
     # The clock
 
@@ -256,17 +273,18 @@ class Supervisor:
         elif self._shutdown and self._shutdown.keeps_evaluator:
             self._shutdown = Shutdown(now)  # there will be no next attempt after all
 
-    def _start(self, tasks: Iterable[Task], now: float) -> None:
+    def _start(self, tasks: Collection[Task], now: float) -> None:
         """Start these tasks, as one attempt with the next number."""
-        attempt = self._table.last_attempt + 1
+        self._table.begin_attempt(tasks)
         self._deadline, self.result = now + self._start_timeout + FORMING_GRACE, None
         self._restart_decided = False
         self._training.begin(now)
         if self.state is not RunState.FORMING:
+            self._recovery.mark("waiting", None, now)
             self._enter(RunState.FORMING)
             self._table.add(ChoosePorts())
         for task in tasks:
-            self._table.start(task, attempt)
+            self._table.start(task)
 
     def _stop(self, why: str, shutdown: Shutdown) -> None:
         self._enter(RunState.STOPPING, why)
@@ -281,7 +299,7 @@ class Supervisor:
         cause = self.cause
         if cause is None or self.stopped_by is not None or self.done:
             return False
-        decision = self._recovery.restart_all(cause, self._causes.since)
+        decision = self._recovery.restart_all(cause, self._causes.since, now)
         if decision.pause is None:
             self._causes.explain(decision.why)
             return False

@@ -41,10 +41,13 @@ class TaskTable:
         self.states[task] = state
         self.record(task, state.value, cause)
 
-    def start(self, task: Task, attempt: int) -> None:
-        """Start a task's process."""
-        self.attempts[task] = attempt
-        self.add(Start(task, attempt))
+    def begin_attempt(self, tasks: Iterable[Task]) -> None:
+        """Let these tasks have one attempt together, with the next number."""
+        self.attempts |= dict.fromkeys(tasks, self.last_attempt + 1)
+
+    def start(self, task: Task) -> None:
+        """Start a task's process, in the attempt that has begun."""
+        self.add(Start(task, self.attempts[task]))
         self.set_state(task, TaskState.STARTED)
 
     def ended(self, event: Exited) -> None:
@@ -67,7 +70,8 @@ class TaskTable:
 
     def record(self, task: Task | None, state: str, cause: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Record a change of state; of the run if ``task`` is None."""
-        self.add(Record(task, state, cause, details))
+        attempt = self.attempts[task] if task else self.last_attempt
+        self.add(Record(task, state, cause, details, attempt))
 
     def add(self, *actions: Action) -> None:
         """Add actions to those that are due."""

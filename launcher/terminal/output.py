@@ -9,11 +9,12 @@ import time
 from typing import TextIO
 
 _MOST = 1 << 20  # bytes that may wait for a reader who has paused: a terminal after Ctrl-S, a pager
+_MUCH = 1 << 16  # bytes that are written without a flush
 _PATIENCE = 3.0  # seconds for that reader to continue if more would wait, and at the end
 
 
 class BufferedOutput:
-    """Writes at once what the reader takes, and the rest with the next call; raises OSError if nobody reads."""
+    """Writes what the reader takes when it is flushed or much waits, the rest later; OSError if nobody reads."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._descriptor = stream, _descriptor(stream)
@@ -35,12 +36,13 @@ class BufferedOutput:
         return bool(self._waiting)
 
     def write(self, text: str) -> int:
-        """Write the text, or keep it while the reader pauses."""
+        """Keep the text until the next flush, or until much of it waits."""
         if self._descriptor is None:
             self._stream.write(text)
         else:
             self._waiting += text.encode(self.encoding, self._stream.errors or "strict")
-            self._pass_on(self._descriptor, _MOST)
+            if len(self._waiting) >= _MUCH:
+                self._pass_on(self._descriptor, _MOST)
         return len(text)
 
     def flush(self) -> None:

@@ -62,8 +62,8 @@ class TerminalScreen:
         prefix = f"{name:<{self._width}} │ " if self._prefixed else ""
         if self._live:
             self._console.print(Text.assemble((prefix, self._colours[name]), Text.from_ansi(text)))
-        else:
-            self._write(f"{prefix}{text}")
+        else:  # flushed with the progress, a moment later: a task may print a hundred thousand lines a second
+            self._output.write(f"{prefix}{text}\n")
 
     def note(self, text: str) -> None:
         """Show a line of the launcher's own."""
@@ -71,10 +71,11 @@ class TerminalScreen:
         if self._live:
             self._console.print(Text(text, style="dim"))
         else:
-            self._write(text)
+            self._output.write(f"{text}\n")
+            self._output.flush()
 
     def progress(self, progress: Mapping[str, Any]) -> None:
-        """Redraw the live line, if there is one, and write what was kept while the reader paused."""
+        """Redraw the live line, if there is one, and write what was kept."""
         now = time.monotonic()
         if progress:
             self._first = self._first or (now, progress["step"])
@@ -96,10 +97,6 @@ class TerminalScreen:
         if speed and steps:
             parts.append(f"{clock((steps - step) / speed)} left")
         return " · ".join(parts)
-
-    def _write(self, text: str) -> None:
-        self._output.write(text + "\n")
-        self._output.flush()
 
 
 def clock(seconds: float) -> str:

@@ -63,7 +63,7 @@ def test_an_evaluator_that_is_killed_comes_back_alone(workplace: Workplace) -> N
     launcher = workplace.start("run")
     seen = read_until(launcher, f"evaluator:0 │ {SCORED}")
     task_process(launcher, "evaluator:0").kill()
-    seen += read_until(launcher, "evaluator:0: killed by SIGKILL; attempt 2 starts in")
+    seen += read_until(launcher, "evaluator:0: killed by SIGKILL; attempt 2 starts now")
     workplace.await_ready("evaluator:0", attempt=2)
     workplace.hold.unlink()
     ran = workplace.finish(launcher, seen)
@@ -146,7 +146,7 @@ def test_an_evaluator_ends_also_where_the_run_was_stopped_while_it_started_again
     )
     seen = read_until(scoring, SCORED)
     task_process(scoring, "evaluator:0").kill()
-    seen += read_until(scoring, "attempt 2 starts in")
+    seen += read_until(scoring, "attempt 2 starts now")
     trains.send_signal(signal.SIGINT)
     workplace.hold.unlink()
     assert workplace.finish(trains).code == 130

@@ -16,7 +16,7 @@ from typing import Any, Self
 import pytest
 
 from tests.support.jobs import ARGS, IN_THE_MIDDLE, RUN, STEPS
-from tests.support.processes import descendants, survivors
+from tests.support.processes import survivors, task_process
 from tests.support.workplace import Ran, Workplace, read_until
 
 NAMES = ("node-a", "node-b")
@@ -132,8 +132,7 @@ def test_after_a_death_both_hosts_resume_from_the_checkpoint_that_one_of_them_ha
     hosts.write(cluster=SYNC)
     launchers = hosts.start()
     seen = read_until(launchers[0], IN_THE_MIDDLE)
-    (task,) = (process for process in descendants(launchers[1]) if "launcher.runtime.main" in process.cmdline())
-    task.kill()
+    task_process(launchers[1], "worker:1").kill()
     first, second = hosts.finish(launchers, seen)
     assert (first.code, second.code) == (0, 0), first.output + second.output
     assert "worker:1: killed by SIGKILL; attempt 2" in second.output

@@ -61,7 +61,8 @@ def test_a_task_that_has_other_cores_than_planned_ends_the_run_and_is_not_starte
 ) -> None:
     (workplace.directory / "sitecustomize.py").write_text(STEALING)
     env = {"PYTHONPATH": f"{workplace.directory}:{ROOT}"}
-    ran = workplace.run(cluster={"worker": {"tasks": 2, "cpus": 1, "gpus": 0, "env": env}}, **SHORT)
+    workers = {"tasks": 2, "cpus": 1, "gpus": 0, "env": env}
+    ran = workplace.run(cluster={"worker": workers}, run={"start_method": "spawn"}, **SHORT)
     assert ran.code == 1, ran.output
     has = ", ".join(map(str, ALL))
     assert f"worker:1 failed: the plan gives worker:1 the cores {CORES[1]}; it has {has}" in ran.output

@@ -62,7 +62,7 @@ def test_a_synchronous_run_ends_bit_for_bit_as_if_nobody_had_died(workplace: Wor
     assert (ran.metrics, history(ran)) == (walk.metrics, history(walk))
     assert ran.metrics["walk"] != 0
     assert ran.result["attempts"] == 2
-    assert f"{task}: killed by SIGKILL; attempt 2 starts in" in ran.output
+    assert f"{task}: killed by SIGKILL; attempt 2 starts now" in ran.output
     assert_from_a_checkpoint(ran)
     assert ran.logs == {f"attempt-{number}/worker-{index}" for number in (1, 2) for index in (0, 1)}
     assert survivors(ran.directory) == []
@@ -81,7 +81,7 @@ def test_a_run_that_ctrl_c_stopped_resumes_and_ends_bit_for_bit_as_an_undisturbe
     step = stopped.result["steps"]
     assert step >= 375
     assert "--resume" in stopped.output
-    assert len(tasks) == 3  # two workers and the process that owns them
+    assert len(tasks) == 4  # two workers, what they were forked from, and the process that owns all
     assert all_gone(tasks)
     resumed = workplace.finish(workplace.start("run", "--resume", "latest"))
     assert f"resumed at step {step} of 1500" in resumed.output
@@ -117,7 +117,7 @@ def test_without_its_chief_an_asynchronous_cluster_restarts(workplace: Workplace
     ran = workplace.finish(launcher, seen)
     assert_like(ran, undisturbed)
     assert ran.result["attempts"] == 2
-    assert f"{task}: killed by SIGKILL; attempt 2 starts in" in ran.output
+    assert f"{task}: killed by SIGKILL; attempt 2 starts now" in ran.output
     assert_from_a_checkpoint(ran)
     tasks = ("chief-0", "ps-0", "worker-0")
     assert ran.logs == {f"attempt-{number}/{task}" for number in (1, 2) for task in tasks}
@@ -145,6 +145,6 @@ def test_an_asynchronous_cluster_restarts_if_a_worker_is_frozen(workplace: Workp
     task_process(launcher, "worker:1").suspend()
     ran = workplace.finish(launcher, seen)
     assert_like(ran, undisturbed)
-    assert "worker:1 has been silent for 20 s; attempt 2 starts in" in ran.output
+    assert "worker:1 has been silent for 20 s; attempt 2 starts now" in ran.output
     assert ran.result["attempts"] == 2
     assert survivors(ran.directory) == []

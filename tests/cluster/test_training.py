@@ -105,7 +105,7 @@ def test_the_screen_shows_no_line_of_tensorflows_own(sync: Ran) -> None:
     scored = sync.said_by("evaluator:0")
     assert all(line.startswith("Epoch: ") for line in scored)
     assert sum("│" in line for line in sync.output.splitlines()) == 6 + len(scored)
-    assert "cpu_feature_guard" in (sync.files / "logs/attempt-1/worker-0.log").read_text()
+    assert "grpc_server_lib" in (sync.files / "logs/attempt-1/worker-0.log").read_text()
 
 
 def test_the_run_directory_is_complete(sync: Ran) -> None:

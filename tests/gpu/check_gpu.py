@@ -48,6 +48,13 @@ def test_each_task_computes_on_its_gpu_and_sees_no_other(workplace: Workplace) -
     assert "GPU:1" not in ran.output
 
 
+def test_tasks_that_are_forked_from_one_import_open_the_gpu_each_for_itself(workplace: Workplace) -> None:
+    worker = {"tasks": 2, "gpus": [take().gpus[0].id], "gpu_memory": LIMIT}
+    ran = workplace.run(job="hello", args={}, cluster={"worker": worker}, run={"start_method": "fork"})
+    assert ran.code == 0, ran.output
+    assert all(f"worker:{index} GPU:0: 2 + 3 = 5" in ran.output for index in range(2))
+
+
 def test_the_coordinator_the_ps_and_the_evaluator_see_no_gpu(workplace: Workplace) -> None:
     ran = workplace.run(mode="async", cluster={"worker": {"tasks": 1, "gpus": 1}, "ps": 1, "evaluator": 1})
     assert ran.code == 0, ran.output

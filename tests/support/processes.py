@@ -19,7 +19,7 @@ def task_process(launcher: subprocess.Popen[str], task: str) -> psutil.Process:
     """Return the process of this launcher's task, as soon as there is one."""
     while launcher.poll() is None:
         for process in descendants(launcher):
-            if _context(process).startswith(f'{{"task": "{task}"'):
+            if _identity(process).startswith((f"launcher {task} of ", f'{{"task": "{task}"')):
                 return process
         time.sleep(LOOK_EVERY)
     raise AssertionError(f"the launcher has ended, and {task} was not there")
@@ -27,12 +27,14 @@ def task_process(launcher: subprocess.Popen[str], task: str) -> psutil.Process:
 
 def survivors(directory: Path) -> list[psutil.Process]:
     """Return every process, of whatever attempt, that is a task of a run in this directory."""
-    return [process for process in psutil.process_iter() if str(directory) in _context(process)]
+    return [process for process in psutil.process_iter() if str(directory) in _identity(process)]
 
 
-def _context(process: psutil.Process) -> str:
+def _identity(process: psutil.Process) -> str:
+    """Return a task's title, or what the launcher told it, if it has no title yet."""
     try:
-        return process.environ().get("LAUNCHER_TASK", "")
+        title = " ".join(process.cmdline())
+        return title if title.startswith("launcher ") else process.environ().get("LAUNCHER_TASK", "")
     except psutil.Error:  # it has just ended, or is somebody else's
         return ""
 

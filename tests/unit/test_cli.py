@@ -50,3 +50,36 @@ def test_an_unknown_option_is_a_usage_error() -> None:
     assert said.returncode == 2
     assert "--colour" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("--help", 0),
+        ("--version", 0),
+        ("plan", 0),
+        ("plan --json", 0),
+        ("config get mode", 0),
+        ("config schema", 0),
+        ("render compose", 0),
+        ("plan nothing.yaml", 2),
+        ("config get nothing", 2),
+        ("run --resume nothing", 2),
+    ],
+)
+def test_a_closed_stream_changes_no_exit_code(arguments: str, code: int, closed: str) -> None:
+    command = f"exec {sys.executable} -m launcher {arguments} {closed}"
+    said = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == code, said.stderr
+    assert "Traceback" not in said.stdout + said.stderr
+    assert "2>&-" in closed or code == 0 or said.stderr
+
+
+def test_what_is_opened_next_does_not_get_the_number_of_a_closed_stream() -> None:
+    code = (
+        "from launcher import cli; cli._open_streams(); import os; print(os.open(os.devnull, 0) > 2, file=open(9, 'w'))"
+    )
+    command = f'exec 9>&1; exec {sys.executable} -c "{code}" <&- >&- 2>&-'
+    said = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert said.stdout == "True\n"

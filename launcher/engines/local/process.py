@@ -2,86 +2,126 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from launcher.contract.requests import send_request
 from launcher.contract.task import Task
+from launcher.engines.local.warm import kind_of, waiting
+from launcher.errors import LauncherError
 
 TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
-_LENGTH = struct.Struct("!I")
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
-
-
-def send_request(connection: socket.socket, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send one request, with open files for the other process to take over."""
-    payload = json.dumps(request).encode()
-    socket.send_fds(connection, [_LENGTH.pack(len(payload))], list(descriptors))
-    connection.sendall(payload)
-
-
-def receive_request(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Receive what ``send_request`` sent; raises EOFError if the other side has gone."""
-    header, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, maxfds=2)
-    if len(header) < _LENGTH.size:
-        raise EOFError
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    payload = bytearray()
-    (length,) = _LENGTH.unpack(header)
-    while len(payload) < length:
-        chunk = connection.recv(length - len(payload))
-        if not chunk:
-            raise EOFError
-        payload += chunk
-    request: dict[str, Any] = json.loads(payload)
-    return request, list(array.array("i", descriptors))
+_FIRST_WORD = 30.0  # seconds for the spawner to start, and to make its network
+_TAKE = 10.0  # seconds for the spawner to take a request
+_SPAWNER = "the spawner, the process that owns this launcher's tasks,"
 
 
 class Processes:
     """The processes of one run, through their spawner. Use as a context manager: leaving it ends them all."""
 
-    def __init__(self, network: str, locks: Sequence[int] = ()) -> None:
-        """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one."""
-        self.connection, theirs = socket.socketpair()
+    def __init__(self, network: str, locks: Sequence[int] = (), keep_warm: float = 0.0) -> None:
+        """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one.
+
+        ``keep_warm`` is for how many seconds the spawner then waits for another run like this one.
+        """
         self._pids: dict[Task, int] = {}
         self._received = b""
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
+        self._keeps_warm, kind = keep_warm > 0, kind_of(network) if keep_warm else ""
+        self._spawner: subprocess.Popen[bytes] | None = None  # None: it was there before
+        self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
+            self._start_spawner(network, keep_warm, kind)
+        )
+        self.connection.settimeout(_TAKE)
+        if locks:
+            self._send({"keep": len(locks)}, locks)
+
+    def _start_spawner(self, network: str, keep_warm: float, kind: str) -> socket.socket:
+        ours, theirs = socket.socketpair()
         with theirs:
-            kept = [theirs.fileno(), *locks]
+            number = str(theirs.fileno())
             self._spawner = subprocess.Popen(
-                [sys.executable, "-P", "-m", "launcher.engines.local.spawner", network, *map(str, kept)],
+                [sys.executable, "-P", "-m", "launcher.engines.local.spawner", number, network, str(keep_warm), kind],
                 env=_environment({}),
-                pass_fds=kept,
+                pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
             )
+        return ours
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._keeps_warm and not self.has_gone:
+            self._leave()
+            return
         self.connection.close()
-        try:
-            self._spawner.wait(_END_WAIT)
-        except subprocess.TimeoutExpired:
-            self._spawner.kill()
-            self._spawner.wait()
+        if self._spawner:
+            try:
+                self._spawner.wait(_END_WAIT)
+            except subprocess.TimeoutExpired:
+                self._end_spawner(self._spawner)
 
-    def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
-        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
-        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
-        self._send(request, [output, report])
+    def _end_spawner(self, spawner: subprocess.Popen[bytes]) -> None:
+        """End a spawner that a signal has stopped, or that hangs; LauncherError if the kernel does not end it."""
+        spawner.kill()
+        self._abandon()
+        try:
+            spawner.wait(_END_WAIT)
+        except subprocess.TimeoutExpired:
+            raise LauncherError(
+                f"{_SPAWNER} (process {spawner.pid}) was killed, and the kernel does not end it"
+            ) from None
+
+    def first_word(self) -> Mapping[str, Any]:
+        """Return the spawner's first word: its network, and why; LauncherError if there is none."""
+        self.connection.settimeout(_FIRST_WORD)
+        try:
+            (word,) = self.receive()
+        except EOFError:
+            raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
+        except TimeoutError:
+            raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s; was it stopped?") from None
+        self.connection.settimeout(_TAKE)
+        return word
+
+    def _leave(self) -> None:
+        """Let the spawner wait for another run, once nothing of this one is left."""
+        self.connection.settimeout(_END_WAIT)
+        self._send({"leave": True})
+        with contextlib.suppress(EOFError, TimeoutError):
+            while not any("left" in message for message in self.receive()):
+                pass
+        self.connection.close()
+
+    def start(
+        self,
+        task: Task,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        output: int,
+        report: int,
+        *,
+        fork: bool = False,
+    ) -> None:
+        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes.
+
+        ``fork``: from the fork server, if that is possible, whose tasks all do what the command of a task does.
+        """
+        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), "fork": fork}
+        self._send(request | {"began": time.monotonic()}, [output, report])
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""
@@ -90,6 +130,10 @@ class Processes:
     def signal_only(self, task: Task, number: int) -> None:
         """Send a signal to the task's main process, not to what that has started."""
         self._send({"kill": str(task), "signal": number, "alone": True})
+
+    def named(self, task: Task) -> str:
+        """Return `` 123``, the task's process; empty if there is none."""
+        return f" {self._pids[task]}" if task in self._pids else ""
 
     def is_stopped(self, task: Task) -> bool:
         """Whether a signal has stopped the task's process, as Ctrl-Z does."""
@@ -119,8 +163,14 @@ class Processes:
             yield message
 
     def _send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-        with contextlib.suppress(BrokenPipeError):  # if the spawner has just gone, its end is on the way to us
+        try:
             send_request(self.connection, request, descriptors)
+        except BrokenPipeError:
+            pass  # its end is on the way to us
+        except TimeoutError:  # it was stopped by a signal, or hangs: without it nothing can be started or ended
+            if self._spawner:
+                self._spawner.kill()
+            self.connection.shutdown(socket.SHUT_RDWR)  # so that the end is read from here
 
     def _abandon(self) -> None:
         self.has_gone = True

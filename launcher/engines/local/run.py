@@ -21,14 +21,16 @@ from launcher.engines.event_loop import EventLoop
 from launcher.engines.local.ports import HeldPorts, ports_of
 from launcher.engines.local.process import TASK_REPORT_FD, Processes
 from launcher.engines.local.stacks import StackDumps
+from launcher.engines.local.start_method import forked
 from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, UsageError
 from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
 from launcher.supervise.events import (
+    Abandon,
     Action,
     ChoosePorts,
     Event,
@@ -49,7 +51,6 @@ from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds to wait for events before the clock is read
-_NO_SPAWNER = "the spawner, the process that owns this launcher's tasks, ended before any task was started"
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
@@ -79,6 +80,7 @@ class LocalRun:
         self._command, self._locks = command, locks
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
+        self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
@@ -91,6 +93,7 @@ class LocalRun:
             RestartBudget(run.restarts),
             first_attempt,
             LostWorkers(plan.quorum),
+            run.grace,
         )
         self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
         self._stacks = StackDumps(files)
@@ -123,7 +126,9 @@ class LocalRun:
             stack.enter_context(self._ports)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
-            self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
+            self._processes = processes = stack.enter_context(
+                Processes(self._network, self._locks, self._plan.spec.run.keep_warm or 0.0)
+            )
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
             self._act(self._supervisor.begin(time.monotonic()))
@@ -137,10 +142,7 @@ class LocalRun:
 
     def _settle_network(self) -> None:
         """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
-        try:
-            (network,) = self._processes.receive()
-        except EOFError:
-            raise LauncherError(_NO_SPAWNER) from None
+        network = self._processes.first_word()
         if network["network"] != self._network:
             self._network = network["network"]
             self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
@@ -179,8 +181,24 @@ class LocalRun:
         for message in messages:
             if "exited" in message:
                 self._ended(Task.parse(message["exited"]), message)
+            elif "spawns" in message:
+                self._spawns(message["spawns"])
+
+    def _to_fork(self) -> frozenset[Task]:
+        if self._plan.spec.run.start_method == "spawn":
+            return frozenset()
+        return forked({task: plan.environment or {} for task, plan in self._tasks.items()})
+
+    def _spawns(self, why: str) -> None:
+        """Take in that tasks are not forked."""
+        if self._plan.spec.run.start_method == "fork":
+            raise UsageError(f"run.start_method is fork, and tasks cannot be forked here: {why}; write auto or spawn")
+        self._loop.say(f"each task imports TensorFlow itself: {why}")
+        self._record(Record(None, "spawns", why, attempt=max(self._supervisor.attempts.values())))
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
+        if task not in self._pipes.tasks:
+            return  # it was given up before
         self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
         self._pipes.close(task)
         path = self._files.error(self._supervisor.attempts[task], task.slug)
@@ -204,6 +222,8 @@ class LocalRun:
                     self._start(self._tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
+                case Abandon(task):
+                    self._abandon(task)
                 case Inspect():
                     self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
                 case ChoosePorts():
@@ -212,6 +232,12 @@ class LocalRun:
                     self._loop.say(text)
                 case Record():
                     self._record(action)
+
+    def _abandon(self, task: Task) -> None:
+        self._pipes.close(task)
+        why = f"its process{self._processes.named(task)} was killed, and the kernel has not ended it"
+        self._loop.say(f"{task}: {why}; it is left behind")
+        self._events.append(Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=why))
 
     def _start(self, task: TaskPlan, attempt: int) -> None:
         self._files.prepare_attempt(attempt)
@@ -226,7 +252,7 @@ class LocalRun:
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
         ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
-        self._processes.start(task.task, self._command, environment, *ends)
+        self._processes.start(task.task, self._command, environment, *ends, fork=task.task in self._forked)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
             self._events.append(_ended_with_spawner(task.task))
@@ -234,9 +260,7 @@ class LocalRun:
     def _record(self, record: Record) -> None:
         if record.task is None and self._ready_file:
             self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
-        attempts = self._supervisor.attempts
-        attempt = attempts[record.task] if record.task else max(attempts.values())
-        line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
+        line = {"time": time.time(), "attempt": record.attempt, "task": record.task and str(record.task)}
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
 

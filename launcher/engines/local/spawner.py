@@ -1,13 +1,14 @@
 """``python -m launcher.engines.local.spawner``: the process that owns every task of one launcher.
 
-The launcher talks to it over a socket. When that socket closes, for whatever reason (``kill -9`` of the launcher
-included), everything that was ever started below here is killed: tasks, their groups, and grandchildren that left
-their group, which the kernel hands to this process because it is a subreaper.
+The launcher talks to it over a socket. A task is forked from a fork server, which has imported TensorFlow, if the
+request says so and it is possible; otherwise it is a new process, which imports TensorFlow itself. When the socket
+closes, for whatever reason (``kill -9`` of the launcher included), everything that was ever started below here is
+killed: tasks, their groups, and grandchildren that left their group, which the kernel hands to this process because it
+is a subreaper.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -16,10 +17,16 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from launcher.contract.requests import receive_request
+from launcher.engines.local.fork_server import CannotForkError, ForkServer
 from launcher.engines.local.network import enter_private_network
-from launcher.engines.local.process import TASK_REPORT_FD, receive_request
+from launcher.engines.local.process import TASK_REPORT_FD
+from launcher.engines.local.warm import accept
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LAST_WAIT = 5.0  # seconds that killed processes get to disappear
@@ -29,9 +36,13 @@ _NOTHING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # for the launcher al
 class Spawner:
     """Starts processes, signals their groups, and says how they ended."""
 
-    def __init__(self, launcher: socket.socket) -> None:
-        self._launcher = launcher
+    def __init__(self) -> None:
+        self._launcher: socket.socket
+        self._unsaid = bytearray()  # what the launcher has not taken yet
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
+        self._fork_server: ForkServer | None = None
+        self._waiting: list[_Start] = []  # for the fork server to have imported
+        self._never_forks = False  # since that has failed
         self._selector = selectors.DefaultSelector()
         wake, woken = socket.socketpair()
         for end in (wake, woken):
@@ -40,55 +51,131 @@ class Spawner:
         self._wake = wake
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake.fileno())
-        self._selector.register(launcher, selectors.EVENT_READ, self._request)
         self._selector.register(woken, selectors.EVENT_READ, self._reap)
 
-    def serve(self) -> None:
-        """Serve the launcher until it goes."""
+    def serve(self, launcher: socket.socket) -> None:
+        """Serve a launcher until it goes; nothing that was started for it is left then."""
+        self._launcher, kept = launcher, []
+        self._unsaid.clear()
+        self._selector.register(launcher, selectors.EVENT_READ, lambda: kept.extend(self._request()))
         try:
             while True:
-                for key, _ in self._selector.select():
-                    key.data()
+                for key, mask in self._selector.select():
+                    if mask & selectors.EVENT_WRITE:
+                        self._pass_on()
+                    if mask & selectors.EVENT_READ and key.fileobj in self._selector.get_map():
+                        key.data()
         except (EOFError, OSError):
             pass  # the launcher has gone, one way or the other
         finally:
-            _kill_descendants()
+            self._selector.unregister(launcher)
+            self._end_tasks()
+            for descriptor in kept:
+                os.close(descriptor)
 
-    def _request(self) -> None:
+    def _end_tasks(self) -> None:
+        for start in self._waiting:
+            start.close()
+        self._waiting.clear()
+        self._tasks.clear()
+        _kill_descendants(but=self._fork_server.pid if self.is_warm and self._fork_server else None)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the next task could be forked at once."""
+        return self._fork_server is not None and self._fork_server.is_ready
+
+    def _request(self) -> list[int]:
+        """Do what the launcher asks for; return the files that it wants to be open until its last task has ended."""
         request, descriptors = receive_request(self._launcher)
-        if "start" in request:
-            self._try_to_start(request, descriptors)
+        if "keep" in request:
+            return descriptors
+        if "leave" in request:
+            self._end_tasks()
+            _let_go_of_the_screen()
+            self._say(left=True)
+        elif "start" in request:
+            start = _Start(request, descriptors)
+            if request["fork"] and not self._never_forks:
+                self._fork(start)
+            else:
+                self._spawn(start)
         else:
-            # By name: the launcher may not have heard the number yet.
-            for pid in [pid for pid, task in self._tasks.items() if task == request["kill"]]:
-                _kill(pid, request["signal"], alone=request.get("alone", False))
-        for descriptor in descriptors:
-            os.close(descriptor)
+            self._signal(request["kill"], request["signal"], alone=request.get("alone", False))
+        return []
 
-    def _try_to_start(self, request: dict[str, Any], descriptors: list[int]) -> None:
+    def _signal(self, name: str, number: int, *, alone: bool) -> None:
+        # By name: the launcher may not have heard the number yet.
+        for pid in [pid for pid, task in self._tasks.items() if task == name]:
+            _kill(pid, number, alone=alone)
+        if number in (signal.SIGTERM, signal.SIGKILL):
+            for start in [start for start in self._waiting if start.name == name]:
+                self._waiting.remove(start)
+                start.close()
+                self._say(exited=name, code=-number, time_ns=time.time_ns())
+
+    # Starting
+
+    def _fork(self, start: _Start) -> None:
+        """Fork a task, now or as soon as the fork server has imported; spawn it if that is impossible."""
+        self._waiting.append(start)
+        if self._fork_server and not self._fork_server.fits(start.request["environment"]):
+            self._drop_fork_server()  # of a run before this one
         try:
-            self._start(request, descriptors)
-        except OSError as error:
-            why = f"its process could not be started: {error.strerror}"
-            self._say(exited=request["start"], code=1, time_ns=time.time_ns(), why=why)
+            if self._fork_server is None:
+                self._fork_server = ForkServer(start.request["environment"])
+                self._selector.register(self._fork_server.connection, selectors.EVENT_READ, self._imported)
+            elif self._fork_server.is_ready:
+                self._fork_waiting(self._fork_server)
+        except (CannotForkError, OSError) as error:
+            self._spawn_instead(str(error))
 
-    def _start(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        output, report = descriptors
-        pid = os.posix_spawn(
-            request["argv"][0],
-            request["argv"],
-            request["environment"],
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-                (os.POSIX_SPAWN_DUP2, report, TASK_REPORT_FD),
-            ],
-            setsid=True,
-            setsigdef=_NOTHING,
-        )
-        self._tasks[pid] = request["start"]
-        self._say(started=request["start"], pid=pid)
+    def _imported(self) -> None:
+        assert self._fork_server, "only what is registered is called"
+        if self._fork_server.is_ready:  # it has nothing to say unasked: it has ended, and the next task needs another
+            self._drop_fork_server()
+            return
+        try:
+            self._fork_server.imported()
+            self._fork_waiting(self._fork_server)
+        except CannotForkError as error:
+            self._spawn_instead(str(error))
+
+    def _fork_waiting(self, server: ForkServer) -> None:
+        while self._waiting:
+            start = self._waiting[0]
+            self._started(start, server.fork(start.forked, start.descriptors))
+            self._waiting.pop(0)
+
+    def _spawn_instead(self, why: str) -> None:
+        self._drop_fork_server()
+        self._never_forks = True
+        self._say(spawns=why)
+        while self._waiting:
+            self._spawn(self._waiting.pop(0))
+
+    def _drop_fork_server(self) -> None:
+        if self._fork_server:
+            self._selector.unregister(self._fork_server.connection)
+            self._fork_server.close()
+            self._fork_server = None
+
+    def _spawn(self, start: _Start) -> None:
+        try:
+            pid = start.spawn()
+        except OSError as error:
+            start.close()
+            why = f"its process could not be started: {error.strerror}"
+            self._say(exited=start.name, code=1, time_ns=time.time_ns(), why=why)
+        else:
+            self._started(start, pid)
+
+    def _started(self, start: _Start, pid: int) -> None:
+        start.close()
+        self._tasks[pid] = start.name
+        self._say(started=start.name, pid=pid)
+
+    # Ends
 
     def _reap(self) -> None:
         self._woken.recv(4096)
@@ -102,7 +189,55 @@ class Spawner:
                 self._say(exited=task, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
 
     def _say(self, **message: Any) -> None:
-        self._launcher.sendall((json.dumps(message) + "\n").encode())
+        """Say something to the launcher, which may be in the middle of saying something itself."""
+        self._unsaid += (json.dumps(message) + "\n").encode()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with suppress(BlockingIOError):
+            del self._unsaid[: self._launcher.send(self._unsaid, socket.MSG_DONTWAIT)]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsaid else 0)
+        self._selector.modify(self._launcher, events, self._selector.get_key(self._launcher).data)
+
+
+@dataclass
+class _Start:
+    """A request to start a task, with its open files: for its output, and for its reports."""
+
+    request: Mapping[str, Any]
+    descriptors: Sequence[int]
+
+    @property
+    def name(self) -> str:
+        return str(self.request["start"])
+
+    @property
+    def forked(self) -> Mapping[str, Any]:
+        """What the fork server is asked for."""
+        environment, began = self.request["environment"], self.request["began"]
+        return {"environment": environment, "began": began, "into": [[1, 2], [TASK_REPORT_FD]]}
+
+    def spawn(self) -> int:
+        """Start it as a new process."""
+        output, report = self.descriptors
+        return os.posix_spawn(
+            self.request["argv"][0],
+            self.request["argv"],
+            self.request["environment"],
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+                (os.POSIX_SPAWN_DUP2, report, TASK_REPORT_FD),
+            ],
+            setsid=True,
+            setsigdef=_NOTHING,
+        )
+
+    def close(self) -> None:
+        """Close the files, which are the task's alone now."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 def _ended_child() -> int | None:
@@ -116,15 +251,19 @@ def _ended_child() -> int | None:
 def _kill(group: int, number: int, *, alone: bool = False) -> None:
     """Signal a whole group, or only its first process."""
     # If it ended in the meantime, its end is on the way to the launcher.
-    with contextlib.suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):
         os.kill(group, number) if alone else os.killpg(group, number)
 
 
-def _kill_descendants() -> None:
+def _kill_descendants(but: int | None) -> None:
+    """Kill everything below this process, but for one child."""
     import psutil  # only the last act needs it, and a task should not wait for its import
 
     this, deadline = psutil.Process(), time.monotonic() + _LAST_WAIT
-    while (children := this.children(recursive=True)) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        children = [child for child in this.children(recursive=True) if child.pid != but]
+        if not children:
+            return
         for child in children:
             try:
                 child.kill()
@@ -134,23 +273,36 @@ def _kill_descendants() -> None:
         psutil.wait_procs(children, timeout=0.5)
 
 
-def main() -> None:
-    """Serve the launcher in the network that the first argument names, on the socket whose number is the second.
+def _let_go_of_the_screen() -> None:
+    # Whoever reads what the launcher prints, through a pipe, waits until everyone has closed it.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(nothing, number)
+    os.close(nothing)
 
-    Further numbers are open files that this process keeps until its end, and its tasks never see.
+
+def main() -> None:
+    """Serve the launcher, whose socket has the number that the first argument is, in the network of the second.
+
+    The third is for how many seconds, if any, to wait for another launcher of the kind that the fourth names.
     """
-    network, *numbers = sys.argv[1:]
-    kept = list(map(int, numbers))
-    for number in kept:
-        os.set_inheritable(number, False)
-    for number in _NOTHING:
-        signal.signal(number, signal.SIG_IGN)
+    number, network, seconds, kind = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4]
+    for ignored in _NOTHING:
+        signal.signal(ignored, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    launcher = socket.socket(fileno=kept[0])
     why_not = enter_private_network() if network == "private" else "run.network is host"
-    launcher.sendall((json.dumps({"network": "host" if why_not else "private", "why": why_not}) + "\n").encode())
-    Spawner(launcher).serve()
+    first_word = {"network": "host" if why_not else "private", "why": why_not}
+    spawner, launcher = Spawner(), socket.socket(fileno=number)
+    os.set_inheritable(number, False)
+    while True:
+        with launcher, suppress(OSError):
+            launcher.sendall((json.dumps(first_word) + "\n").encode())
+            spawner.serve(launcher)
+        following = accept(kind, seconds) if seconds and spawner.is_warm else None
+        if following is None:
+            return
+        launcher = following
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 With this folder on PYTHONPATH the launcher, its spawner and its networks are real, and nothing imports TensorFlow.
 LAUNCHER_SMALL_TASK holds what the task does, as tests/unit/engines/local/programs/task.py reads it, a word a line.
-LAUNCHER_SMALL_PAUSE holds the seconds before a restart, about; without it they are the launcher's own.
+LAUNCHER_SMALL_PAUSE holds the seconds before every restart; without it they are the launcher's own.
 """
 
 from __future__ import annotations
@@ -21,4 +21,4 @@ if "LAUNCHER_TASK" in os.environ:
 if "LAUNCHER_SMALL_PAUSE" in os.environ:
     from launcher.supervise import restarts
 
-    restarts._FIRST = restarts._LONGEST = float(os.environ["LAUNCHER_SMALL_PAUSE"])
+    setattr(restarts.RestartBudget, "pause", lambda _: float(os.environ["LAUNCHER_SMALL_PAUSE"]))  # noqa: B010

@@ -26,6 +26,36 @@ def test_a_signal_is_a_call_of_the_loop_and_of_no_handler(number: int) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_stays_ignored(number: int) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    taken: list[int] = []
+    loop = EventLoop(Watched(), taken.append)
+    try:
+        with loop.signals():
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM if number != signal.SIGTERM else signal.SIGINT)
+            while not taken:
+                loop.wait(5.0)
+        assert number not in taken
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_whoever_reads_no_more_does_not_end_a_run_that_ignores_hang_ups() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    screen, taken = Watched(), list[int]()
+    screen.on_note = nobody_reads
+    loop = EventLoop(screen, taken.append)
+    try:
+        with loop.signals():
+            loop.say("one")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert taken == []
+
+
 def test_whoever_reads_no_more_hangs_up_once() -> None:
     screen, taken = Watched(), list[int]()
     screen.on_note = nobody_reads

@@ -75,6 +75,14 @@ def leader_of(roles: Mapping[Task, Role]) -> Task:
     return next(task for task, role in roles.items() if role.ends_run)
 
 
+class Paused(RestartBudget):
+    """A budget that has a pause before the first restart, too, so that every restart can be seen to wait for it."""
+
+    def pause(self) -> float:
+        self._trained_since = None
+        return 2.0 ** max(0, self.used - 1)
+
+
 def replay(
     roles: Mapping[Task, Role],
     history: Iterable[tuple[float, Event]],
@@ -85,13 +93,15 @@ def replay(
     first_attempt: int = 1,
     lost_workers: LostWorkers | None = None,
     stall_timeout: float = 300,
+    paused: bool = True,
+    grace: float = 20,
 ) -> Replay:
-    """Play the events to a fresh Supervisor without jitter: its pauses are 1, 2, 4... seconds.
+    """Play the events to a fresh Supervisor without jitter: its pauses are 1, 2, 4... seconds if ``paused``.
 
     ``leader`` is given if it runs elsewhere. ``used`` is how much of the budget was spent before, which makes the next
     pause long.
     """
-    restarts = RestartBudget(budget, jitter=lambda: 0.5)
+    restarts = (Paused if paused else RestartBudget)(budget, jitter=lambda: 0.5)
     restarts.used = used
     supervisor = Supervisor(
         roles,
@@ -101,6 +111,7 @@ def replay(
         budget=restarts,
         first_attempt=first_attempt,
         lost_workers=lost_workers,
+        grace=grace,
     )
     actions = [(0.0, action) for action in supervisor.begin(0.0)]
     for now, event in history:

@@ -11,7 +11,7 @@ from launcher.supervise.causes import Cause
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.progress import Progress
 from launcher.supervise.restarts import HEALTHY, Decision, RestartBudget, RestartPolicy
-from tests.unit.supervise.histories import FIRST, SECOND
+from tests.unit.supervise.histories import FIRST, SECOND, Paused
 
 # The budget, and the pauses
 
@@ -21,19 +21,21 @@ def pauses(jitter: float, number: int = 8) -> list[float | None]:
     return [budget.spend() for _ in range(number)]
 
 
-def test_each_pause_is_twice_the_last_up_to_half_a_minute() -> None:
-    assert pauses(0.5) == [1, 2, 4, 8, 16, 30, 30, 30]
+def test_the_first_restart_is_immediate_and_each_pause_after_it_twice_the_last_up_to_half_a_minute() -> None:
+    assert pauses(0.5, 9) == [0, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
 def test_jitter_makes_a_pause_half_as_long_to_half_as_long_again() -> None:
-    assert pauses(0.0) == [0.5, 1, 2, 4, 8, 15, 15, 15]
-    assert pauses(1.0) == [1.5, 3, 6, 12, 24, 45, 45, 45]
+    assert pauses(0.0) == [0, 0.5, 1, 2, 4, 8, 15, 15]
+    assert pauses(1.0) == [0, 1.5, 3, 6, 12, 24, 45, 45]
 
 
-def test_launchers_that_lose_each_other_at_one_moment_do_not_wait_equally_long() -> None:
-    first = [RestartBudget(1).spend() for _ in range(100)]
-    assert all(pause is not None and 0.5 <= pause <= 1.5 for pause in first)
-    assert len(set(first)) > 50
+def test_launchers_that_lose_each_other_twice_do_not_wait_equally_long() -> None:
+    budgets = [RestartBudget(2) for _ in range(100)]
+    assert {budget.spend() for budget in budgets} == {0}
+    second = [budget.spend() for budget in budgets]
+    assert all(pause is not None and 0.5 <= pause <= 1.5 for pause in second)
+    assert len(set(second)) > 50
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
@@ -51,13 +53,13 @@ def test_a_budget_says_how_much_of_it_is_used() -> None:
     assert str(budget) == "restart 2 of 3"
 
 
-def test_after_ten_minutes_of_steps_the_budget_is_full_again_and_the_pause_short() -> None:
+def test_after_ten_minutes_of_steps_the_budget_is_full_again_and_there_is_no_pause() -> None:
     budget = RestartBudget(2, jitter=lambda: 0.5)
-    assert [budget.spend(), budget.spend(), budget.spend()] == [1, 2, None]
+    assert [budget.spend(), budget.spend(), budget.spend()] == [0, 1, None]
     assert [budget.note_training(now) for now in (100.0, 99.0 + HEALTHY)] == [False, False]
     assert budget.spend() is None
     assert budget.note_training(100.0 + HEALTHY)
-    assert budget.spend() == 1
+    assert budget.spend() == 0
     assert str(budget) == "restart 1 of 2"
 
 
@@ -70,8 +72,9 @@ def test_time_in_which_no_step_is_made_does_not_refill_the_budget() -> None:
 
 
 def test_a_pause_alone_spends_nothing() -> None:
-    budget = RestartBudget(1, jitter=lambda: 0.5)
-    assert budget.pause() == 1
+    budget = RestartBudget(2, jitter=lambda: 0.5)
+    budget.spend()
+    assert [budget.pause(), budget.pause()] == [0, 0]
     assert budget.spend() == 1
     assert not budget.has_left
 
@@ -92,7 +95,7 @@ RAISED = exception("ValueError: no")
 
 def deciding(*, trained: bool = True, restarts: int = 3, fewest: int = 0) -> tuple[RestartPolicy, Progress]:
     progress = Progress(FIRST)
-    budget = RestartBudget(restarts, jitter=lambda: 0.5)
+    budget = Paused(restarts)
     policy = RestartPolicy(budget, LostWorkers(Quorum.of([FIRST, SECOND], fewest, FIRST)), progress)
     policy.trained = trained
     return policy, progress

@@ -51,6 +51,12 @@ def test_a_death_in_a_synchronous_cluster_restarts_all_of_it_after_the_pause() -
     assert seen.supervisor.attempts == {FIRST: 2, SECOND: 2}
 
 
+def test_the_first_restart_begins_as_soon_as_the_last_task_has_ended() -> None:
+    seen = replay(SYNC, LOST, budget=3, paused=False)
+    assert seen.restarts == [(11, FIRST, 2), (11, SECOND, 2)]
+    assert seen.said == ["worker:1: killed by SIGKILL; attempt 2 starts now (restart 1 of 3)"]
+
+
 @pytest.mark.parametrize(("roles", "dead"), [(SYNC, FIRST), (SYNC, SECOND), (ASYNC, CHIEF), (ASYNC, PS)])
 def test_all_restart_if_a_task_dies_that_the_others_need(roles: Mapping[Task, Role], dead: Task) -> None:
     others = obeyed(*(task for task in roles if task != dead), at=11)

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from launcher.contract.roles import Role
-from launcher.supervise.events import Exited, Reported, RunState, Signalled, TaskState, Tick
+from launcher.supervise.events import Abandon, Exited, Reported, RunState, Signalled, TaskState, Tick
 from launcher.supervise.shutdown import SAVE_GRACE, STOP_GRACE
 from launcher.supervise.supervisor import AGREED_STOP
 from tests.unit.supervise.histories import (
@@ -47,14 +47,55 @@ def test_one_signal_asks_and_kills_after_the_grace_in_which_tasks_that_train_sav
     assert seen.supervisor.cause is None
 
 
-def test_a_second_signal_kills_at_once() -> None:
-    history = [*ready(FIRST), (2, Signalled(signal.SIGINT)), (3, Signalled(signal.SIGINT))]
-    assert replay({FIRST: Role.TRAIN}, history).kills == [(2, "worker:0", "SIGTERM"), (3, "worker:0", "SIGKILL")]
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
-def test_a_signal_leaves_twice_as_long_as_the_longest_call_takes() -> None:
+@pytest.mark.parametrize(
+    ("signals", "killed_at"),
+    [
+        ([(2, INT), (3, INT)], 3),  # a person
+        ([(2, INT), (2.9, INT)], 2 + SAVE_GRACE),  # one key press that came twice
+        ([(2, INT), (2.1, INT), (3.0, INT)], 3),
+        ([(2, HUP), (2.035, HUP)], 20.5),  # of the shell, then of the kernel
+        ([(2, HUP), (9, HUP), (10, TERM)], 20.5),
+        ([(2, TERM), (3, TERM), (4, TERM)], 20.5),  # Slurm and Docker wrappers
+        ([(2, TERM), (9, INT)], 20.5),  # the first Ctrl-C
+        ([(2, TERM), (9, INT), (10, INT)], 10),
+        ([(2, INT), (9, TERM), (10, HUP)], 2 + SAVE_GRACE),
+    ],
+)
+def test_only_a_second_ctrl_c_a_second_later_shortens_a_stop(
+    signals: list[tuple[float, int]], killed_at: float
+) -> None:
+    asked: Moments = [(at, Signalled(number)) for at, number in signals]
+    history: Moments = [*ready(FIRST), *asked, (killed_at - 0.01, Tick()), (killed_at, Tick())]
+    history.sort(key=lambda moment: moment[0])
+    seen = replay({FIRST: Role.TRAIN}, history)
+    assert seen.kills == [(2, "worker:0", "SIGTERM"), (killed_at, "worker:0", "SIGKILL")]
+    assert seen.supervisor.stopped_by == signals[0][1]
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [(20.0, 18.5), (60.0, 58.5), (2.0, 1.0)])
+def test_a_term_is_bounded_by_the_grace_whatever_a_call_takes(grace: float, seconds: float) -> None:
+    steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 102.0, 202.0)]
+    asked: Moments = [(250, Signalled(TERM)), (250 + seconds - 0.1, Tick()), (250 + seconds, Tick())]
+    seen = replay({FIRST: Role.TRAIN}, [*ready(FIRST), *steps, *asked], grace=grace)
+    assert [now for now, *_ in seen.kills] == [250, 250 + seconds]
+    assert seen.said == [
+        f"stopping: the tasks finish their current steps and write a checkpoint (at most {seconds:g} s)"
+    ]
+
+
+def test_a_task_that_the_kernel_does_not_end_is_given_up() -> None:
+    history = [*ready(FIRST), (2, Signalled(INT)), (4, Signalled(INT)), (13.9, Tick()), (14, Tick())]
+    seen = replay({FIRST: Role.TRAIN}, history)
+    assert [(now, action) for now, action in seen.actions if isinstance(action, Abandon)] == [(14, Abandon(FIRST))]
+    assert replay({FIRST: Role.TRAIN}, [*history, *killed(FIRST, at=14)]).state is RunState.OVER
+
+
+def test_a_ctrl_c_leaves_twice_as_long_as_the_longest_call_takes() -> None:
     steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 22.0, 42.0)]
-    history = [*ready(FIRST), *steps, (50, Signalled(signal.SIGTERM)), (104.9, Tick())]
+    history = [*ready(FIRST), *steps, (50, Signalled(signal.SIGINT)), (104.9, Tick())]
     seen = replay({FIRST: Role.TRAIN}, history)
     assert [now for now, *_ in seen.kills] == [50]
     limit = "at most 55 s; Ctrl-C again ends them at once"

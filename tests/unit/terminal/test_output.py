@@ -41,10 +41,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.01)
 
 
-def test_what_was_written_before_comes_before_and_nothing_is_kept_without_need(pipe: Pipe) -> None:
+def test_what_was_written_before_comes_before_and_a_flush_or_much_text_keeps_nothing(pipe: Pipe) -> None:
     pipe.stream.write("before, ")
-    BufferedOutput(pipe.stream).write("after")
+    output = BufferedOutput(pipe.stream)
+    output.write("after")
+    assert output.is_behind
+    output.flush()
     assert pipe.read() == b"before, after"
+    output.write("x" * 2**16)
+    assert pipe.read().startswith(b"xxx")
 
 
 def test_a_reader_who_pauses_blocks_no_writer_and_gets_everything_in_order(pipe: Pipe) -> None:
@@ -76,11 +81,12 @@ def test_the_end_does_not_wait_for_ever(pipe: Pipe) -> None:
         pipe.output.finish()
 
 
-def test_a_pipe_that_is_closed_surfaces_at_once(pipe: Pipe) -> None:
+def test_a_pipe_that_is_closed_surfaces_with_the_next_flush(pipe: Pipe) -> None:
     read_end, pipe.read_end = pipe.read_end, os.open(os.devnull, os.O_RDONLY)
     os.close(read_end)
+    pipe.output.write("x")
     with pytest.raises(BrokenPipeError):
-        pipe.output.write("x")
+        pipe.output.flush()
 
 
 def test_a_terminal_that_is_paused_with_ctrl_s_blocks_no_writer() -> None:

@@ -32,6 +32,7 @@ with TerminalScreen([Task("worker", 0)], **json.loads(sys.argv[1])) as screen:
         sys.stdin.readline()
         for number in range(1_001):
             screen.line(Task("worker", 0), f"line {number}")
+        screen.progress({"step": 2, "steps": 2, "figures": {}})
     except OSError:
         os.write(2, b"nobody reads, ")
 os.write(2, b"left")

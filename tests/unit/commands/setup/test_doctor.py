@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,16 @@ from launcher.host.gpus import Gpu
 from launcher.host.inventory import Inventory
 
 FILE = "job: hello\ncluster:\n  worker: 2\n"
-FOUND = {"tensorflow": "2.21.0", "seconds": 2.0, "cuda": "12.5.1", "cudnn": "9", "gpus": [], "found": [], "missing": []}
+FOUND = {
+    "tensorflow": "2.21.0",
+    "seconds": 2.0,
+    "why_not_forked": "",
+    "cuda": "12.5.1",
+    "cudnn": "9",
+    "gpus": [],
+    "found": [],
+    "missing": [],
+}
 GPU = Gpu(0, "GPU-0", "H200", 141_000, 141_000)
 
 
@@ -37,6 +47,7 @@ def host(*gpus: Gpu, note: str = "", cores: int = 4) -> Inventory:
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("launcher.engines.local.warm.place", lambda: tmp_path / "waiting")
     for name in machine_probes._PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -60,7 +71,7 @@ def test_a_page_has_a_line_for_everything_and_exit_code_0(place: Path) -> None:
     about = [line["about"] for line in page["lines"]]
     assert about == [
         *("Python", "cores", *(["CPU features"] if "CPU features" in about else []), "memory", "GPUs", "Keras"),
-        *("TensorFlow", "CUDA", "private network", "containers", "proxies", "hostname", "cluster.yaml"),
+        *("TensorFlow", "CUDA", "start", "private network", "containers", "proxies", "hostname", "cluster.yaml"),
         *("job", "devices", "ports", "output"),
     ]
     assert (page["ok"], result.exit_code) == (True, 0)
@@ -98,6 +109,23 @@ def test_tensorflow_answers_from_a_process_of_its_own() -> None:
 
 
 # One line each
+
+
+@pytest.mark.parametrize(("why", "state"), [("", "ok"), ("importing TensorFlow has opened a GPU", "warning")])
+def test_whether_tasks_are_forked_is_said_with_the_reason_if_not(why: str, state: str) -> None:
+    line = machine_probes.start_method({**FOUND, "why_not_forked": why})
+    assert line.state == state
+    assert line.message.endswith(why)
+
+
+def test_a_process_that_waits_for_the_next_run_is_named_and_one_that_has_gone_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.engines.local.warm.place", lambda: tmp_path)
+    (tmp_path / f"{os.getpid()}-kind.sock").touch()
+    (tmp_path / f"{2**30}-kind.sock").touch()
+    (line,) = machine_probes.warm_spawners()
+    assert f"process {os.getpid()} has imported TensorFlow and waits since " in line.message
 
 
 def test_one_core_is_a_warning_and_what_takes_cores_away_is_said() -> None:

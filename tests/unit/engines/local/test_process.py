@@ -7,14 +7,20 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from launcher.contract.requests import receive_request, send_request
 from launcher.contract.task import Task
-from launcher.engines.local.process import Processes, receive_request, send_request
+from launcher.engines.local import process
+from launcher.engines.local.process import Processes
+from launcher.errors import LauncherError
+from tests.support.processes import all_gone
+from tests.unit.engines.local.conftest import spawner_of_this_process
 
 WORKER = Task("worker", 0)
 
@@ -137,10 +143,10 @@ def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None
 
 def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(processes: Processes) -> None:
     messages(processes, "network")
-    processes._spawner.send_signal(signal.SIGSTOP)
+    spawner = spawner_of_this_process()
+    spawner.suspend()
     processes.kill(WORKER, signal.SIGTERM)
-    processes._spawner.kill()
-    processes._spawner.wait()
+    spawner.kill()
     with pytest.raises(EOFError):
         list(processes.receive())
     assert processes.has_gone
@@ -153,6 +159,51 @@ def test_leaving_ends_spawner_and_tasks() -> None:
         os.close(write_end)
         pid = messages(processes, "started")[-1]["pid"]
         task = psutil.Process(pid)
+    assert processes._spawner
     assert processes._spawner.returncode == 0
     assert not task.is_running()
     os.close(read_end)
+
+
+def test_more_tasks_than_the_sockets_hold_start_at_once(processes: Processes) -> None:
+    tasks = [Task("worker", index) for index in range(600)]  # of requests, and of answers: 400 blocked each other once
+    read_end, write_end = os.pipe()
+    for task in tasks:
+        processes.start(task, ["/bin/true"], {}, write_end, write_end)
+    os.close(write_end)
+    os.close(read_end)
+    ended: list[str] = []
+    while len(ended) < len(tasks):
+        ended += [message["exited"] for message in processes.receive() if "exited" in message]
+    assert sorted(ended) == sorted(map(str, tasks))
+
+
+def test_a_spawner_that_was_stopped_is_ended_with_its_tasks_and_so_is_what_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_TAKE", 0.1)
+    monkeypatch.setattr(process, "_END_WAIT", 0.1)
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        processes.first_word()
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end, write_end)
+        task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        spawner_of_this_process().suspend()
+        while not processes.has_gone:
+            processes.start(WORKER, ["/bin/true"], {"X": "x" * 50_000}, write_end, write_end)
+            with suppress(EOFError, TimeoutError):
+                list(processes.receive())
+    os.close(write_end)
+    os.close(read_end)
+    assert all_gone([task])
+
+
+def test_a_spawner_that_says_nothing_is_a_sentence_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_FIRST_WORD", 0.1)
+    monkeypatch.setattr(process, "_END_WAIT", 0.1)
+    with Processes("host") as processes:
+        spawner = spawner_of_this_process()
+        spawner.suspend()
+        with pytest.raises(LauncherError, match="said nothing for"):
+            processes.first_word()
+    assert all_gone([spawner])

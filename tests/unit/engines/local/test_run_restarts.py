@@ -15,6 +15,7 @@ from launcher.engines.local.ports import ports_of
 from launcher.errors import LauncherError, UsageError
 from launcher.host.ports import free_ports
 from launcher.rundir import RunFiles, write_json
+from launcher.supervise.restarts import RestartBudget
 from tests.unit.engines.local.conftest import MakeLaunch, spawner_of_this_process
 
 DONE = ("ready", "result", "exit=0")
@@ -79,7 +80,7 @@ def test_a_killed_worker_restarts_the_cluster_and_the_run_is_done(
     assert launch.run().exit_code == 0
     assert (result(files)["status"], result(files)["attempts"], result(files)["cause"]) == ("done", 2, None)
     assert len(screen.notes) == 1
-    assert screen.notes[0].startswith("worker:1: killed by SIGKILL; attempt 2 starts in 0.0 s")
+    assert screen.notes[0].startswith("worker:1: killed by SIGKILL; attempt 2 starts now")
     assert sorted(screen.lines) == [("worker:0", "back"), ("worker:1", "back"), ("worker:1", "dying")]
 
 
@@ -139,8 +140,7 @@ def test_a_killed_asynchronous_worker_comes_back_while_the_others_stay(
 def test_a_signal_while_the_cluster_waits_stops_the_run(
     make_launch: MakeLaunch, tmp_path: Path, ready_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("launcher.supervise.restarts._FIRST", 600.0)
-    monkeypatch.setattr("launcher.supervise.restarts._LONGEST", 600.0)
+    monkeypatch.setattr(RestartBudget, "pause", lambda _: 600.0)
     launch, files, screen = make_launch(*killed_once(tmp_path, ready_file), workers=2)
     screen.on_note = lambda _: os.kill(os.getpid(), signal.SIGTERM)
     assert launch.run().exit_code == 143

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def plays(tmp_path: Path) -> Iterator[Start]:
     def make(*words: str, **content: Any) -> Workplace:
         path = f"{SMALL}:{ROOT}"
         place = Workplace(tmp_path, PYTHONPATH=path, LAUNCHER_SMALL_TASK="\n".join(words), LAUNCHER_READY_FILE="")
-        place.write(**{"job": "hello", "args": {}} | content)
+        run = {"start_method": "spawn", **content.pop("run", {})}  # a small program is no fork of TensorFlow's import
+        place.write(**{"job": "hello", "args": {}} | content, run=run)
         places.append(place)
         return place
 
@@ -132,3 +134,68 @@ def test_tasks_of_several_machines_are_not_guessed(plays: Start) -> None:
     ran = place.finish(place.start("run"))
     assert ran.code == 2
     assert "launcher run --host node-a" in ran.output
+
+
+@pytest.fixture
+def no_tensorflow(tmp_path: Path) -> Path:
+    """A directory with a TensorFlow whose import fails, as one without a library that it needs."""
+    (tmp_path / "broken" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "broken" / "tensorflow" / "__init__.py").write_text("raise ImportError('libnothing.so')")
+    return tmp_path / "broken"
+
+
+def test_tasks_that_have_to_be_forked_and_cannot_be_are_refused(plays: Start, no_tensorflow: Path) -> None:
+    place = plays(*DONE, run={"start_method": "fork"})
+    place.environment["PYTHONPATH"] = f"{no_tensorflow}:{ROOT}"
+    ran = place.finish(place.start("run"))
+    assert ran.code == 2
+    assert ran.last == (
+        "run.start_method is fork, and tasks cannot be forked here: importing TensorFlow has failed "
+        "(ImportError: libnothing.so); write auto or spawn"
+    )
+
+
+def test_tasks_that_may_be_forked_and_cannot_be_are_spawned_and_it_is_said_why(
+    plays: Start, no_tensorflow: Path
+) -> None:
+    place = plays(*DONE, run={"start_method": "auto"})
+    place.environment["PYTHONPATH"] = f"{no_tensorflow}:{SMALL}:{ROOT}"
+    ran = place.finish(place.start("run"))
+    why = "importing TensorFlow has failed (ImportError: libnothing.so)"
+    assert f"each task imports TensorFlow itself: {why}" in ran.output
+    assert [event["cause"] for event in ran.events("spawns")] == [why]
+    assert ran.code == 0, ran.output  # the small programs import nothing
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_whose_streams_were_closed_at_the_start_is_a_run_like_any_other(plays: Start, closed: str) -> None:
+    place = plays("say=trains", *DONE)
+    place.command = ("sh", "-c", f'exec "$0" -m launcher "$@" {closed}', sys.executable)
+    ran = place.finish(place.start("run"))
+    assert (ran.code, ran.result["status"]) == (0, "done")
+    assert (ran.files / "logs" / "attempt-1" / "worker-0.log").read_text() == "trains\n"
+
+
+def test_a_hang_up_that_comes_twice_leaves_the_time_to_end_well(plays: Start, tmp_path: Path) -> None:
+    # As one that finishes its steps and writes a checkpoint.
+    place = plays("ignore", "ready", "step=1", "say=trains", f"await={tmp_path / 'stop'}", "exit=143")
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    launcher.send_signal(signal.SIGHUP)
+    seen += read_until(launcher, "stopping: ")
+    launcher.send_signal(signal.SIGHUP)
+    (place.directory / "stop").touch()
+    ran = place.finish(launcher, seen)
+    assert ran.code == 143, ran.output
+    assert [event["cause"] for event in ran.events("stopped")] == ["exited with code 143"] * 2
+
+
+def test_under_nohup_a_hang_up_is_nothing(plays: Start, tmp_path: Path) -> None:
+    place = plays("ready", "say=trains", f"await={tmp_path / 'go'}", "result", "exit=0")
+    place.command = ("sh", "-c", 'trap "" HUP; exec "$0" -m launcher "$@"', sys.executable)
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    launcher.send_signal(signal.SIGHUP)
+    (place.directory / "go").touch()
+    ran = place.finish(launcher, seen)
+    assert (ran.code, ran.result["status"]) == (0, "done"), ran.output
