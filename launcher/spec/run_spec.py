@@ -75,6 +75,13 @@ class RunSpec(Model):
         60.0
     )
     stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
+    nan: Annotated[
+        Literal["stop", "ignore"],
+        Field(
+            description="a figure that is NaN or infinite ends the run as failed, or is ignored",
+            examples=["stop"],
+        ),
+    ] = "stop"
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),
