@@ -24,6 +24,7 @@ from launcher.engines.local.stacks import StackDumps
 from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
 from launcher.errors import LauncherError
+from launcher.host.out_of_memory import OutOfMemory
 from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
@@ -126,6 +127,7 @@ class LocalRun:
             self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
+            self._memory = stack.enter_context(OutOfMemory())
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
@@ -161,6 +163,7 @@ class LocalRun:
 
     def _turn(self) -> None:
         self._loop.wait(_TICK)
+        self._memory.look()
         for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
         self._loop.progress(self._supervisor.progress.latest)
@@ -187,7 +190,9 @@ class LocalRun:
         reported = self._errors.pop(task, None)
         error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else reported
         time_ns = error["time_ns"] if error else message["time_ns"]
-        self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
+        killed = message["code"] == -signal.SIGKILL
+        memory = self._memory.explain(message["pid"]) if killed else ""
+        self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", ""), memory))
 
     def _reported(self, event: Reported) -> None:
         if event.event == "failed":
