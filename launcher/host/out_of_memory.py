@@ -21,7 +21,7 @@ _KILLED = re.compile(
 # The processes of the first namespace are numbered as in the log (PROC_PID_INIT_INO in linux/proc_ns.h).
 _FIRST_NAMESPACE = "pid:[4026531836]"
 _MOMENT = 10.0  # seconds that a large process may take to end once it was killed
-_REMEDY = "run fewer tasks on this machine, use smaller batches, or give it more memory"
+MORE_MEMORY = "run fewer tasks on this machine, use smaller batches, or give it more memory"
 
 
 class OutOfMemory:
@@ -63,8 +63,8 @@ class OutOfMemory:
         del self._rises[:1]
         bound = read_memory().bound
         if is_named:
-            return f"killed by the kernel because memory ran out ({bound}); {_REMEDY}"
-        return f"killed by SIGKILL when memory had run out ({bound}), so most likely by the kernel; {_REMEDY}"
+            return f"killed by the kernel because memory ran out ({bound}); {MORE_MEMORY}"
+        return f"killed by SIGKILL when memory had run out ({bound}), so most likely by the kernel; {MORE_MEMORY}"
 
     def _count(self) -> int:
         with suppress(OSError, ValueError):

@@ -71,6 +71,12 @@ class Cause:
             peer=Task.parse(error["peer"]) if error.get("peer") else None,
         )
 
+    def to_error(self) -> Mapping[str, Any]:
+        """Return the error.json of a task that was killed before it could write one; the run ends with it."""
+        sentence = {"type": "Killed", "message": self.error, "is_sentence": True}
+        ends = {"consequence": False, "mendable": False, "exit_code": self.exit_code, "time_ns": self.time_ns}
+        return {"task": str(self.task), "code": [], "traceback": "", **sentence, **ends}
+
     @classmethod
     def hang(cls, task: Task, timeout: float, how: str) -> Self:
         """Return the cause if no step was made for ``timeout`` seconds; ``how`` says what the others wait for."""

@@ -132,6 +132,9 @@ class LocalRun:
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
         outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
+        if outcome.cause and outcome.cause.out_of_memory and not self._leads:
+            # The task could not write it, and the leader's launcher only knows that the task is missing.
+            write_json(self._files.error(outcome.attempt, outcome.cause.task.slug), outcome.cause.to_error())
         # One launcher of several writes the result if they share the directory; the others only how they failed.
         if self._leads or (outcome.exit_code and not self._files.result.exists()):
             write_json(self._files.result, outcome.result.to_dict())
