@@ -41,7 +41,8 @@ def refuse_weights(job: tf.Module, step: int) -> None:
 
 def _is_weight(node: Any) -> bool:
     # Keras' variables are no instances of tf.Variable, and its layers are trainable as well.
-    return hasattr(node, "assign") and bool(getattr(node, "trainable", False)) and tf.as_dtype(node.dtype) in _TYPES
+    is_variable = isinstance(node, tf.Variable) or (hasattr(node, "assign") and hasattr(node, "dtype"))
+    return is_variable and bool(getattr(node, "trainable", False)) and tf.as_dtype(node.dtype) in _TYPES
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -85,6 +85,15 @@ def test_any_other_figure_is_accepted(figures: Metrics) -> None:
     refuse_figures(figures, 7)
 
 
+class Gate(tf.Module):
+    """What a user may call like the methods of a variable."""
+
+    trainable = True
+
+    def assign(self) -> None:
+        """Assign nothing."""
+
+
 class Layers(Job):
     """One variable wherever a job may keep one."""
 
@@ -92,6 +101,7 @@ class Layers(Job):
         self.listed, self.named = [tf.Variable(1.0, name="listed")], {"a": tf.Variable(1.0, name="named")}
         self.half = tf.Variable(1.0, dtype=tf.bfloat16, name="half")
         self.count = tf.Variable(1, name="count")
+        self.gate = Gate()
         import keras
 
         self.model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
