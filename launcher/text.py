@@ -31,3 +31,8 @@ def counted(number: int, noun: str) -> str:
 def printable(text: str) -> str:
     """Return the text with whatever could confuse a terminal written as an escape, like ``\\x1b``; lines stay lines."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def size(count: float) -> str:
+    """Return so many bytes as ``540 MiB`` or ``2.2 GiB``."""
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

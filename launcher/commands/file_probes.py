@@ -10,12 +10,13 @@ from pathlib import Path
 import psutil
 
 from launcher.commands.findings import Finding, shown
-from launcher.commands.machine_probes import addresses_of, resolves
+from launcher.commands.machine_probes import MORE_MEMORY, addresses_of, resolves
 from launcher.engines.table import find, load
 from launcher.errors import LauncherError, Problem, SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
 from launcher.plan.cores import usable_cores
+from launcher.plan.memory import compared, room, tasks_on_one_host
 from launcher.plan.placement import ports_needed
 from launcher.plan.plan import Plan
 from launcher.spec.file import ClusterFile, check_job
@@ -50,7 +51,7 @@ def job(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
 
 
 def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
-    """Check whether this machine has the cores, the GPUs and the ports that the file asks for."""
+    """Check whether this machine has the cores, the GPUs, the memory and the ports that the file asks for."""
     inventory = take(ports_needed(file.spec))
     try:
         plan = find(file.spec.run.on).plan(file, inventory)
@@ -63,7 +64,16 @@ def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
     gpus = f"{len(inventory.gpus)}" if inventory.gpus else f"none ({inventory.gpu_note})"
     enough = f"enough for {counted(len(plan.tasks), 'task')}"
     yield Finding("ok", "devices", f"{enough}; this machine has cores: {len(usable_cores(inventory))}, GPUs: {gpus}")
+    here = tasks_on_one_host(plan) if find(file.spec.run.on).starts_parts else len(plan.tasks)
+    yield from memory(here, inventory)
     yield from ports(plan, inventory)
+
+
+def memory(tasks: int, inventory: Inventory) -> Iterator[Finding]:
+    """Compare what so many tasks need to start with the memory that is free here; too little is no problem yet."""
+    if there := inventory.memory:
+        said = compared(tasks, there)
+        yield Finding("ok", "memory", said) if tasks <= room(there) else Finding("warning", "memory", said, MORE_MEMORY)
 
 
 def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:

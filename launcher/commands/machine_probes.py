@@ -25,11 +25,14 @@ from launcher.engines.local.warm import waiting
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.cores import usable_cores
+from launcher.plan.memory import room
+from launcher.text import counted, size
 
 SUPPORTED = (2, 21)  # versions of TensorFlow
 _IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
 _NETWORK = 60  # seconds
-_TASK = 0.7  # GiB that a task with TensorFlow takes at the least
+_FEW = 4  # tasks: a machine that has no memory for so many has little
+MORE_MEMORY = "run fewer tasks here, close other programs, or add memory"
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
 _INSTALL = f"pip install 'tensorflow=={SUPPORTED[0]}.{SUPPORTED[1]}.*'"
 _MODEL_FIT = "a custom train_step trains in both modes, also with Keras layers; model.fit works in neither"
@@ -40,7 +43,7 @@ def machine() -> Iterator[Finding]:
     inventory = take()
     yield python()
     yield from cpu(inventory)
-    yield memory()
+    yield from memory(inventory)
     yield gpus(inventory)
     yield keras()
     found, answer = tensorflow()
@@ -90,13 +93,12 @@ def _cpu_flags() -> set[str] | None:
     return set(found[1].split()) if found else None
 
 
-def memory() -> Finding:
+def memory(inventory: Inventory) -> Iterator[Finding]:
     """Check the memory that is left."""
-    free, total = (value / 2**30 for value in (psutil.virtual_memory().available, psutil.virtual_memory().total))
-    said = f"{free:.1f} of {total:.1f} GiB free, room for about {int(free / _TASK)} tasks"
-    if free > 3 * _TASK:
-        return Finding("ok", "memory", said)
-    return Finding("warning", "memory", said, "close other programs, or run fewer tasks")
+    if there := inventory.memory:
+        tasks = room(there)
+        said = f"{size(there.available)} free ({there.bound}), room to start about {counted(tasks, 'task')}"
+        yield Finding("ok", "memory", said) if tasks >= _FEW else Finding("warning", "memory", said, MORE_MEMORY)
 
 
 def gpus(inventory: Inventory) -> Finding:

@@ -54,6 +54,7 @@ class TaskContext:
     token: str = ""
     report_fd: int = -1  # file descriptor for the task's reports, one JSON object a line; -1: none
     fewest_workers: int = 0  # how many are enough to continue; 0: all are needed
+    nan: str = "stop"  # what follows from a figure that is NaN or infinite: stop, or ignore
     left_out: tuple[Task, ...] = ()  # lost workers, which the others continue without
 
     @property

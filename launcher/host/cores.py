@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.host.control_groups import GROUPS, OWN_GROUPS, ControlGroup, control_groups
+
 _NODES = Path("/sys/devices/system/node")
-_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -29,45 +28,18 @@ def read_cores() -> tuple[Core, ...]:
     return tuple(Core(number, nodes.get(number, 0)) for number in ids)
 
 
-def cpu_quota(own: Path = _OWN_GROUPS, groups: Path = _GROUPS) -> float | None:
-    """Return how many cores' worth of CPU time the control groups (versions 1 and 2) allow; None if there is no limit.
-
-    The strictest of all groups from this process's own to the root counts. A container may see its own group as the
-    root although the group has the name it has on the host, so groups that do not exist are skipped.
-    """
-    try:
-        lines = own.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
+def cpu_quota(own: Path = OWN_GROUPS, groups: Path = GROUPS) -> float | None:
+    """Return how many cores' worth of CPU time the control groups allow, the strictest; None if there is no limit."""
     quotas: list[float] = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers and path:
-            quotas += _limits(groups, path, _read_v2)
-        elif "cpu" in controllers.split(","):
-            for mounted in (groups / "cpu", groups / controllers):
-                quotas += _limits(mounted, path, _read_v1)
+    for group in control_groups("cpu", own, groups):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = group.read("cpu.max").split() if group.version == 2 else _read_v1(group)
+            quotas += [] if quota in ("max", "-1") else [int(quota) / int(period)]
     return min(quotas, default=None)
 
 
-def _limits(mounted: Path, path: str, read: Callable[[Path], float | None]) -> Iterator[float]:
-    inside = Path(path.lstrip("/"))
-    for group in (inside, *inside.parents):
-        with suppress(OSError, ValueError, ZeroDivisionError):
-            if (quota := read(mounted / group)) is not None:
-                yield quota
-
-
-def _read_v2(group: Path) -> float | None:
-    quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
-    return None if quota == "max" else int(quota) / int(period)
-
-
-def _read_v1(group: Path) -> float | None:
-    quota = int((group / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-    period = int((group / "cpu.cfs_period_us").read_text(encoding="ascii"))
-    return None if quota < 0 else quota / period
+def _read_v1(group: ControlGroup) -> tuple[str, str]:
+    return group.read("cpu.cfs_quota_us").strip(), group.read("cpu.cfs_period_us").strip()
 
 
 def _nodes_of_cores() -> dict[int, int]:

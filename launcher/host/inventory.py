@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from launcher.host.cores import Core, cpu_quota, read_cores
 from launcher.host.gpus import Gpu, read_gpus
+from launcher.host.memory import Memory, read_memory
 from launcher.host.ports import free_ports
 
-__all__ = ["Core", "Gpu", "Inventory", "take"]
+__all__ = ["Core", "Gpu", "Inventory", "Memory", "take"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Inventory:
     ports: tuple[int, ...] = ()
     core_note: str = ""
     cpu_quota: float | None = None
+    memory: Memory | None = None  # None: not known
 
 
 def take(ports: int = 0) -> Inventory:
@@ -41,6 +43,7 @@ def take(ports: int = 0) -> Inventory:
         ports=free_ports(ports),
         core_note=_core_note(len(cores), quota),
         cpu_quota=quota,
+        memory=read_memory(),
     )
 
 

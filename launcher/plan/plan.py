@@ -120,6 +120,7 @@ class Plan:
             start_timeout=self.spec.run.start_timeout,
             checkpoint=self.spec.run.checkpoint.policy,
             fewest_workers=self.fewest_workers,
+            nan=self.spec.run.nan,
         )
 
     def environment(self, plan: TaskPlan, context: TaskContext | None = None) -> dict[str, str]:

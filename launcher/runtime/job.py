@@ -51,7 +51,8 @@ class NoArgs:
 class Job(tf.Module):
     """One training job: model, data and one step; the same class runs under every strategy.
 
-    ``build`` sets ``steps``, the steps of the whole training; 0 trains nothing and only evaluates. It may set
+    ``build`` sets ``steps``, the steps of the whole training; 0 trains nothing and only evaluates, and a job that sets
+    none is refused. It may set
     ``steps_per_epoch`` (from which reports count epochs), ``steps_per_call`` (steps of one dispatch to TensorFlow) and
     ``report_every`` (steps between two evaluations; 0: only at the end).
 
@@ -63,7 +64,7 @@ class Job(tf.Module):
     """
 
     Config: ClassVar[type[Any]] = NoArgs
-    steps: int = 0
+    steps: int
     steps_per_epoch: int = 0
     steps_per_call: int = 100
     report_every: int = 0

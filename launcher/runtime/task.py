@@ -22,9 +22,10 @@ from launcher.runtime.failure import leave, record
 from launcher.runtime.job import Job
 from launcher.runtime.rendezvous.meeting import Meeting, meeting
 from launcher.runtime.rendezvous.messages import ALIVE_EVERY
-from launcher.runtime.reporter import Reporter, plain
+from launcher.runtime.reporter import Reporter
 from launcher.runtime.training.asynchronous import AsyncTrainer
-from launcher.runtime.training.load import load_job
+from launcher.runtime.training.finite import refuse_figures
+from launcher.runtime.training.load import build, load_job
 from launcher.runtime.training.placement_check import check_devices, check_placement
 from launcher.runtime.training.server import start_server
 from launcher.runtime.training.stop import Stop
@@ -128,7 +129,7 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     strategy = build_strategy(context)
     job, stop = load_job(context), Stop()
     with strategy.scope():
-        job.build()
+        build(job)
     checkpoints, scored = Checkpoints(context, job), reporter.last_step()
     stop.listen()
     forgets_at = time.monotonic() + context.start_timeout
@@ -140,7 +141,7 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
         newest = checkpoints.read_newest(other_than=scored)
         if newest is not None:
             scored = newest
-            _score(job, reporter, scored)
+            _score(context, job, reporter, scored)
         elif over:
             return False
         else:
@@ -159,6 +160,8 @@ def _is_over(context: TaskContext, since: float) -> bool:
         return False
 
 
-def _score(job: Job, reporter: Reporter, step: int) -> None:
-    record = reporter.report(job, step, plain(job.evaluate()))
-    print(job.describe(record), flush=True)
+def _score(context: TaskContext, job: Job, reporter: Reporter, step: int) -> None:
+    figures = job.evaluate()
+    print(job.describe(reporter.report(job, step, figures)), flush=True)
+    if context.nan == "stop":
+        refuse_figures(figures, step)

@@ -99,6 +99,13 @@ class RunSpec(Model):
             examples=["10m"],
         ),
     ] = None
+    nan: Annotated[
+        Literal["stop", "ignore"],
+        Field(
+            description="a figure that is NaN or infinite ends the run as failed, or is ignored",
+            examples=["stop"],
+        ),
+    ] = "stop"
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),

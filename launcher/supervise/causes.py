@@ -23,6 +23,7 @@ class Cause:
     consequence: bool = False  # of another task's end, as far as the error itself shows
     retryable: bool = False  # a restart may help
     from_training_code: bool = False  # an exception of the training code: one restart may help
+    out_of_memory: bool = False  # the kernel killed the task, as far as it is known
     misplaced: bool = False  # the host no longer has the devices that the plan gives to the task
     peer: Task | None = None  # the task whose end this is the consequence of, if it is known
 
@@ -30,6 +31,11 @@ class Cause:
     def culprit(self) -> Task:
         """The task that the failure began with."""
         return self.peer or self.task
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a restart that comes no further will fail in the same way again, and again."""
+        return self.from_training_code or self.out_of_memory
 
     def __str__(self) -> str:
         return self.described_as(f"{self.task}: ")
@@ -44,7 +50,13 @@ class Cause:
         error = event.error
         if error is None:
             early = "exited with code 0 before the run was over; does the training code call exit()?"
-            return cls(event.task, event.how or early, event.time_ns, retryable=event.code < 0 and not event.why)
+            return cls(
+                event.task,
+                event.how or early,
+                event.time_ns,
+                retryable=event.code < 0 and not event.why,
+                out_of_memory=bool(event.out_of_memory),
+            )
         consequence = bool(error["consequence"])
         return cls(
             event.task,
@@ -58,6 +70,12 @@ class Cause:
             misplaced=error["type"] == PlacementError.__name__,
             peer=Task.parse(error["peer"]) if error.get("peer") else None,
         )
+
+    def to_error(self) -> Mapping[str, Any]:
+        """Return the error.json of a task that was killed before it could write one; the run ends with it."""
+        sentence = {"type": "Killed", "message": self.error, "is_sentence": True}
+        ends = {"consequence": False, "mendable": False, "exit_code": self.exit_code, "time_ns": self.time_ns}
+        return {"task": str(self.task), "code": [], "traceback": "", **sentence, **ends}
 
     @classmethod
     def hang(cls, task: Task, timeout: float, how: str) -> Self:

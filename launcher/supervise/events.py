@@ -64,12 +64,13 @@ class Exited:
     error: Mapping[str, Any] | None = None
     time_ns: int = 0
     why: str = ""  # if this process could not be started, or no process can be started any more
+    out_of_memory: str = ""  # how it died of it, if the kernel killed it because memory ran out
 
     @property
     def how(self) -> str:
         """How it ended, in words; empty for exit code 0."""
-        if self.why:
-            return self.why
+        if self.why or self.out_of_memory:
+            return self.why or self.out_of_memory
         if self.code < 0:
             return f"killed by {signal_name(-self.code)}"
         return f"exited with code {self.code}" if self.code else ""

@@ -33,6 +33,7 @@ class RestartBudget:
     def __init__(self, allowed: int, jitter: Callable[[], float] = random.random) -> None:
         """``jitter`` returns numbers from 0 to 1."""
         self.allowed, self.used = allowed, 0
+        self._kept = 0  # how many of those used are so until the end of the run
         self._jitter = jitter
         self._trained_since: float | None = None  # the first step after the last restart
 
@@ -50,14 +51,17 @@ class RestartBudget:
             self._trained_since = now
         if now - self._trained_since < HEALTHY:
             return False
-        self.used = 0
+        self.used = self._kept
         return True
 
-    def spend(self) -> float | None:
-        """Spend one restart; return the seconds to wait before it, or None if none is left."""
+    def spend(self, *, for_good: bool = False) -> float | None:
+        """Spend one restart; return the seconds to wait before it, or None if none is left.
+
+        ``for_good``: no training refills it.
+        """
         if not self.has_left:
             return None
-        self.used += 1
+        self.used, self._kept = self.used + 1, self._kept + for_good
         return self.pause()
 
     def pause(self) -> float:
@@ -85,7 +89,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class _Failure:
-    """A failure of the training code, after which the run was restarted."""
+    """A failure that may repeat, after which the run was restarted."""
 
     kind: object
     step: int
@@ -108,8 +112,10 @@ class RestartPolicy:
 
     def is_retryable(self, cause: Cause) -> bool:
         """Whether a restart may help."""
+        if self._repeats(cause):
+            return False
         if cause.from_training_code:
-            return self._progress.any_step and not self._repeats(cause)
+            return self._progress.any_step
         # A task that dies before the first step would do so again, unless it only followed another one's death.
         return cause.retryable and (self.trained or cause.consequence)
 
@@ -122,7 +128,8 @@ class RestartPolicy:
         self._lost_workers.note_failure(cause.task)
         if self._lost_workers.should_leave_out(cause, restarts_left=self._budget.has_left):
             return Decision(leave_out=cause.task)
-        return Decision(self._budget.spend())
+        # The steps of the others do not show that this task comes any further, so ten minutes of them forgive nothing.
+        return Decision(self._budget.spend(for_good=cause.out_of_memory))
 
     def decide(self, cause: Cause, attempt: int) -> Decision:
         """Decide about the whole cluster, whose attempt of that number has failed."""
@@ -130,22 +137,25 @@ class RestartPolicy:
         if self._should_leave_out(cause):
             return Decision(self._budget.pause(), cause.culprit)
         if not self.is_retryable(cause):
-            before = cause.from_training_code and self._last
+            before = cause.may_repeat and self._last
             return Decision(why=f"same failure as in attempt {before.attempt}, at the same step" if before else "")
         pause = self._budget.spend()
         if pause is None:
             return Decision(why=exhausted(self._budget.allowed) if self._budget.allowed else "")
-        if cause.from_training_code:
+        if cause.may_repeat:
             self._last = _Failure(_kind(cause), self._progress.step, attempt)
         return Decision(pause)
 
     def _should_leave_out(self, cause: Cause) -> bool:
-        return self.trained and self._lost_workers.should_leave_out(cause, restarts_left=self._budget.has_left)
+        may_help = self._budget.has_left and not self._repeats(cause)
+        return self.trained and self._lost_workers.should_leave_out(cause, restarts_left=may_help)
 
     def _repeats(self, cause: Cause) -> bool:
-        """Whether the training code failed in the same way before, and has not come further since."""
+        """Whether it failed in the same way before, and has not come further since."""
         before, progress = self._last, self._progress
-        return bool(before and before.kind == _kind(cause) and progress.step <= before.step + progress.most_steps)
+        if before is None or not cause.may_repeat:
+            return False
+        return bool(before.kind == _kind(cause) and progress.step <= before.step + progress.most_steps)
 
 
 def _kind(cause: Cause) -> object:
@@ -153,5 +163,7 @@ def _kind(cause: Cause) -> object:
 
     A message may contain an object's address, which differs from process to process.
     """
+    if cause.out_of_memory:
+        return "out of memory"  # of any task: they share the machine's
     record = cause.record or {}
     return (record["type"], record["code"]) if record.get("code") else _ADDRESS.sub("0x", cause.error)

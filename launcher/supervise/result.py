@@ -130,7 +130,7 @@ def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
     if result.status == "failed" and (found := first_error(files, since_ns)):
         cause, attempt = found
         described = _describe(cause, files, attempt)
-        return Outcome(replace(result, cause=described), files, cause, attempt)
+        return Outcome(replace(result, cause=described, exit_code=cause.exit_code), files, cause, attempt)
     if result.cause is None:
         return Outcome(result, files)
     task, file = Task.parse(result.cause["task"]), files.directory / result.cause["file"]

@@ -47,6 +47,19 @@ def test_an_exception_of_the_job_comes_last_with_the_users_line(workplace: Workp
     assert ran.result["cause"]["file"].startswith(f"errors/attempt-1/{leader}-")
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_figure_that_is_nan_ends_the_run_in_its_first_attempt_and_leaves_no_checkpoint_of_it(
+    workplace: Workplace, mode: str
+) -> None:
+    (workplace.directory / "train.py").write_text(JOB.format(evaluate='return {"cost": self.v * float("nan")}'))
+    cluster = {"worker": 2} if mode == "sync" else {"worker": 1, "ps": 1}
+    ran = workplace.run(mode=mode, job="train.py", args={}, cluster=cluster)
+    assert (ran.code, ran.result["attempts"], ran.result["steps"]) == (1, 1, 4), ran.output
+    assert " failed: cost is NaN at step 4: lower the learning rate" in ran.output.partition("full log:")[0]
+    assert "Traceback" not in ran.output
+    assert list((ran.files / "checkpoints").glob("step-*")) == []
+
+
 def test_wrong_args_of_a_script_are_a_sentence_and_exit_code_2(workplace: Workplace) -> None:
     (workplace.directory / "train.py").write_text(JOB.format(evaluate="return {}"))
     ran = workplace.run(job="train.py", args={"rat": 1}, cluster={"worker": 1})

@@ -15,6 +15,7 @@ import pytest
 
 from launcher.contract.context import CheckpointPolicy, TaskContext
 from launcher.contract.environment import TASK_KEY
+from launcher.contract.roles import Role
 from launcher.rundir import RunFiles
 from tests.unit.runtime.conftest import task_context
 
@@ -48,6 +49,8 @@ KERAS = """
     import tensorflow as tf
 
     class Mine(Job):
+        steps = 0
+
         def evaluate(self):
             model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, kernel_initializer="ones")])
             model.compile(optimizer=tf.keras.optimizers.SGD(0.1), loss="mse")
@@ -90,7 +93,7 @@ class Ran:
             self.told = [json.loads(line) for line in reports]
         self.output, _ = process.communicate()
         self.code = process.returncode
-        path = files.error(1, "worker-0")
+        path = files.error(1, told.task.slug)
         self.error: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -127,6 +130,21 @@ def test_a_task_whose_step_fails_ends_with_1_and_the_users_lines(files: RunFiles
     assert ran.error["code"] == ["train.py:15: raise ValueError('bad batch')"]
     assert ran.told[-1]["event"] == "ready"
     assert "Traceback" not in ran.output
+
+
+def test_a_job_that_sets_no_steps_ends_with_2_before_it_trains(files: RunFiles) -> None:
+    ran = Ran(files, JOB.replace("steps, steps_per_call = 4, 3", ""))
+    assert (ran.code, [there["event"] for there in ran.told][-1]) == (2, "ready")
+    assert ran.error["message"].startswith("job: Mine sets no steps, so there is nothing to train: ")
+
+
+def test_an_evaluator_whose_figure_is_nan_reports_it_and_fails(files: RunFiles) -> None:
+    assert Ran(files, JOB).code == 0
+    nan = JOB.replace('{"v": self.v}', '{"v": self.v, "accuracy": float("nan")}')
+    ran = Ran(files, nan, task="evaluator:0", role=Role.EVALUATE)
+    assert (ran.code, ran.error["mendable"], ran.error["own"]) == (1, False, False)
+    assert ran.error["message"].startswith("accuracy is NaN at step 4: ")
+    assert ran.told[-1]["figures"] == {"v": 2.0, "accuracy": None}
 
 
 def test_a_task_without_its_job_ends_with_2_and_a_sentence(files: RunFiles) -> None:

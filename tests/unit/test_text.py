@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.text import counted, plural, printable, whole_number
+from launcher.text import counted, plural, printable, size, whole_number
 
 
 def test_one_is_singular_and_any_other_number_plural() -> None:
     assert [counted(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]
     assert [plural(number, "core") for number in (1, 5)] == ["core", "cores"]
+
+
+def test_bytes_are_shown_in_the_unit_that_fits() -> None:
+    assert [size(count) for count in (0, 540 << 20, 1 << 30)] == ["0 MiB", "540 MiB", "1.0 GiB"]
 
 
 @pytest.mark.parametrize(

@@ -138,5 +138,12 @@ def _try(*command: str) -> subprocess.CompletedProcess[str] | None:
 
 def _container(described: Mapping[str, Any]) -> tuple[Task, Container]:
     state, labels = described["State"], described["Config"]["Labels"]
-    container = Container(described["Id"], state["Status"], state["ExitCode"], state["StartedAt"])
+    container = Container(
+        described["Id"],
+        state["Status"],
+        state["ExitCode"],
+        state["StartedAt"],
+        state.get("OOMKilled", False),
+        described.get("HostConfig", {}).get("Memory", 0),
+    )
     return Task.parse(labels[TASK_LABEL]), container

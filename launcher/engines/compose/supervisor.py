@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 
 from launcher.contract.roles import Quorum, Role
 from launcher.contract.task import Task
+from launcher.host.out_of_memory import MORE_MEMORY
 from launcher.supervise.events import Say
 from launcher.supervise.restarts import HEALTHY, exhausted
+from launcher.text import size
 
 LEAVE_GRACE = 15.0  # seconds for containers to end by themselves once the leader's has ended
 PAUSE_GRACE = 15.0  # seconds that a container may be paused; for the other tasks it is lost a little later
@@ -31,6 +33,8 @@ class Container:
     state: str  # the engine's word: created, running, paused, restarting, exited, removing or dead
     exit_code: int = 0
     started_at: str = ""  # RFC 3339
+    out_of_memory: bool = False  # the kernel killed a process in it for that reason
+    memory: int = 0  # bytes that it may use; 0: no limit
 
     @property
     def ended(self) -> bool:
@@ -41,6 +45,15 @@ class Container:
     def was_killed(self) -> bool:
         """Whether a signal ended it that its launcher knows nothing of: SIGKILL, out of memory, a crash."""
         return self.ended and self.exit_code > 128 and self.exit_code not in _STOPPED
+
+    @property
+    def death(self) -> str:
+        """How it was killed, in words."""
+        killed = f"its container was killed (exit code {self.exit_code})"
+        if not self.out_of_memory:  # which the engine says of any process in it
+            return killed
+        limit = f"limit of the container: {size(self.memory)}" if self.memory else "the container has no limit"
+        return f"{killed}, and memory had run out in it ({limit}); {MORE_MEMORY}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ class ContainerSupervisor:
         """``restarts`` is how many containers may be restarted, until for ten minutes none was."""
         self._roles, self._quorum, self._leader = roles, quorum, quorum.leader
         self._allowed, self._used, self._restarted_at = restarts, 0, 0.0
+        self._kept = 0  # restarts after memory ran out, which no time makes undone
         self._patience = start_timeout + LOSS_GRACE
         self._ended: set[Task] = set()  # for good
         self._paused_at: dict[Task, float] = {}
@@ -89,7 +103,7 @@ class ContainerSupervisor:
     def observe(self, containers: Mapping[Task, Container], now: float) -> Sequence[Action]:
         """Take in what the engine says now, and return what follows from it."""
         if now - self._restarted_at >= HEALTHY:
-            self._used = 0
+            self._used = self._kept
         for task in sorted(self._roles, key=lambda task: self._is_consequence(containers.get(task))):
             if task not in self._ended and not self.over:
                 self._observe_one(task, containers.get(task), now)
@@ -114,7 +128,8 @@ class ContainerSupervisor:
         elif container.state == "paused":
             self._is_paused(task, now)
         elif container.was_killed and self._over_at is None:
-            self._is_lost(task, f"its container was killed (exit code {container.exit_code})", now)
+            self._kept += container.out_of_memory and self._used < self._allowed
+            self._is_lost(task, container.death, now)
         elif container.ended:
             self._ends(task, f"its container ended with exit code {container.exit_code}", container.exit_code, now)
 

@@ -159,7 +159,7 @@ class Processes:
             if "pid" in message:
                 self._pids[Task.parse(message["started"])] = message["pid"]
             elif "exited" in message:
-                self._pids.pop(Task.parse(message["exited"]), None)  # none if it could not be started
+                message["pid"] = self._pids.pop(Task.parse(message["exited"]), None)  # if it could be started
             yield message
 
     def _send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:

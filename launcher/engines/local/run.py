@@ -25,6 +25,7 @@ from launcher.engines.local.start_method import forked
 from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
 from launcher.errors import LauncherError, UsageError
+from launcher.host.out_of_memory import OutOfMemory
 from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
@@ -131,10 +132,14 @@ class LocalRun:
             )
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
+            self._memory = stack.enter_context(OutOfMemory())
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
         outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
+        if outcome.cause and outcome.cause.out_of_memory and not self._leads:
+            # The task could not write it, and the leader's launcher only knows that the task is missing.
+            write_json(self._files.error(outcome.attempt, outcome.cause.task.slug), outcome.cause.to_error())
         # One launcher of several writes the result if they share the directory; the others only how they failed.
         if self._leads or (outcome.exit_code and not self._files.result.exists()):
             write_json(self._files.result, outcome.result.to_dict())
@@ -163,6 +168,7 @@ class LocalRun:
 
     def _turn(self) -> None:
         self._loop.wait(_TICK)
+        self._memory.look()
         for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
         self._loop.progress(self._supervisor.progress.latest)
@@ -205,7 +211,9 @@ class LocalRun:
         reported = self._errors.pop(task, None)
         error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else reported
         time_ns = error["time_ns"] if error else message["time_ns"]
-        self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", "")))
+        killed = message["code"] == -signal.SIGKILL
+        memory = self._memory.explain(message["pid"]) if killed else ""
+        self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", ""), memory))
 
     def _reported(self, event: Reported) -> None:
         if event.event == "failed":

@@ -14,6 +14,7 @@ from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
 from launcher.runtime.failure import is_consequence
+from launcher.runtime.training.finite import refuse_weights
 
 _VARIABLES = "variables"
 
@@ -32,6 +33,7 @@ class Checkpoints:
         # Under ParameterServerStrategy each ps would write its own variables, on its own machine.
         device = "/job:chief" if context.role is Role.COORDINATE else None
         self._options = tf.train.CheckpointOptions(experimental_io_device=device)
+        self._job, self._refuses_nan = job, context.nan == "stop"
         self._checkpoint = tf.train.Checkpoint(job=job)
         self._saved_at = time.monotonic()
         self._saved_step = 0
@@ -51,10 +53,12 @@ class Checkpoints:
         """Write the checkpoint of this step, unless it is there, and remove the oldest.
 
         ``repeated`` is how many of the updates until then may have been applied twice. LauncherError if the files
-        cannot be written.
+        cannot be written, or if weights are NaN or infinite: such a checkpoint would push out a good one.
         """
         if step == self._saved_step:
             return
+        if self._refuses_nan:
+            refuse_weights(self._job, step)
         try:
             if self._writes:
                 self._save_whole(step, repeated)

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,19 @@ def load_job(context: TaskContext) -> Job:
     module = _import(job_module(context.job), context)
     job_class = _job_class(module, context.job)
     return job_class(read_args(job_class.Config, context.args), context)
+
+
+def build(job: Job) -> None:
+    """Have the job create what it trains; UsageError if it does not say how many steps."""
+    job.build()
+    name, steps = type(job).__name__, getattr(job, "steps", None)
+    if steps is None:
+        raise UsageError(
+            f"job: {name} sets no steps, so there is nothing to train: set self.steps in build() to the steps of the "
+            "whole training (0: evaluate only)"
+        )
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 0:
+        raise UsageError(f"job: {name} sets steps to {steps!r}: it must be a whole number of at least 0")
 
 
 def _import(name: str, context: TaskContext) -> ModuleType:

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from launcher.contract.context import TaskContext
 from launcher.runtime.job import Job, Shard
-from launcher.runtime.reporter import plain
 from launcher.runtime.training.trainer import Trainer, in_turn
 
 
@@ -47,7 +46,7 @@ class SyncTrainer(Trainer):
         # The first call traces the step; a call in which no wait was measured says nothing either.
         measured = waited and self._first_call
         self._own_time = max(0.0, time.monotonic() - began - waited) / count if measured else 0.0
-        self._reached(self.step + count, plain(figures), self._step_times(times))
+        self._reached(self.step + count, figures, self._step_times(times))
         return bool(save or stop), bool(stop)
 
     def _contribution(self, step: int) -> tf.Tensor:

@@ -13,6 +13,8 @@ from launcher.errors import UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.job import Job
 from launcher.runtime.reporter import Reporter, plain
+from launcher.runtime.training.finite import refuse_figures
+from launcher.runtime.training.load import build
 from launcher.runtime.training.stop import Stop
 
 
@@ -34,10 +36,10 @@ class Trainer:
     def prepare(self, step: int) -> None:
         """Build the job, and restore the checkpoint of this step; 0 begins anew.
 
-        UsageError if the job now ends before that step, or if the checkpoint does not fit it.
+        UsageError if the job sets no steps, or now ends before that step, or if the checkpoint does not fit it.
         """
         with self.strategy.scope():
-            self.job.build()
+            build(self.job)
         if step > self.job.steps:
             raise UsageError(
                 f"the run is at step {step}, and the job's args now end at step {self.job.steps}: let them reach "
@@ -60,7 +62,10 @@ class Trainer:
                 return None
         if self.job.steps:
             self.checkpoints.save(self.step, self.repeated)
-        return self._evaluated or plain(self.job.evaluate())
+        if not self._evaluated:
+            self._evaluated = self.job.evaluate()
+            self._check(self._evaluated)
+        return plain(self._evaluated)
 
     def steps_per_second(self) -> float:
         """Return the speed of training, without the first call, which traces the step (unless it was the only one)."""
@@ -87,7 +92,7 @@ class Trainer:
         raise NotImplementedError
 
     def _reached(self, step: int, figures: Mapping[str, Any], step_times: Mapping[str, float]) -> None:
-        """Report the step that was reached, with an evaluation if the job asks for one.
+        """Report the step that was reached, with an evaluation if the job asks for one; then look for NaN.
 
         ``step_times`` has each worker's own seconds per step, as far as they are known.
         """
@@ -95,10 +100,17 @@ class Trainer:
         self._last_call = time.monotonic(), step
         self._first_call = self._first_call or self._last_call
         evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
-        self._evaluated = plain(self.job.evaluate()) if evaluates else {}
-        record = self.reporter.report(self.job, step, {**figures, **self._evaluated}, step_times)
+        self._evaluated = self.job.evaluate() if evaluates else {}
+        figures = {**figures, **self._evaluated}
+        record = self.reporter.report(self.job, step, figures, step_times)
+        self._check(figures)
         if evaluates:
             self._print(self.job.describe(record))
+
+    def _check(self, figures: Mapping[str, Any]) -> None:
+        """Raise LauncherError for a figure that is NaN or infinite, unless the run ignores them."""
+        if self._context.nan == "stop":
+            refuse_figures(figures, self.step)
 
     def _print(self, line: str) -> None:
         if line and self._context.is_leader:

@@ -10,22 +10,13 @@ import pytest
 
 from launcher.host import cores
 from launcher.host.cores import cpu_quota, read_cores
+from tests.unit.host.groups import place
 
 Nodes = Callable[[Mapping[str, str]], None]
 
 
-def groups(directory: Path, files: dict[str, str]) -> Path:
-    """Write the files of a tree of control groups."""
-    for name, content in files.items():
-        path = directory / "cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return directory / "cgroup"
-
-
 def quota(directory: Path, own: str, files: dict[str, str]) -> float | None:
-    (directory / "own").write_text(own)
-    return cpu_quota(directory / "own", groups(directory, files))
+    return cpu_quota(*place(directory, own, files))
 
 
 @pytest.mark.parametrize(

@@ -43,4 +43,5 @@ def test_a_job_that_trains_and_cannot_says_what_it_lacks() -> None:
 
 def test_a_report_is_described_by_its_step_and_its_numbers() -> None:
     job = Job(None, task_context())
-    assert job.describe({"step": 3, "epoch": 1, "cost": 0.5, "W": [1.0]}) == "step 3/0  cost=0.5"
+    job.steps = 9
+    assert job.describe({"step": 3, "epoch": 1, "cost": 0.5, "W": [1.0]}) == "step 3/9  cost=0.5"

@@ -81,7 +81,9 @@ def test_a_report_is_a_line_of_the_file_an_event_and_part_of_the_history(
 
 def test_a_job_without_epochs_is_always_in_the_first(tmp_path: Path) -> None:
     reporter = Reporter(task_context(directory=tmp_path))
-    assert reporter.report(Job(None, task_context()), 25, {})["epoch"] == 0
+    job = Job(None, task_context())
+    job.steps = 100
+    assert reporter.report(job, 25, {})["epoch"] == 0
 
 
 def test_events_are_lines_with_their_details(tmp_path: Path, pipe: Pipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,15 @@ def test_time_in_which_no_step_is_made_does_not_refill_the_budget() -> None:
     assert not budget.has_left
 
 
+def test_a_restart_that_is_spent_for_good_is_never_refilled() -> None:
+    budget = RestartBudget(3, jitter=lambda: 0.5)
+    budget.spend()
+    budget.spend(for_good=True)
+    budget.note_training(0.0)
+    assert budget.note_training(HEALTHY)
+    assert str(budget) == "restart 1 of 3"
+
+
 def test_a_pause_alone_spends_nothing() -> None:
     budget = RestartBudget(2, jitter=lambda: 0.5)
     budget.spend()
@@ -83,6 +93,7 @@ def test_a_pause_alone_spends_nothing() -> None:
 
 KILLED = Cause(SECOND, "killed by SIGKILL", retryable=True)
 NO_GPU = Cause(SECOND, "no GPU", misplaced=True)
+STARVED = Cause(SECOND, "killed by the kernel", retryable=True, out_of_memory=True)
 
 
 def exception(error: str, record: Mapping[str, object] | None = None) -> Cause:
@@ -155,7 +166,7 @@ def test_an_exception_is_the_same_by_its_type_and_its_place_whatever_its_message
 
 @pytest.mark.parametrize("restarts", [0, 1])
 @pytest.mark.parametrize("fewest", [0, 1])
-@pytest.mark.parametrize("cause", [KILLED, RAISED, NO_GPU, Cause(FIRST, "no", retryable=True)])
+@pytest.mark.parametrize("cause", [KILLED, RAISED, NO_GPU, STARVED, Cause(FIRST, "no", retryable=True)])
 def test_what_would_restart_does_restart(cause: Cause, fewest: int, restarts: int) -> None:
     policy, progress = deciding(restarts=restarts, fewest=fewest)
     attempt(progress, 100)
@@ -164,7 +175,7 @@ def test_what_would_restart_does_restart(cause: Cause, fewest: int, restarts: in
 
 
 def test_nothing_that_fails_before_the_first_step_is_retried() -> None:
-    for cause in (KILLED, RAISED, NO_GPU):
+    for cause in (KILLED, RAISED, NO_GPU, STARVED):
         policy, _ = deciding(trained=False, fewest=1)
         assert policy.decide(cause, 1) == Decision()
 
@@ -191,3 +202,48 @@ def test_a_task_that_restarts_alone_spends_the_same_budget_and_may_be_left_out()
     policy, _ = deciding(restarts=1, fewest=1)
     assert policy.decide_alone(KILLED) == Decision(1.0)
     assert policy.decide_alone(KILLED) == Decision(leave_out=SECOND)
+
+
+# Out of memory
+
+
+def starved_twice(*steps: int, by: Cause = STARVED, fewest: int = 0) -> Decision:
+    """Run out of memory at step 200, resume at 100, make these steps, and run out of memory again."""
+    policy, progress = deciding(fewest=fewest)
+    attempt(progress, 100, 200)
+    assert policy.decide(STARVED, 1) == Decision(1.0)
+    attempt(progress, *steps, resumed_at=100)
+    would, decision = policy.would_restart(by), policy.decide(by, 2)
+    assert would is (decision.pause is not None)
+    return decision
+
+
+@pytest.mark.parametrize("steps", [(), (200,), (200, 250)])
+@pytest.mark.parametrize("by", [STARVED, replace(STARVED, task=FIRST)], ids=["same task", "another"])
+def test_memory_that_runs_out_again_no_further_than_before_ends_the_run(steps: tuple[int, ...], by: Cause) -> None:
+    assert starved_twice(*steps, by=by) == Decision(why="same failure as in attempt 1, at the same step")
+
+
+def test_memory_that_runs_out_later_than_before_is_a_restart_within_the_budget() -> None:
+    assert starved_twice(200, 300, 400).pause == 2.0
+
+
+def test_another_failure_after_memory_ran_out_is_a_restart_within_the_budget() -> None:
+    assert starved_twice(200, by=KILLED).pause == 2.0
+
+
+def test_a_worker_that_runs_out_of_memory_again_is_left_out_if_the_others_are_enough() -> None:
+    assert starved_twice(200, fewest=1).leave_out == SECOND
+
+
+def test_a_task_alone_that_runs_out_of_memory_again_and_again_ends_however_long_the_others_train() -> None:
+    policy, _ = deciding(restarts=3)
+    decided = []
+    for death in range(5):
+        decided.append(policy.decide_alone(STARVED).continues)
+        for now in (0.0, 2 * HEALTHY):
+            policy.note_training(death * 10 * HEALTHY + now)
+    assert decided == [True, True, True, False, False]
+    policy, _ = deciding(restarts=3)
+    policy.decide_alone(KILLED)
+    assert policy.decide_alone(KILLED).continues

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -24,7 +24,7 @@ from launcher.engines.compose.docker import Docker
 from launcher.errors import UsageError
 from launcher.host.cores import Core
 from launcher.host.gpus import Gpu
-from launcher.host.inventory import Inventory
+from launcher.host.inventory import Inventory, Memory
 
 FILE = "job: hello\ncluster:\n  worker: 2\n"
 FOUND = {
@@ -72,7 +72,7 @@ def test_a_page_has_a_line_for_everything_and_exit_code_0(place: Path) -> None:
     assert about == [
         *("Python", "cores", *(["CPU features"] if "CPU features" in about else []), "memory", "GPUs", "Keras"),
         *("TensorFlow", "CUDA", "start", "private network", "containers", "proxies", "hostname", "cluster.yaml"),
-        *("job", "devices", "ports", "output"),
+        *("job", "devices", "memory", "ports", "output"),
     ]
     assert (page["ok"], result.exit_code) == (True, 0)
 
@@ -149,11 +149,27 @@ def test_without_avx_tensorflow_cannot_run(
     assert bool(line.remedy) == (state == "problem")
 
 
-@pytest.mark.parametrize(("free", "state"), [(20.0, "ok"), (1.0, "warning")])
-def test_little_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch, free: float, state: str) -> None:
-    there = SimpleNamespace(available=free * 2**30, total=32 * 2**30)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: there)
-    assert machine_probes.memory().state == state
+@pytest.mark.parametrize(("free", "state", "tasks"), [(20 << 30, "ok", "87 tasks"), (1 << 30, "warning", "2 tasks")])
+def test_little_memory_is_a_warning(free: int, state: str, tasks: str) -> None:
+    there = Memory(total=32 << 30, available=free)
+    (line,) = machine_probes.memory(replace(host(), memory=there))
+    assert (line.state, line.message.split(", ")[-1]) == (state, f"room to start about {tasks}")
+    assert "(this machine has 32.0 GiB)" in line.message
+    assert bool(line.remedy) == (state == "warning")
+
+
+@pytest.mark.parametrize(("free", "state"), [(20 << 30, "ok"), (500 << 20, "warning")])
+def test_what_the_tasks_of_a_file_need_is_compared_with_what_is_free(free: int, state: str) -> None:
+    there = Memory(total=32 << 30, available=free, limit=2 << 30)
+    (line,) = file_probes.memory(2, replace(host(), memory=there))
+    assert line.state == state
+    assert line.message.startswith("2 tasks need about 825 MiB to start, with an import of TensorFlow each; ")
+    assert line.message.endswith(" is free (limit of the control group: 2.0 GiB)")
+    assert bool(line.remedy) == (state == "warning")
+
+
+def test_a_host_whose_memory_is_not_known_has_no_line_of_it() -> None:
+    assert [*machine_probes.memory(host()), *file_probes.memory(2, host())] == []
 
 
 def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:

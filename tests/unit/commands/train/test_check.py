@@ -53,7 +53,7 @@ def test_a_file_and_a_machine_that_are_right_end_in_zero() -> None:
     result = call()
     assert result.exit_code == 0
     assert [line.split(":")[0].split() for line in result.output.splitlines()] == [
-        ["ok", about] for about in ("cluster.yaml", "job", "devices", "ports", "output", "TensorFlow")
+        ["ok", about] for about in ("cluster.yaml", "job", "devices", "memory", "ports", "output", "TensorFlow")
     ]
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from launcher.commands.train import plan as module
 from launcher.commands.train.plan import command
 from launcher.errors import LauncherError
-from launcher.host.inventory import Core, Inventory
+from launcher.host.inventory import Core, Inventory, Memory
 from tests.unit.plan.machines import machine
 
 SHARE = "write fewer tasks, or let them share one: gpus: [0] with gpu_memory"
@@ -127,6 +127,16 @@ def notes(monkeypatch: pytest.MonkeyPatch, there: Inventory, *arguments: str) ->
     monkeypatch.setattr(module, "take", lambda _: there)
     last = call(*arguments).output.split("\n\n")[-1]
     return {line[:13].strip(): line[13:] for line in last.splitlines()}
+
+
+def test_tasks_that_need_more_memory_than_is_free_are_named_and_started_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = replace(machine(), memory=Memory(total=32 << 30, available=1 << 30, limit=2 << 30))
+    said = notes(monkeypatch, there, "--set", "cluster.worker=4")["memory"]
+    need = "4 tasks need about 1.3 GiB to start, with an import of TensorFlow each"
+    assert said == f"{need}; 1.0 GiB is free (limit of the control group: 2.0 GiB)"
+    assert "memory" not in notes(monkeypatch, there, "--set", "cluster.worker=2")
 
 
 GPU_LEFT_OUT = "GPU 1 left out: split by MIG (nvidia-smi --multi-instance-gpu 0 makes it whole)"

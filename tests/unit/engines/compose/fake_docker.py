@@ -104,12 +104,31 @@ class FakeDocker:
         """Return the commands so far that have all of these words."""
         return [call for call in self.calls if set(words) <= set(call.split())]
 
-    def container(self, task: str, state: str = "exited", code: int = 0, *, place: str = "up", started: int = 1) -> str:
-        """Write a container down: in ``up`` compose makes it, in ``containers`` it is there already."""
+    def container(
+        self,
+        task: str,
+        state: str = "exited",
+        code: int = 0,
+        *,
+        place: str = "up",
+        started: int = 1,
+        starved: bool = False,
+        memory: int = 0,
+    ) -> str:
+        """Write a container down: in ``up`` compose makes it, in ``containers`` it is there already.
+
+        ``starved``: the kernel killed a process in it. It may use so much ``memory``; 0: there is no limit.
+        """
         identifier = task.replace(":", "-")
         described = {
             "Id": identifier,
-            "State": {"Status": state, "ExitCode": code, "StartedAt": f"2026-01-01T00:00:{started:02}.5Z"},
+            "State": {
+                "Status": state,
+                "ExitCode": code,
+                "StartedAt": f"2026-01-01T00:00:{started:02}.5Z",
+                "OOMKilled": starved,
+            },
+            "HostConfig": {"Memory": memory},
             "Config": {"Labels": {TASK_LABEL: str(Task.parse(task))}},
         }
         (self.world / place / identifier).write_text(json.dumps(described))

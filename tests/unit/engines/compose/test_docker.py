@@ -138,10 +138,10 @@ def engine() -> Docker:
 
 def test_containers_are_told_by_the_task_that_each_runs(docker: FakeDocker, engine: Docker) -> None:
     docker.container("worker:0", "running", place="containers", started=3)
-    docker.container("ps:1", "exited", 137, place="containers", started=4)
+    docker.container("ps:1", "exited", 137, place="containers", started=4, starved=True, memory=1 << 30)
     assert engine.containers("mine") == {
         Task("worker", 0): Container("worker-0", "running", 0, "2026-01-01T00:00:03.5Z"),
-        Task("ps", 1): Container("ps-1", "exited", 137, "2026-01-01T00:00:04.5Z"),
+        Task("ps", 1): Container("ps-1", "exited", 137, "2026-01-01T00:00:04.5Z", out_of_memory=True, memory=1 << 30),
     }
     (listed,) = docker.asked("container", "ls")
     assert listed == "docker container ls --all --quiet --filter label=com.docker.compose.project=mine"

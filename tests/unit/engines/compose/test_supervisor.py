@@ -151,6 +151,24 @@ def test_ten_minutes_without_a_restart_make_the_budget_whole_again() -> None:
     assert cluster.started == [SECOND] * 3
 
 
+@pytest.mark.parametrize(
+    ("memory", "limit"), [(512 << 20, "limit of the container: 512 MiB"), (0, "the container has no limit")]
+)
+def test_a_container_that_was_killed_when_its_memory_had_run_out_says_so_and_its_restarts_count_to_the_end(
+    memory: int, limit: str
+) -> None:
+    cluster = sync(restarts=2)
+    for number in range(3):
+        cluster.containers[SECOND] = Container("worker-1", "exited", 137, out_of_memory=True, memory=memory)
+        cluster.look(number * HEALTHY)
+    assert cluster.started == [SECOND] * 2
+    over, code, cause = cluster.outcome
+    assert (over, code) == (True, 1)
+    killed = "worker:1: its container was killed (exit code 137), and memory had run out in it"
+    assert cause.startswith(f"{killed} ({limit}); run fewer tasks on this machine, ")
+    assert cause.endswith("; restarts exhausted (run.restarts: 2)")
+
+
 def test_the_budget_is_that_of_the_whole_run() -> None:
     cluster = sync(restarts=2)
     cluster.end(SECOND, 137)

@@ -13,9 +13,11 @@ import pytest
 
 from launcher.engines.local.ports import ports_of
 from launcher.errors import LauncherError, UsageError
+from launcher.host.out_of_memory import OutOfMemory
 from launcher.host.ports import free_ports
 from launcher.rundir import RunFiles, write_json
 from launcher.supervise.restarts import RestartBudget
+from launcher.supervise.result import read_back
 from tests.unit.engines.local.conftest import MakeLaunch, spawner_of_this_process
 
 DONE = ("ready", "result", "exit=0")
@@ -199,6 +201,22 @@ def test_the_launcher_of_another_part_writes_how_it_failed_where_no_result_is(
     assert launch.run().exit_code == 1
     error = {"task": "worker:1", "error": "exited with code 3", "file": "logs/attempt-1/worker-1.log"}
     assert result(files)["cause"] == (there["cause"] if there else error)
+
+
+def test_the_launcher_of_another_part_writes_what_its_task_could_not_of_the_memory_that_ran_out(
+    make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OutOfMemory, "explain", lambda *_: "killed by the kernel because memory ran out")
+    launch, files, _ = make_launch("ready", "kill=SIGKILL", workers=2, only="worker:1", restarts=0)
+    assert launch.run().exit_code == 1
+    write_json(files.result, {**result(files), "exit_code": 3, "cause": OLD["cause"]})  # as the leader's may see it
+    outcome = read_back(files, since_ns=0)
+    assert outcome is not None
+    assert (outcome.exit_code, outcome.result.cause) == (1, {
+        "task": "worker:1",
+        "error": "killed by the kernel because memory ran out",
+        "file": "errors/attempt-1/worker-1.json",
+    })  # fmt: skip
 
 
 @pytest.mark.parametrize(("words", "status"), [(DONE, "done"), (FAILED, "failed")])

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from launcher.contract.args import job_module
 from launcher.errors import UsageError
 from launcher.runtime.job import Job
-from launcher.runtime.training.load import load_job
+from launcher.runtime.training.load import build, load_job
 from tests.unit.runtime.conftest import task_context
 
 MINE = "from launcher.runtime.job import Job\nclass Mine(Job):\n    pass\n"
@@ -115,3 +116,34 @@ def test_a_module_that_misses_another_is_not_taken_for_missing_itself(place: Pat
     write(place, {"mine/__init__.py": "import gone_library\n", "mine/training.py": MINE})
     with pytest.raises(ModuleNotFoundError, match="gone_library"):
         load(place, "mine.training")
+
+
+# Steps
+
+
+def built(steps: object) -> Job:
+    job = Job(None, task_context())
+    if steps is not None:
+        job.steps = steps  # type: ignore[assignment]
+    build(job)
+    return job
+
+
+@pytest.mark.parametrize("steps", [0, 1, np.int64(7)])
+def test_a_job_says_how_many_steps_it_trains_and_0_only_evaluates(steps: int) -> None:
+    assert built(steps).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (None, r"^job: Job sets no steps, so there is nothing to train: set self\.steps in build\(\)"),
+        (-1, "sets steps to -1: it must be a whole number"),
+        (2.5, r"sets steps to 2\.5: it must be a whole number"),
+        (True, "sets steps to True: it must be a whole number"),
+        ("10", "sets steps to '10': it must be a whole number"),
+    ],
+)
+def test_a_job_without_a_number_of_steps_is_refused(steps: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        built(steps)

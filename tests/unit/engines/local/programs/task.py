@@ -20,7 +20,7 @@ def tell(event: str, **details: object) -> None:
     os.write(REPORT_FD, (json.dumps({"event": event, **details}) + "\n").encode())
 
 
-def act(word: str) -> None:  # noqa: C901, PLR0912  # a table of words, one case each
+def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words, one case each
     action, _, value = word.partition("=")
     match action:
         case "say":
@@ -44,6 +44,10 @@ def act(word: str) -> None:  # noqa: C901, PLR0912  # a table of words, one case
             time.sleep(float(value))
         case "kill":
             os.kill(os.getpid(), getattr(signal, value))
+        case "eat":  # all memory that there is
+            eaten = []
+            while True:
+                eaten.append(bytearray(1 << 20))
         case "ignore":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case "flood":
