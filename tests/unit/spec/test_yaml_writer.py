@@ -21,8 +21,8 @@ LOOKALIKES = [
     "08", "08053", "7e12345", "1e3", "0x1F", "0o17", "0b1", "1_000", "12:30:45", "2001-12-14", "2001-12-14 21:59:43",
     "yes", "No", "on", "OFF", "y", "n", "true", "False", "null", "~", "", ".inf", "-.INF", ".nan", "+1", "-0", ".5",
     "<<", "=", "- a", "? a", "a: b", "a #b", "#", "*a", "&a", "!a", "|", ">", "%", "@", "`", "'", '"', "\\", "$HOME",
-    "1.", " a", "a ", "\t", "a\nb", "a\r\nb", "\r", "\x1b[2J", "\x07", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\ufeff",
-    "\ufffe", "é", "日本", "\U0001f600", "\u202e", "a\u00a0b", "---", "...", "{a}", "[a]", "a, b", "x" * 3000,
+    "1.", " a", "a ", "\t", "a\nb", "a\r\nb", "\r", "\x1b[2J", "\x07", "\x7f", "\x85", "\x9b", "\u2028", "\u2029",
+    "\ufeff", "\ufffe", "é", "日本", "\U0001f600", "\u202e", "a\u00a0b", "---", "...", "{a}", "[a]", "a, b", "x" * 3000,
 ]  # fmt: skip
 texts = st.sampled_from(LOOKALIKES) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 numbers = st.integers(-(10**30), 10**30) | st.floats(allow_nan=False)
