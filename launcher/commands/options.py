@@ -17,6 +17,8 @@ from launcher.errors import UsageError, did_you_mean
 from launcher.plan.placement import hosts
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.file import DEFAULT_FILE, no_engine
+from launcher.spec.model import JobSpec
+from launcher.spec.yaml_writer import in_one_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,9 +97,9 @@ def planned(plan: Plan, name: str) -> TaskPlan:
 def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> list[TaskPlan]:
     """Return the tasks that this launcher starts; UsageError instead of a guess."""
     if task is not None:
-        return _reachable(plan, [planned(plan, task)])
+        return reachable(plan, [planned(plan, task)])
     if host is not None:
-        return _reachable(plan, _on_host(plan, host))
+        return reachable(plan, _on_host(plan, host))
     several = hosts(plan)
     if len(several) > 1:
         each = "\n".join(f"  launcher run --host {name}" for name in several)
@@ -105,14 +107,29 @@ def tasks_here(plan: Plan, task: str | None = None, host: str | None = None) -> 
     return list(plan.tasks)
 
 
-def _reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
-    written = any(job.addresses for _, job in plan.spec.cluster.items())
-    if plan.rendezvous and len(here) < len(plan.tasks) and not written:
+def reachable(plan: Plan, here: list[TaskPlan]) -> list[TaskPlan]:
+    """Return a part of a plan's tasks; UsageError if another call of the launcher would place the rest elsewhere."""
+    part = plan.rendezvous and len(here) < len(plan.tasks)
+    if part and any(not _has_addresses(plan, job) for job in plan.cluster):
+        lines = "\n".join(f"  {job}: {_with_addresses(plan, job)}" for job in plan.cluster)
         raise UsageError(
-            "a part of a cluster needs addresses in the cluster file, since each launcher would choose its own ports; "
-            "write them like worker: [node-a:2222, node-b:2222]"
+            "a part of a cluster needs addresses in the cluster file, since each call would choose its own ports; "
+            f"write all of them, like these that are free here now:\ncluster:\n{lines}"
         )
     return here
+
+
+def _has_addresses(plan: Plan, job: str) -> bool:
+    """Whether the addresses of a job come from the file alone; those of a chief that was added come from worker's."""
+    asked = dict(plan.spec.cluster.items())
+    return bool((asked.get(job) or asked.get("worker") or JobSpec()).addresses)
+
+
+def _with_addresses(plan: Plan, job: str) -> str:
+    asked = dict(plan.spec.cluster.items()).get(job)
+    rest = asked.model_dump(exclude_defaults=True, exclude={"tasks", "port", "addresses"}) if asked else {}
+    addresses = list(plan.cluster[job])
+    return in_one_line({"addresses": addresses, **rest} if rest else addresses)
 
 
 def _on_host(plan: Plan, host: str) -> list[TaskPlan]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
 from pydantic import BaseModel
 
 from launcher.contract.task import Task
@@ -17,6 +16,7 @@ from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, write_json, write_whole
 from launcher.spec.file import ClusterFile
+from launcher.spec.yaml_writer import document
 from launcher.supervise.result import Outcome
 
 
@@ -79,8 +79,7 @@ class Request:
         ``shared``: several launchers share a new run's directory, and the first one's files stay.
         """
         if not shared or self.resumes or self.changed or not files.plan.exists():
-            text = yaml.safe_dump(dict(self.cluster_file), sort_keys=False, allow_unicode=True)
-            write_whole(files.cluster_file, text)
+            write_whole(files.cluster_file, document(self.cluster_file))
             write_json(files.plan, self.plan.to_dict())
 
 

@@ -26,8 +26,12 @@ _TRACED_FRAME = re.compile(r'^ +File "(.+)", line (\d+), in ', re.MULTILINE)
 _RUN = "Graph execution error:"
 _RUN_FRAME = re.compile(r'Detected at node |  File "')
 _REMARK = re.compile(r"The error could be from a previous operation|\t ?\[\[|The tasks have crashed\.")
-# What TensorFlow raises in a task when another one has gone, 3 to 10 s later, or cannot be reached.
-_OF_PEERS = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"}
+# What TensorFlow raises in a task when another one has gone, 3 to 10 s later, or cannot be reached. Full names: a job's
+# own errors may have the same bare ones, and who has not loaded TensorFlow need not.
+_TENSORFLOWS = "tensorflow.python.framework.errors_impl."
+_OF_PEERS = {
+    _TENSORFLOWS + name for name in ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
+}
 # The coordination service names the tasks that it has not heard of for 10 s (coordination_service_agent.cc).
 _UNHEALTHY = re.compile(r"unhealthy \(stopped sending heartbeats\):((?:\s*/job:\w+/replica:\d+/task:\d+)+)")
 _HEARTBEAT = "CoordinationService/Heartbeat"  # to the leader, without an answer
@@ -52,7 +56,17 @@ class PeerFailed(LauncherError):
 
 def is_consequence(error: BaseException) -> bool:
     """Whether another task's end caused the error, as far as the error shows."""
-    return isinstance(error, PeerGone | PeerFailed) or type(error).__name__ in _OF_PEERS
+    return isinstance(error, PeerGone | PeerFailed) or _defined_as(type(error)) in _OF_PEERS
+
+
+def full_name(kind: type) -> str:
+    """Return an exception's type as a user can import it: ``ValueError``, ``tensorflow.errors.AbortedError``."""
+    name = _defined_as(kind).removeprefix("builtins.")
+    return f"tensorflow.errors.{kind.__qualname__}" if name.startswith(_TENSORFLOWS) else name
+
+
+def _defined_as(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -70,7 +84,7 @@ def is_own(error: BaseException) -> bool:
 def peer_failure(task: Task, error: Exception) -> PeerFailed:
     """Return a task's own error as the others hear of it."""
     code = error.exit_code if isinstance(error, LauncherError) else 1
-    said = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {_message(error)}"
+    said = str(error) if isinstance(error, LauncherError) else f"{full_name(type(error))}: {_message(error)}"
     return PeerFailed(f"{task} failed: {said}", code, own=is_own(error))
 
 
@@ -85,7 +99,7 @@ def record(context: TaskContext, error: BaseException) -> int:
     code = error.exit_code if isinstance(error, LauncherError) else 1
     content = {
         "task": str(context.task),
-        "type": type(error).__name__,
+        "type": full_name(type(error)),
         "message": _message(error),
         "code": [] if isinstance(error, LauncherError) else _user_code(error, Path(context.directory)),
         "traceback": trace,

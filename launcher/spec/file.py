@@ -18,7 +18,7 @@ from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError, did_you_mean, listing
 from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
-from launcher.spec.overrides import apply, expand_jobs
+from launcher.spec.overrides import apply, expand_jobs, keep_typed_env
 from launcher.spec.rules import UNKNOWN, broken_rules
 from launcher.spec.yaml_nodes import Node
 from launcher.spec.yaml_parser import parse
@@ -82,6 +82,7 @@ def check(text: str, path: Path, overrides: Sequence[str] = (), engines: Engines
             root = apply(root, override)
         except SpecError as error:
             problems += error.problems
+    root = keep_typed_env(root)
     full = expand_jobs(root)
     data = full.plain()
     sections, found_faults = _sections(data, engines or {})

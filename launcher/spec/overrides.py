@@ -35,6 +35,28 @@ def expand(node: Node) -> Node:
     return node
 
 
+def keep_typed_env(root: Node) -> Node:
+    """Return the tree with the numbers of each job's ``env`` as the text that was typed: ``08`` and ``1e3`` stay so."""
+    cluster = root.child("cluster")
+    if cluster is None or not isinstance(cluster.value, dict):
+        return root
+    jobs = {name: _with_typed_env(node) for name, node in cluster.value.items()}
+    return replace(root, value=root.value | {"cluster": replace(cluster, value=jobs)})
+
+
+def _with_typed_env(job: Node) -> Node:
+    env = job.child("env")
+    if env is None or not isinstance(env.value, dict):
+        return job
+    typed = {name: _as_typed(node) for name, node in env.value.items()}
+    return replace(job, value=job.value | {"env": replace(env, value=typed)})
+
+
+def _as_typed(node: Node) -> Node:
+    is_number = isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return replace(node, value=node.typed) if is_number and node.typed is not None else node
+
+
 def expand_jobs(root: Node) -> Node:
     """Return the tree with every job of the cluster written as a mapping."""
     cluster = root.child("cluster")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 
 from launcher.contract.context import CheckpointPolicy
 from launcher.contract.faults import show
 from launcher.spec.durations import DURATION, SOME, Duration, parse_duration, positive_duration
+from launcher.spec.mounted_path import mounted_path
 
 _STEPS = re.compile(r"([0-9]{1,18})\s*steps?")
 _EVERY_SCHEMA = {"type": "string", "pattern": rf"^{SOME}(?:{DURATION}|{_STEPS.pattern})$"}
@@ -63,7 +64,8 @@ class RunSpec(Model):
     output: Annotated[
         str,
         StringConstraints(min_length=1),
-        Field(description="where run directories are created", examples=["runs"]),
+        AfterValidator(mounted_path),
+        Field(description="where run directories are created: a path of a mounted file system", examples=["runs"]),
     ] = "runs"
     checkpoint: Annotated[
         Checkpoint, Field(description="when checkpoints are written", examples=[{"every": "500 steps", "keep": 3}])

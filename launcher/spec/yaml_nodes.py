@@ -41,6 +41,7 @@ class Node:
     value: Any  # None, bool, int, float, str, dict[str, Node] or list[Node]
     where: str
     size: int = 1  # how many values it expands to
+    typed: str | None = field(default=None, compare=False)  # a scalar as it was written, without quotes
     text: TextNode | None = field(default=None, repr=False, compare=False)  # None if no text has it as it is
 
     def plain(self) -> Any:

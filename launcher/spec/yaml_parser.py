@@ -160,7 +160,8 @@ class _Builder:
         self._check_tag(event, path)
         build = self._scalar if isinstance(event, yaml.ScalarEvent) else self._collection
         value, text = build(event, path)
-        node = Node(value, self._line(event), self._count - before, text)
+        typed = event.value if isinstance(event, yaml.ScalarEvent) else None
+        node = Node(value, self._line(event), self._count - before, typed, text)
         if event.anchor:
             self._anchors[event.anchor] = node
         return node

@@ -67,7 +67,7 @@ class Cause:
             consequence=consequence,
             retryable=bool(error.get("mendable", consequence)),
             from_training_code=bool(error.get("own")),
-            misplaced=error["type"] == PlacementError.__name__,
+            misplaced=error["type"] == f"{PlacementError.__module__}.{PlacementError.__qualname__}",
             peer=Task.parse(error["peer"]) if error.get("peer") else None,
         )
 

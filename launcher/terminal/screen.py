@@ -15,7 +15,7 @@ from rich.text import Text
 
 from launcher.contract.task import Task
 from launcher.terminal.output import BufferedOutput
-from launcher.text import printable
+from launcher.text import coloured, indented
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
@@ -60,6 +60,7 @@ class TerminalScreen:
         """Show a line that a task printed."""
         name = str(task)
         prefix = f"{name:<{self._width}} │ " if self._prefixed else ""
+        text = coloured(text)
         if self._live:
             self._console.print(Text.assemble((prefix, self._colours[name]), Text.from_ansi(text)))
         else:  # flushed with the progress, a moment later: a task may print a hundred thousand lines a second
@@ -67,7 +68,7 @@ class TerminalScreen:
 
     def note(self, text: str) -> None:
         """Show a line of the launcher's own."""
-        text = printable(text)
+        text = indented(text)
         if self._live:
             self._console.print(Text(text, style="dim"))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome, RunResult
 from launcher.terminal.output import BufferedOutput
 from launcher.terminal.screen import clock
+from launcher.text import indented
 
 # What Python, C libraries and curl say if a name has no address, or an address no way to it.
 _CUT_OFF = re.compile(
@@ -22,6 +24,7 @@ _CUT_OFF = re.compile(
 )
 _LONGEST_VECTOR = 8  # numbers of a figure in the last lines
 _LAST_LINES = 5  # of a task's log, if it left no exception
+_LOG_END = 1 << 16  # bytes of a log among which its last lines are looked for
 
 
 def headline(plan: Plan, tasks: str) -> str:
@@ -51,6 +54,10 @@ def _figure(value: object) -> str:
 
 def last_lines(outcome: Outcome, elsewhere: str) -> list[str]:
     """Return the summary of a run; ``elsewhere`` says where its results are, if they are not here."""
+    return [indented(line) for line in _last_lines_of_run(outcome, elsewhere)]
+
+
+def _last_lines_of_run(outcome: Outcome, elsewhere: str) -> list[str]:
     result, where = outcome.result, run_directory(outcome.files.directory)
     if result.status == "done":
         return [f"done after {clock(result.wall_s)}; {elsewhere}"] if elsewhere else [*achieved(result), where]
@@ -109,6 +116,11 @@ def print_last(lines: Sequence[str]) -> None:
 def _last_lines(log: Path) -> Sequence[str]:
     if not log.exists():
         return []
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    with log.open("rb") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - _LOG_END)
+        file.seek(start)
+        lines = file.read(_LOG_END).decode("utf-8", errors="replace").split("\n")
+    if start and len(lines) > 1:
+        del lines[0]  # its beginning is missing
     noise = NoiseFilter()
     return [line for line in lines if not noise.is_noise(line) and line.strip()][-_LAST_LINES:]

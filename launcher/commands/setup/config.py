@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -100,8 +101,9 @@ def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
     if as_json:
         click.echo(json.dumps(inside.get("", inside), indent=2))
         return
+    as_shown = printable if sys.stdout.isatty() else str  # a program reads the value as it is
     for name, value in inside.items():
-        click.echo(f"{name}: {written(value)}" if name else written(value))
+        click.echo(as_shown(f"{name}: {written(value)}" if name else written(value)))
 
 
 def written(value: Any) -> str:

@@ -35,7 +35,7 @@ def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Itera
         if not dry_run and after != before:
             replace(path, after)
     if after == before:
-        click.echo(f"{path}: nothing to change")
+        click.echo(printable(f"{path}: nothing to change"))
 
 
 def show_diff(before: str, after: str, path: Path) -> None:
@@ -43,7 +43,7 @@ def show_diff(before: str, after: str, path: Path) -> None:
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=1, lineterm="")
     for number, line in enumerate(lines):
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1]) if number > 1 else None
-        click.echo(click.style(line, fg=colour, bold=number < 2))  # the two lines of the head
+        click.echo(click.style(printable(line), fg=colour, bold=number < 2))  # the two lines of the head
 
 
 def _readable(path: Path) -> str:

@@ -18,10 +18,10 @@ from launcher.errors import LauncherError, UsageError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.placement import ports_needed
 from launcher.spec import schema
-from launcher.spec.edit.splice import in_one_line
 from launcher.spec.file import DEFAULT_FILE, check, check_job
 from launcher.spec.job_source import config_module
 from launcher.spec.model import check_name, is_host
+from launcher.spec.yaml_writer import in_one_line
 from launcher.terminal.questions import Check, Questions, checked_answer
 
 _PORTS = {"worker": 2222, "ps": 2322}  # the first is TensorFlow's usual one

@@ -39,7 +39,9 @@ def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) 
         click.echo(rendered.text, nl=False)
         return
     _write(rendered, output)
-    click.echo(f"{output}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}")
+    click.echo(
+        f"{printable(str(output))}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}"
+    )
 
 
 def _start(on: str, file: Path, overrides: Sequence[str]) -> str:

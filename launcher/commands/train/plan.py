@@ -15,14 +15,14 @@ from pathlib import Path
 import click
 
 from launcher.commands import completion
-from launcher.commands.options import cluster_file, engine_option, planned, with_engine
+from launcher.commands.options import cluster_file, engine_option, planned, reachable, with_engine
 from launcher.engines.table import find, load
 from launcher.host.inventory import Inventory, take
 from launcher.plan.memory import compared, room, tasks_on_one_host
 from launcher.plan.placement import hosts, ports_needed
 from launcher.plan.plan import Idle, Plan, TaskPlan
 from launcher.terminal.device_map import device_map, ranges, shown
-from launcher.text import plural
+from launcher.text import plural, printable
 
 _INDENT = 13  # of what stands beside a bold word under the table
 
@@ -50,7 +50,8 @@ def command(file: Path, overrides: Sequence[str], on: str | None, as_json: bool,
     engine, inventory = find(asked.spec.run.on), take(ports_needed(asked.spec))
     plan = engine.plan(asked, inventory)
     if task is not None:
-        variables = plan.environment(planned(plan, task))
+        chosen = planned(plan, task)
+        variables = plan.environment(reachable(plan, [chosen])[0] if engine.starts_parts else chosen)
         values = dict(sorted(variables.items()))
         click.echo(json.dumps(values, indent=2) if as_json else exports(values))
     elif as_json:
@@ -84,7 +85,7 @@ def _on_this_machine(plan: Plan) -> Plan:
 
 
 def _show(plan: Plan, inventory: Inventory, drawn: Plan) -> None:
-    click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {plan.spec.job}\n")
+    click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {printable(plan.spec.job)}\n")
     for line in table(plan):
         click.echo(line)
     click.echo()
@@ -92,7 +93,7 @@ def _show(plan: Plan, inventory: Inventory, drawn: Plan) -> None:
         click.echo(line)
     click.echo()
     for name, text in _notes(drawn, inventory):
-        click.echo(click.style(f"{name:<{_INDENT}}", bold=True) + _wrapped(text))
+        click.echo(click.style(f"{name:<{_INDENT}}", bold=True) + _wrapped(printable(text)))
 
 
 def table(plan: Plan) -> Iterator[str]:

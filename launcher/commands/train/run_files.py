@@ -19,6 +19,7 @@ from launcher.spec.file import ClusterFile
 from launcher.spec.model import ClusterSpec, check_name
 from launcher.spec.yaml_nodes import Node
 from launcher.terminal.summary import shown
+from launcher.text import indented
 
 
 def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
@@ -48,7 +49,7 @@ def continues(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
     if not changed:
         leave_if_over(files, again=again)
     for line in changed:
-        click.echo(f"{files.name} continues with a change: {line}", err=True)
+        click.echo(indented(f"{files.name} continues with a change: {line}"), err=True)
     return bool(changed)
 
 
@@ -90,6 +91,6 @@ def leave_if_over(files: RunFiles, *, again: bool) -> None:
     if result and result["status"] == "failed" and not again:
         # An engine that restarts containers must not repeat what a restart does not help.
         retry = f"launcher run --resume {shown(files.directory)} tries this one again"
-        click.echo(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
-        click.echo(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)
+        click.echo(indented(f"{files.name} has failed before; another name starts a new run, {retry}"), err=True)
+        click.echo(indented(f"{result['cause']['task']} failed: {result['cause']['error']}"), err=True)
         sys.exit(result["exit_code"])

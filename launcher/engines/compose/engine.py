@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from launcher.rundir import LATEST, RunFiles, write_json, write_whole
 from launcher.spec.file import ClusterFile
 from launcher.supervise.causes import Cause
 from launcher.supervise.result import Ending, Outcome, conclude, read_back
+from launcher.text import one_line
 
 noun = "container"
 starts_parts = False
@@ -45,8 +47,12 @@ def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) ->
     place = output or asked.directory / "compose.yaml"
     text = compose(plan, place, source=source, relative=output is not None)
     if output is None:
-        text = f"# To start it, write it with its plan: launcher render compose --output {place.name}\n{text}"
+        text = f"# To start it, write it with its plan: launcher render compose --output {_word(place.name)}\n{text}"
     return Rendered(text, {PLAN_SUFFIX: json.dumps(inside(plan).to_dict(), indent=2) + "\n"})
+
+
+def _word(name: str) -> str:
+    return one_line(shlex.quote(name))
 
 
 def run(request: Request) -> Outcome:

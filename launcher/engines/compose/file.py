@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from launcher.contract.environment import RUN_KEY, TASK_LABEL, USER_KEY
 from launcher.engines.compose.containers import DIRECTORY, RUNS
+from launcher.errors import UsageError
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.job_source import ROOT
+from launcher.spec.yaml_writer import quoted
+from launcher.text import one_line
 
 IMAGES = "launcher"  # launcher:cpu and launcher:gpu
 DOCKERFILE = "docker/Dockerfile"
@@ -94,7 +98,11 @@ def _run(plan: Plan) -> _Raw:
 
 
 def _header(plan: Plan, source: Path, output: Path | None, runs: Path) -> str:
-    asked = f"launcher render compose {source.name}" if source.name != "cluster.yaml" else "launcher render compose"
+    asked = (
+        f"launcher render compose {shlex.quote(source.name)}"
+        if source.name != "cluster.yaml"
+        else "launcher render compose"
+    )
     lines = [f"Rendered from {source.name} by `{asked}`: change that file and render again."]
     if output is not None:
         up = f"docker compose --file {_shown(output)} up --build --exit-code-from {plan.leader.slug}"
@@ -102,11 +110,12 @@ def _header(plan: Plan, source: Path, output: Path | None, runs: Path) -> str:
             f"`launcher run --on compose` does all of it. By hand, {_shown(runs)} must be there and yours:",
             f"  mkdir -p {_shown(runs)} && {USER_KEY}=$(id -u):$(id -g) {up}",
         ]
-    return "".join(f"# {line}\n" for line in lines)
+    return "".join(f"# {one_line(line)}\n" for line in lines)
 
 
 def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_absolute() else str(path)
+    """Return the path as a shell takes it."""
+    return shlex.quote(os.path.relpath(path) if path.is_absolute() else str(path))
 
 
 class _Place:
@@ -116,10 +125,16 @@ class _Place:
         self._directory = directory
 
     def of(self, path: Path) -> str:
+        if not _is_utf8(str(path.absolute())):
+            raise UsageError(f"{path}: the name is not UTF-8, so no compose file can have it; rename it")
         if self._directory is None:
             return str(path.absolute())
         beside = os.path.relpath(path.absolute(), self._directory)
         return beside if beside.startswith(".") else f"./{beside}"  # or it would be the name of a volume
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 class _Raw(str):
@@ -147,9 +162,9 @@ def _flow(value: object) -> str:
     """Return the value in one line."""
     match value:
         case _Raw():
-            return _quoted(str(value))
+            return quoted(str(value))
         case str():
-            return value if _PLAIN.fullmatch(value) else _quoted(_escaped(value))
+            return value if _PLAIN.fullmatch(value) else quoted(_escaped(value))
         case bool():
             return "true" if value else "false"
         case Mapping():
@@ -157,12 +172,6 @@ def _flow(value: object) -> str:
         case list():
             return "[" + ", ".join(map(_flow, value)) + "]"
     raise TypeError(value)
-
-
-def _quoted(text: str) -> str:
-    """Return the text in YAML's double quotes, with every character that is not plain to see written as a number."""
-    plain = (char if char.isprintable() and char not in '"\\' else f"\\U{ord(char):08x}" for char in text)
-    return f'"{"".join(plain)}"'
 
 
 def _escaped(text: str) -> str:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from launcher.errors import SpecError, UsageError, did_you_mean
-from launcher.spec.edit.splice import add_item, cut, in_one_line, put, replaced
+from launcher.spec.edit.splice import add_item, cut, put, replaced
 from launcher.spec.overrides import set_node
 from launcher.spec.plain import Keys, children, find, holds, without
 from launcher.spec.yaml_nodes import Node, to_node
 from launcher.spec.yaml_parser import parse, root_of
+from launcher.spec.yaml_writer import in_one_line
 
 
 def set_key(text: str, keys: Keys, written: str) -> str:

@@ -5,31 +5,19 @@ Nothing here checks that the resulting text means what was intended; ``launcher.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
 from launcher.spec.overrides import is_job
 from launcher.spec.plain import Keys
 from launcher.spec.yaml_nodes import TextNode
-from launcher.spec.yaml_parser import resolve, root_of
+from launcher.spec.yaml_parser import root_of
+from launcher.spec.yaml_writer import in_one_line
 
 _SHORT: dict[type, str] = {str: "tasks", list: "addresses"}  # the key that a job's short form sets
-_WORDS = re.compile(r"\w[\w./@+-]*(?:[ :][\w./@+-]+)*")  # what needs no quotes, neither in a block nor inside [] and {}
 _COLON = re.compile(r"\s*:")
 _COMMA = re.compile(r"\s*,")
 _COMMENT = re.compile(r"\s+#.*")
 _COMMENTED = re.compile(r"(?:\n[ \t]*)*\n( *)#.*")  # the next line that is not empty, if it is a comment
-
-
-def in_one_line(value: Any) -> str:
-    """Return plain data as text that is valid anywhere."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{in_one_line(key)}: {in_one_line(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(in_one_line, value))}]"
-    plain = isinstance(value, str) and _WORDS.fullmatch(value) and resolve(value) == value
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def put(text: str, keys: Keys, written: str) -> str:

@@ -71,3 +71,10 @@ def answering(place: Place) -> Iterator[Answering]:
     with socket.create_server(("127.0.0.1", place.port)) as server:
         server.settimeout(PATIENCE)
         yield Answering(place, server)
+
+
+def of_tensorflow(name: str, message: str = "x") -> Exception:
+    """Return an exception of TensorFlow's own type of that name, as far as its name shows; TensorFlow is not loaded."""
+    module = "tensorflow.python.framework.errors_impl"
+    error: Exception = type(name, (Exception,), {"__module__": module})(message)
+    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -15,9 +16,9 @@ import pytest
 from launcher.contract.task import Task
 from launcher.errors import FormationError, LauncherError, UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.failure import PeerFailed, PeerGone, peer_failure
+from launcher.runtime.failure import PeerFailed, PeerGone, full_name, is_consequence, peer_failure
 from launcher.runtime.failure import record as record_failure
-from tests.unit.runtime.conftest import task_context
+from tests.unit.runtime.conftest import of_tensorflow, task_context
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,7 +81,7 @@ def test_only_the_users_lines_are_shown_each_where_it_lies(files: RunFiles, tmp_
     library = user_function(tmp_path / "site-packages" / "library.py", "outer()")
     library.__globals__["outer"] = outer
     _, value = record(files, caught(library))
-    assert value["type"] == "JSONDecodeError"
+    assert value["type"] == "json.decoder.JSONDecodeError"
     assert value["code"] == [
         "deep/outer.py:2: inner()",
         f"{inner.__code__.co_filename}:2: import json; json.loads('{{')",
@@ -115,12 +116,13 @@ def test_an_operation_that_fails_shows_the_users_lines_and_what_it_says_without_
 ) -> None:
     user_function(tmp_path / "train.py", "return 1 // 0")
     library = tmp_path / "site-packages" / "library.py"
-    error = type("InvalidArgumentError", (Exception,), {})(
+    error = of_tensorflow(
+        "InvalidArgumentError",
         "Graph execution error:\n\n"
         "Detected at node Cast defined at (most recent call last):\n"
         f'  File "{tmp_path}/train.py", line 2, in train_step\n\n'
         f'  File "{library}", line 9, in call\n\n'
-        "Cast of NaN\n is not a number\n\t [[{{node Cast}}]] [Op:__inference_step_7]\n"
+        "Cast of NaN\n is not a number\n\t [[{{node Cast}}]] [Op:__inference_step_7]\n",
     )
     _, value = record(files, error)
     assert value["message"] == "Cast of NaN is not a number"
@@ -128,14 +130,15 @@ def test_an_operation_that_fails_shows_the_users_lines_and_what_it_says_without_
 
 
 def test_tasks_that_stopped_answering_are_named_once_each(files: RunFiles) -> None:
-    error = type("UnavailableError", (Exception,), {})(
+    error = of_tensorflow(
+        "UnavailableError",
         "Graph execution error:\n\nThe following tasks are unhealthy (stopped sending heartbeats):\n"
         "/job:worker/replica:0/task:1\n/job:worker/replica:0/task:12\n/job:worker/replica:0/task:1\n"
-        "The tasks have crashed. Check the task logs for an earlier error.\n"
+        "The tasks have crashed. Check the task logs for an earlier error.\n",
     )
     _, value = record(files, error)
     assert (value["message"], value["consequence"]) == ("worker:1 and worker:12 stopped answering", True)
-    assert (value["type"], value["peer"], value["mendable"]) == ("PeerGone", "worker:1", True)
+    assert (value["type"], value["peer"], value["mendable"]) == ("launcher.runtime.failure.PeerGone", "worker:1", True)
 
 
 def test_what_the_user_says_in_paragraphs_is_kept_whole(files: RunFiles) -> None:
@@ -163,7 +166,7 @@ def test_an_error_of_the_launchers_own_is_a_sentence_without_code_and_has_its_ex
 def test_what_tensorflow_raises_when_another_task_goes_is_a_consequence_that_may_mend(
     files: RunFiles, kind: str
 ) -> None:
-    _, value = record(files, type(kind, (Exception,), {})("socket closed"))
+    _, value = record(files, of_tensorflow(kind, "socket closed"))
     assert [value[key] for key in ("is_sentence", "consequence", "mendable")] == [False, True, True]
 
 
@@ -174,7 +177,7 @@ def test_what_tensorflow_raises_when_another_task_goes_is_a_consequence_that_may
         (PeerFailed("worker:1 failed: no", 1), True, False),
         (FormationError("no"), False, False),
         (LauncherError("no"), False, False),
-        (type("InvalidArgumentError", (Exception,), {})("no"), False, False),
+        (of_tensorflow("InvalidArgumentError", "no"), False, False),
         (ConnectionResetError("the user's own connection"), False, False),
         (KeyboardInterrupt(), False, False),
     ],
@@ -188,7 +191,7 @@ def test_only_another_tasks_end_may_mend_and_only_where_it_has_not_failed(
 
 def test_a_leader_that_stands_still_is_named_by_whoever_notices(files: RunFiles) -> None:
     text = "Graph execution error:\n\nCollective ops is aborted by: Deadline Exceeded\n\nRPC: /tensorflow.{}"
-    error = type("DeadlineExceededError", (Exception,), {})(text.format("CoordinationService/Heartbeat"))
+    error = of_tensorflow("DeadlineExceededError", text.format("CoordinationService/Heartbeat"))
     _, value = record(files, error, "worker:1")
     assert (value["message"], value["peer"]) == ("worker:0 stopped answering", "worker:0")
 
@@ -224,3 +227,24 @@ time.sleep(60)
 """
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, "printed", "warned")
+
+
+PEERS = ["UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"]
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_an_error_is_a_peers_by_its_full_name_and_so_no_error_of_the_jobs_own_is(name: str) -> None:
+    of_the_job = type(name, (Exception,), {"__module__": "myjob.errors"})("no")
+    assert is_consequence(of_tensorflow(name))
+    assert not is_consequence(of_the_job)
+    assert full_name(type(of_the_job)) == f"myjob.errors.{name}"
+    assert not is_consequence(asyncio.CancelledError())
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_tensorflows_own_errors_have_the_full_names_that_are_looked_for(name: str) -> None:
+    import tensorflow as tf
+
+    error = getattr(tf.errors, name)(None, None, "gone")
+    assert is_consequence(error)
+    assert full_name(type(error)) == f"tensorflow.errors.{name}"

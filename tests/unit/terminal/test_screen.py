@@ -84,6 +84,22 @@ def test_progress_is_not_shown_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == ""
 
 
+NASTY = "\x1bc\x1b]0;title\x07\x1b[2J\x9b1A\x08\u202e\x85worker:10 │ forged"
+
+
+def test_what_a_task_or_a_message_carries_is_shown_harmless_and_never_as_another_s_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with TerminalScreen([WORKER, CHIEF]) as screen:
+        screen.line(CHIEF, NASTY)
+        screen.line(CHIEF, "\x1b[31mred")
+        screen.note(f"failed: {NASTY}\nworker:10 │ forged")
+    harmless = "\\x1bc\\x1b]0;title\\x07\\x1b[2J\\x9b1A\\x08\\u202e\\x85worker:10 │ forged"
+    assert capsys.readouterr().out == (
+        f"chief:0   │ {harmless}\nchief:0   │ \x1b[31mred\x1b[0m\nfailed: {harmless}\n  worker:10 │ forged\n"
+    )
+
+
 # The live line
 
 

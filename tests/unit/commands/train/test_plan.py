@@ -17,6 +17,7 @@ from tests.unit.plan.machines import machine
 
 SHARE = "write fewer tasks, or let them share one: gpus: [0] with gpu_memory"
 FILE = 'job: hello\nname: demo\ncluster: {worker: {tasks: 2, gpus: 0, env: {MINE: "it\'s $HOME"}}, ps: 3}\n'
+WRITTEN = ("--set", "cluster.worker.addresses=[127.0.0.1:2222, 127.0.0.1:2223]")
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_json_is_the_plan() -> None:
 
 
 def test_a_task_s_environment_can_be_pasted_into_a_shell() -> None:
-    output = call("--task", "worker:1").output
+    output = call(*WRITTEN, "--task", "worker:1").output
     script = f'{output}\nprintf \'%s\\n\' "$MINE" "$TF_CONFIG" "$LAUNCHER_TASK"\n'
     mine, config, context = subprocess.check_output(["sh", "-c", script], text=True).splitlines()
     assert mine == "it's $HOME"
@@ -80,8 +81,44 @@ def test_a_task_s_environment_can_be_pasted_into_a_shell() -> None:
     assert json.loads(context)["task"] == "worker:1"
 
 
+def test_two_calls_name_the_same_ports_or_refuse_and_print_lines_that_mend_it(tmp_path: Path) -> None:
+    for mode in ("sync", "async"):
+        with pytest.raises(LauncherError, match="needs addresses in the cluster file") as caught:
+            call("--task", "worker:1", "--set", f"mode={mode}")
+        lines = str(caught.value).partition("\n")[2]
+        written = tmp_path / f"{mode}.yaml"
+        written.write_text(f"job: hello\nmode: {mode}\n{lines}\n")
+        clusters = []
+        for task in ("worker:0", "worker:1"):
+            variables = json.loads(call(str(written), "--task", task, "--json").output)
+            context = json.loads(variables["LAUNCHER_TASK"])
+            assert variables["MINE"] == "it's $HOME"
+            clusters.append((json.loads(variables["TF_CONFIG"])["cluster"], context["rendezvous"]))
+        assert clusters[0] == clusters[1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("cluster.worker.port=2222",),  # and the rendezvous?
+        ("mode=async", "cluster.worker.addresses=[127.0.0.1:2222, 127.0.0.1:2223]"),  # and ps?
+    ],
+)
+def test_what_is_written_only_in_part_is_refused(overrides: tuple[str, ...]) -> None:
+    arguments = [word for override in overrides for word in ("--set", override)]
+    with pytest.raises(LauncherError, match="needs addresses in the cluster file"):
+        call("--task", "worker:1", *arguments)
+
+
+def test_a_task_that_meets_nobody_and_a_container_have_no_ports_that_change() -> None:
+    alone = call("--task", "worker:0", "--json", "--set", "cluster.worker.tasks=1").output
+    assert "LAUNCHER_TASK" in json.loads(alone)
+    in_container = [call("--task", "worker:0", "--json", "--on", "compose").output for _ in range(2)]
+    assert in_container[0] == in_container[1]
+
+
 def test_a_task_s_environment_is_there_as_json_too() -> None:
-    assert json.loads(call("--task", "worker:0", "--json").output)["PYTHONUNBUFFERED"] == "1"
+    assert json.loads(call(*WRITTEN, "--task", "worker:0", "--json").output)["PYTHONUNBUFFERED"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import yaml
 
 from launcher.engines.compose.containers import containerised, inside
 from launcher.engines.compose.file import compose, plan_beside
+from launcher.errors import UsageError
 from launcher.host.inventory import Inventory
 from launcher.plan.placement import place_file
 from launcher.spec.file import load
@@ -235,3 +236,49 @@ def test_a_hundred_tasks_are_rendered(tmp_path: Path) -> None:
     )
     text = compose(plan, tmp_path / "compose.yaml", source=path, relative=False)
     assert len(yaml.safe_load(text)["services"]) == 100
+
+
+# Names that are nasty
+
+
+NASTY = [
+    "a\nb: {c",
+    "a\r\n# x",
+    "a: b",
+    "a #b",
+    "'\"\\",
+    "$HOME${X}",
+    "\x1b[2J",
+    "\u2028\x85\u202e",
+    "- a",
+    "%",
+    "~",
+    "é日本",
+]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_no_name_changes_what_a_reader_finds_in_the_file(name: str, tmp_path: Path) -> None:
+    plainly, nasty = tmp_path / "plain", tmp_path / name
+    keys = []
+    for directory in (plainly, nasty):
+        directory.mkdir()
+        path = write(directory, worker={"tasks": 1, "env": {"A": name}}).rename(directory / f"{name}.yaml")
+        plan = in_containers(path, machine_with())
+        for output in (None, directory / f"{name}.out.yaml"):
+            place = output or directory / "compose.yaml"
+            text = compose(plan, place, source=path, relative=output is not None)
+            found = read(text)
+            assert len(text.splitlines()) == len(text.split("\n")) - 1
+            keys.append((list(found), list(found["services"]), sorted(services(text)["worker-0"])))
+        sources = [volume["source"] for volume in services(render(path))["worker-0"]["volumes"]]
+        assert sources[0] == str(directory)
+        assert json.loads(json.dumps(inside(plan).to_dict()))["spec"]["cluster"]["worker"]["env"]["A"] == name
+    assert keys[:2] == keys[2:]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "a\udce9"
+    directory.mkdir()
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        render(write(directory, worker=1))

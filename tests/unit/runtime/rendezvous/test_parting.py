@@ -14,6 +14,7 @@ from launcher.runtime.rendezvous import member as member_module
 from launcher.runtime.rendezvous.events import Action, Event, Heard
 from launcher.runtime.rendezvous.leading import Leading
 from launcher.runtime.rendezvous.meeting import Meeting
+from tests.unit.runtime.conftest import of_tensorflow
 from tests.unit.runtime.rendezvous.histories import ASYNC
 from tests.unit.runtime.rendezvous.meeting import PATIENCE, Place, block, end, result
 
@@ -76,7 +77,7 @@ def test_what_fails_in_a_member_all_others_hear_with_its_exit_code(
 
 
 @pytest.mark.parametrize(
-    "error", [PeerGone("x"), PeerFailed("x", 1), type("UnavailableError", (Exception,), {})("x"), KeyboardInterrupt()]
+    "error", [PeerGone("x"), PeerFailed("x", 1), of_tensorflow("UnavailableError", "x"), KeyboardInterrupt()]
 )
 def test_what_another_tasks_end_has_caused_is_no_failure_to_tell(
     place: Place, error: BaseException, heard: queue.Queue[dict[str, object]], monkeypatch: pytest.MonkeyPatch
@@ -112,14 +113,14 @@ def test_an_error_of_tensorflow_s_about_a_peer_gives_way_to_who_has_gone(place: 
     end(meetings[1])
     place.loss()
     with pytest.raises(PeerGone, match=r"^worker:1 went away$") as caught, block(meetings[survivor]):
-        raise type("UnavailableError", (Exception,), {})("recvmsg: Connection reset by peer")
+        raise of_tensorflow("UnavailableError", "recvmsg: Connection reset by peer")
     assert type(caught.value.__cause__).__name__ == "UnavailableError"
 
 
 def test_an_error_about_a_peer_stays_where_nobody_has_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader_module, "GOODBYE", 0.01)
     monkeypatch.setattr(member_module, "_LAST_WORD", 0.01)
-    error = type("UnavailableError", (Exception,), {})("x")
+    error = of_tensorflow("UnavailableError", "x")
     leader, member, _ = place.formed()
     fail(member, error)
     fail(leader, error)
@@ -131,7 +132,7 @@ def test_a_leader_that_cannot_name_who_was_lost_closes_nothing_before_its_proces
     # The others would take it for the first cause, since it writes down its own error a moment later.
     monkeypatch.setattr(leader_module, "GOODBYE", 0.01)
     leader, _, _ = place.formed()
-    fail(leader, type("UnavailableError", (Exception,), {})("x"))
+    fail(leader, of_tensorflow("UnavailableError", "x"))
     assert "refused" in place.member("worker:7").hear()
 
 
