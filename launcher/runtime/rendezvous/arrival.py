@@ -98,8 +98,8 @@ class Arrival:
         if not handshake.is_leader(answer):
             raise LauncherError(
                 f"{self._leader} at {self._context.rendezvous} has another key, and belongs to another run or was "
-                f"started from another cluster file: the file, and {KEY_SUFFIX} beside it or {KEY_KEY} if there is "
-                "one, must be the same on every machine"
+                f"started from another cluster file: the file and its key (FILE{KEY_SUFFIX} "
+                f"beside it, or {KEY_KEY}) must be the same on every machine"
             )
 
     def _understood(self, wire: Wire, message: Mapping[str, Any] | None) -> bool:
