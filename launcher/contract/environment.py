@@ -3,6 +3,9 @@
 TASK_KEY = "LAUNCHER_TASK"  # the TaskContext of a task, as JSON
 TASK_LABEL = "launcher.task"  # of a container: the task that it runs
 
+KEY_KEY = "LAUNCHER_KEY"  # for a launcher: the key that the tasks of all launchers of a run prove to have
+KEY_SUFFIX = ".key"  # of the file beside the cluster file that holds it, if the variable does not
+
 READY_FILE_KEY = "LAUNCHER_READY_FILE"  # for a launcher: the file that exists while its tasks are ready
 
 # Read by a launcher in a container; each takes the place of an option.

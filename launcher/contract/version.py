@@ -7,9 +7,9 @@ from typing import Any
 
 from launcher import __version__
 
-# Raised when a message of the rendezvous changes so that older tasks would misunderstand it. Messages of protocol 1
-# carried no version.
-PROTOCOL = 2
+# Raised when a message of the rendezvous changes so that older tasks would misunderstand it. Before protocol 3 a leader
+# refused a task without saying its version.
+PROTOCOL = 3
 
 
 def own_version() -> dict[str, Any]:
@@ -30,5 +30,5 @@ def mismatch(peer: str, own: str, message: Mapping[str, Any]) -> str:
 
 def _shown(message: Mapping[str, Any]) -> str:
     if "version" not in message:
-        return "an older launcher (protocol 1)"
+        return f"an older launcher (before protocol {PROTOCOL})"
     return f"launcher {str(message.get('launcher'))[:20]} (protocol {str(message['version'])[:20]})"

@@ -56,6 +56,7 @@ class Request:
     screen: AbstractContextManager[Screen]
     say: Callable[[str], None]  # shows a line before there is a screen
     began: float  # when the launcher began, in seconds of ``time.monotonic``
+    key: str = field(default="", repr=False)  # that the launchers of a run's parts share; empty: there is none
 
     @property
     def began_ns(self) -> int:

@@ -109,8 +109,11 @@ def _meeting(context: TaskContext, reporter: Reporter, deadline: float) -> Meeti
         print(f"waiting for {', '.join(missing)}", flush=True)
         reporter.tell("waiting", missing=list(missing))
 
+    def extended(seconds: float) -> None:
+        reporter.tell("extended", seconds=seconds)
+
     reporter.tell("meeting")
-    return meeting(context, deadline, tell)
+    return meeting(context, deadline, tell, extended)
 
 
 def _without_the_missing(context: TaskContext, reporter: Reporter, met: Meeting) -> TaskContext:

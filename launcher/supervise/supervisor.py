@@ -122,6 +122,9 @@ class Supervisor:
                 self._meeting(event.task, now)
             case "ready":
                 self._ready(event, now)
+            case "extended" if self.state is RunState.FORMING and self._deadline:
+                # A checkpoint of gigabytes is verified, sent or received, and that goes on.
+                self._deadline = max(self._deadline, now + event.details["seconds"] + FORMING_GRACE)
             case "left_out":
                 for name in event.details["tasks"]:
                     self._recovery.leave_out(Task.parse(name), f"{name} did not join the rendezvous")

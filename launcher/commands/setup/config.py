@@ -234,6 +234,20 @@ def format_(file: Path, dry_run: bool) -> None:
     edit(file, tidy, dry_run=dry_run)
 
 
+@verb("key", "Make the key that the launchers of several machines share.", "--file several.yaml")
+@the_file
+def key(file: Path) -> None:
+    """Write a new key beside the cluster file, as FILE.key, which only its owner can read.
+
+    With it on every machine, nobody else can join the run.
+    """
+    from launcher.engines.run_key import write_key
+
+    load(file)  # so that no key lies beside a file that is not there
+    place = write_key(file)
+    click.echo(f"{place} is this cluster's key: copy it to every machine, beside the cluster file, with its mode")
+
+
 @verb("schema", "Print the JSON Schema of cluster files.", "> cluster.schema.json")
 @click.option(
     "--file", expose_value=False, help="Accepted as by the other verbs; the schema is the same for all files."

@@ -19,6 +19,7 @@ from launcher.commands.options import cluster_file, engine_option, place_of, tas
 from launcher.commands.train.run_files import continues, named, placed, resumed
 from launcher.contract.environment import DIRECTORY_KEY, RUN_KEY
 from launcher.engines.engine import Engine, Request
+from launcher.engines.run_key import find_key
 from launcher.engines.table import find, load
 from launcher.errors import UsageError
 from launcher.host.inventory import take
@@ -119,6 +120,7 @@ def command(
         screen=TerminalScreen((one.task for one in here), sys.stderr if as_json else sys.stdout, prefixed=task is None),
         say=partial(click.echo, err=True),
         began=began,
+        key=find_key(plan_file or file) if engine.starts_parts and len(here) < len(plan.tasks) else "",
     )
     outcome = engine.run(request)
     told = [json.dumps(outcome.result.to_dict(), indent=2)] if as_json else last_lines(outcome, _elsewhere(plan, here))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from launcher.contract.environment import RUN_KEY, USER_KEY
+from launcher.contract.environment import KEY_KEY, RUN_KEY, USER_KEY
 from launcher.contract.task import Task
 from launcher.engines.compose.containers import inside, plan_containers
 from launcher.engines.compose.docker import Docker
@@ -18,6 +18,7 @@ from launcher.engines.compose.file import PLAN_SUFFIX, compose
 from launcher.engines.compose.image import image_of, owner
 from launcher.engines.compose.run import ContainerRun, ContainersEnded, refuse_second
 from launcher.engines.engine import Rendered, Request
+from launcher.engines.run_key import new_key
 from launcher.errors import UsageError
 from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan
@@ -62,7 +63,7 @@ def run(request: Request) -> Outcome:
     if request.files:
         refuse_second(docker, request.files)
     files = _prepare(request, user)
-    environment = {**os.environ, RUN_KEY: files.name, USER_KEY: "{}:{}".format(*user)}
+    environment = {**os.environ, RUN_KEY: files.name, KEY_KEY: new_key(), USER_KEY: "{}:{}".format(*user)}
     with request.screen as screen:
         containers = ContainerRun(request.plan, files, docker, screen, environment)
         # Of the attempt that this one continues: a container's launcher would take it for its own end.

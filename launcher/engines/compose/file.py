@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.contract.environment import RUN_KEY, TASK_LABEL, USER_KEY
+from launcher.contract.environment import KEY_KEY, RUN_KEY, TASK_LABEL, USER_KEY
 from launcher.engines.compose.containers import DIRECTORY, RUNS
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan, TaskPlan
@@ -39,7 +39,7 @@ def compose(plan: Plan, output: Path, *, source: Path, relative: bool, runs: Pat
         "image": image(plan),
         "build": _build(plan, place),
         "user": _Raw(f"${{{USER_KEY}:-1000:1000}}"),
-        "environment": {RUN_KEY: _run(plan)},
+        "environment": {RUN_KEY: _run(plan), KEY_KEY: _Raw(f"${{{KEY_KEY}:-}}")},
         # Written out: compose then refuses a place that is not there; for the short form it makes one that root owns.
         "volumes": [
             {"type": "bind", "source": place.of(Path(plan.directory)), "target": DIRECTORY, "read_only": True},

@@ -59,6 +59,7 @@ def run(request: Request) -> Outcome:
                     ports=ports,
                     began=request.began,
                     locks=locks,
+                    key=request.key,
                 )
                 outcome = here.run(request.headline)
     return replace(outcome, way_out=_WAY_OUT if here.is_private else "")

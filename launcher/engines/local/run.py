@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import secrets
 import selectors
 import signal
 import sys
@@ -24,6 +23,7 @@ from launcher.engines.local.stacks import StackDumps
 from launcher.engines.local.start_method import forked
 from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
+from launcher.engines.run_key import new_key
 from launcher.errors import LauncherError, UsageError
 from launcher.host.out_of_memory import OutOfMemory
 from launcher.host.ports import free_ports
@@ -52,6 +52,10 @@ from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
 _TICK = 0.1  # seconds to wait for events before the clock is read
+_NO_KEY = (
+    "no key: whoever can read the cluster file and reaches the rendezvous could join this run; "
+    "launcher config key makes a key"
+)
 _TASK_COMMAND = (sys.executable, "-P", "-m", "launcher.runtime.main")
 
 
@@ -70,11 +74,12 @@ class LocalRun:
         began: float,
         command: Sequence[str] = _TASK_COMMAND,
         locks: Sequence[int] = (),
+        key: str = "",
     ) -> None:
         """``began`` is when the launcher began, in seconds of ``time.monotonic``; ``command`` starts a task.
 
         ``ports`` holds those of the tasks already, if anything does. ``locks`` are the run's, open until the last task
-        has ended (engines/run_lock.py).
+        has ended (engines/run_lock.py). ``key`` is that of a run of several launchers.
         """
         self._plan, self._files, self._network = plan, files, network
         self._ports, self._began = ports or HeldPorts(), began
@@ -82,7 +87,9 @@ class LocalRun:
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
-        self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
+        is_whole = len(self._tasks) == len(plan.tasks)  # no other launcher's tasks come to the rendezvous
+        self._is_open = not is_whole and not key  # to whoever has the cluster file
+        self._token = new_key() if is_whole else key or shared_token(plan)
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
         first_attempt = files.next_attempt(task.slug for task in self._tasks)
@@ -124,6 +131,8 @@ class LocalRun:
         with self._loop.signals(), ExitStack() as stack:
             if headline:  # its reader may already press Ctrl-C
                 self._loop.say(headline)
+            if self._is_open:
+                self._loop.say(_NO_KEY)
             stack.enter_context(self._ports)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -17,6 +18,7 @@ from launcher.runtime.failure import is_consequence
 from launcher.runtime.training.finite import refuse_weights
 
 _VARIABLES = "variables"
+_say = partial(print, flush=True)
 
 
 class Checkpoints:
@@ -114,7 +116,7 @@ class Checkpoints:
         what is damaged, may have just removed it.
         """
         newest = self.files.newest()
-        if newest is None or newest.step == other_than or damage(newest.directory):
+        if newest is None or newest.step == other_than or damage(newest.directory, _say):
             return None
         try:
             self._read(newest)

@@ -8,6 +8,7 @@ from typing import Any
 
 from launcher.contract.task import Task
 from launcher.errors import LauncherError
+from launcher.runtime.checkpoint.files import Offer
 from launcher.runtime.failure import PeerFailed
 
 # Events. A connection is known by a number.
@@ -33,6 +34,20 @@ class Sent:
     """All that was to be sent on this connection has been handed to the kernel."""
 
     connection: int
+
+
+@dataclass(frozen=True)
+class Verifying:
+    """This task is verifying the checkpoint to resume from, and this far."""
+
+    progress: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """This is what all resume from."""
+
+    offer: Offer
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,8 @@ class Tick:
     """Time has passed; all that arrived before the time of this event was handled before it."""
 
 
-Event = Heard | Lost | Sent | HostsFound | Watching | Finished | Failed | Tick
+OwnEvent = Verifying | Verified | HostsFound | Watching | Finished | Failed
+Event = Heard | Lost | Sent | OwnEvent | Tick
 
 # Actions on connections
 
@@ -117,6 +133,13 @@ class Announce:
 
 
 @dataclass(frozen=True)
+class Extended:
+    """A checkpoint is on its way: the cluster must have formed so many seconds from now, and not before."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class FindHosts:
     """Find every task's host; ``HostsFound`` follows."""
 
@@ -150,5 +173,5 @@ class Done:
 
 
 ConnectionAction = Welcome | Send | SendFiles | HangUp | Close
-TaskAction = Announce | FindHosts | Formed | NoteLoss | Leave | Done
+TaskAction = Announce | Extended | FindHosts | Formed | NoteLoss | Leave | Done
 Action = ConnectionAction | TaskAction

@@ -1,12 +1,12 @@
 """Hub: all connections of a leader, read and written by one thread, so that none holds up another.
 
-Anyone on the network may connect and send anything. Whoever has not said who it is may send one short line within a few
+Anyone on the network may connect and send anything. Whoever has not proved who it is may send short lines for a few
 seconds, and the number of such connections is limited.
 """
 
 from __future__ import annotations
 
-import errno
+import math
 import selectors
 import socket
 import time
@@ -24,6 +24,7 @@ from launcher.runtime.rendezvous.messages import HELLO_LIMIT, HELLO_TIMEOUT, NON
 from launcher.runtime.rendezvous.outbox import Outbox
 
 _MOST_STRANGERS = 256  # connections that have not said who they are; one more, and the oldest of them is closed
+_DEAF = 1.0  # seconds without new connections once no file descriptor is left for one
 _READ = 1 << 16  # bytes that are read at once
 
 
@@ -46,6 +47,7 @@ class Hub:
         self._numbers = count(1)
         self._connections: dict[int, _Connection] = {}
         self._strangers: dict[int, None] = {}  # the oldest first
+        self._deaf_until = math.inf  # inf: it listens
         self._happened: list[Lost | Sent] = []  # while something was sent
         self._waker, self._woken = socket.socketpair()
         self._selector = selectors.DefaultSelector()
@@ -61,6 +63,9 @@ class Hub:
     def poll(self, seconds: float) -> Iterator[Heard | Lost | Sent]:
         """Wait at most this long for something to happen, and yield it."""
         asked = time.monotonic()
+        if asked >= self._deaf_until:
+            self._deaf_until = math.inf
+            self._selector.register(self._listener, selectors.EVENT_READ, 0)
         for key, mask in self._selector.select(0 if self._happened else seconds):
             if key.data == 0:
                 self._accept()
@@ -119,11 +124,13 @@ class Hub:
     def _accept(self) -> None:
         try:
             accepted, _ = self._listener.accept()
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionError):
             return  # it has gone again
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+        except OSError:  # no file descriptor, or no memory, is left for it
+            if self._strangers:
                 self._drop_oldest_stranger()
+            else:
+                self._stop_listening()
             return
         accepted.setblocking(False)
         number = next(self._numbers)
@@ -132,6 +139,11 @@ class Hub:
         self._selector.register(accepted, selectors.EVENT_READ, number)
         if len(self._strangers) > _MOST_STRANGERS:
             self._drop_oldest_stranger()
+
+    def _stop_listening(self) -> None:
+        """Let who comes wait for a moment: the selector would report it again at once, and again."""
+        self._deaf_until = time.monotonic() + _DEAF
+        self._selector.unregister(self._listener)
 
     def _drop_oldest_stranger(self) -> None:
         if self._strangers:

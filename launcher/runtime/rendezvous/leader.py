@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from launcher.contract.context import TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.files import CheckpointFiles, Offer, Saved
 from launcher.runtime.failure import is_consequence, peer_failure
 from launcher.runtime.rendezvous.events import (
     Action,
@@ -24,6 +24,7 @@ from launcher.runtime.rendezvous.events import (
     Close,
     Done,
     Event,
+    Extended,
     Failed,
     FindHosts,
     Finished,
@@ -36,12 +37,15 @@ from launcher.runtime.rendezvous.events import (
     SendFiles,
     TaskAction,
     Tick,
+    Verified,
+    Verifying,
     Watching,
     Welcome,
 )
 from launcher.runtime.rendezvous.hub import Hub, listen
 from launcher.runtime.rendezvous.leading import GOODBYE, Leading
-from launcher.runtime.rendezvous.waiting import Tell, Wait, find_hosts
+from launcher.runtime.rendezvous.messages import PROGRESS
+from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait, find_hosts
 
 _LOOK_EVERY = 1.0  # seconds that the connections' thread sleeps at most
 _CLOSE_TIMEOUT = 5.0  # seconds that this thread gets to end
@@ -53,9 +57,10 @@ class Leader:
     An error in its block is sent to all.
     """
 
-    def __init__(self, context: TaskContext, deadline: float, tell: Tell) -> None:
+    def __init__(self, context: TaskContext, deadline: float, tell: Tell, extended: Extend = lambda _: None) -> None:
         self.step, self.left_out = 0, context.left_out
-        self._context, self._deadline, self._tell = context, deadline, tell
+        self._context, self._deadline, self._wait = context, deadline, Wait(deadline, tell, extended)
+        self._tell = tell
         self._thread: _Thread | None = None
 
     def __enter__(self) -> Self:
@@ -100,25 +105,37 @@ class Leader:
         return self._thread
 
     def _meet(self) -> None:
-        checkpoints = CheckpointFiles(RunFiles(Path(self._context.run_directory)).checkpoints)
-        saved = checkpoints.newest_sound(partial(print, flush=True))
-        self.step = saved.step if saved else 0
-        offer: Mapping[str, Any] = saved.offer() if saved else {"step": 0}
-        sizes = {saved.directory / name: size for name, size in offer["files"].items()} if saved else {}
-        leading = Leading(self._context, offer, self._deadline, time.monotonic())
-        self._thread = _Thread(Hub(listen(self._context.rendezvous)), leading, sizes)
-        self._thread.start()
-        while not isinstance(action := self._thread.next_action(), Formed):
+        leading = Leading(self._context, self._deadline, time.monotonic())
+        thread = _Thread(Hub(listen(self._context.rendezvous)), leading)
+        thread.start()
+        self._thread = thread
+        thread.offer(self._verified(thread))
+        while not isinstance(action := thread.next_action(), Formed):
             match action:
                 case Announce():
                     self._tell(action.missing)
+                case Extended():
+                    self._wait.extend(action.seconds)
                 case FindHosts():
                     context = dataclasses.replace(self._context, left_out=action.left_out)
-                    find_hosts(context, Wait(self._deadline, self._tell))
-                    self._thread.post(HostsFound())
+                    find_hosts(context, self._wait)
+                    thread.post(HostsFound())
                 case Leave():
                     raise action.error
         self.left_out = action.left_out
+
+    def _verified(self, thread: _Thread) -> Saved | None:
+        """Return the checkpoint that all resume from, once it was read; members come meanwhile."""
+
+        def watch(progress: str) -> None:
+            thread.post(Verifying(progress))
+            self._wait.extend(PROGRESS)
+            self._wait.check([f"{self._context.task} ({progress})"])
+
+        checkpoints = CheckpointFiles(RunFiles(Path(self._context.run_directory)).checkpoints)
+        saved = checkpoints.newest_sound(partial(print, flush=True), watch)
+        self.step = saved.step if saved else 0
+        return saved
 
     def _tell_why(self, thread: _Thread, error: Exception) -> None:
         """Tell the others why this task ends; raise the loss of another task if that is why."""
@@ -135,10 +152,10 @@ class Leader:
 class _Thread:
     """The thread that handles events and carries out what follows, apart from what is for the task's own thread."""
 
-    def __init__(self, hub: Hub, leading: Leading, sizes: Mapping[Path, int]) -> None:
-        """``sizes`` has the files of the checkpoint that members may need, and their bytes."""
+    def __init__(self, hub: Hub, leading: Leading) -> None:
         self.leave: Callable[[LauncherError], None] | None = None
-        self._hub, self._leading, self._sizes = hub, leading, sizes
+        self._hub, self._leading = hub, leading
+        self._sizes: Mapping[Path, int] = {}  # of the files that members may need, in bytes
         self._posted: SimpleQueue[Event] = SimpleQueue()
         self._for_task: SimpleQueue[TaskAction] = SimpleQueue()
         self._loss: LauncherError | None = None
@@ -146,8 +163,19 @@ class _Thread:
         self._thread = threading.Thread(target=self._run, name="rendezvous", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+        """Begin; LauncherError if this machine lets no thread start."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._hub.close()
+            raise LauncherError(f"the rendezvous needs a thread: {error}") from None
+
+    def offer(self, saved: Saved | None) -> None:
+        """Let all resume from this checkpoint, or from the beginning."""
+        offer = saved.offer() if saved else Offer(0)
+        if saved:
+            self._sizes = {saved.directory / name: size for name, (size, _) in offer.files.items()}
+        self.post(Verified(offer))
 
     def post(self, event: Event) -> None:
         """Let an event of this task's own be handled."""

@@ -7,12 +7,12 @@ clock in here, so that recorded histories can be replayed. ``Leader`` carries th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from launcher.contract.context import TaskContext
-from launcher.contract.version import own_version
 from launcher.errors import LauncherError
+from launcher.runtime.checkpoint.files import Offer
 from launcher.runtime.failure import PeerFailed, PeerGone
 from launcher.runtime.rendezvous.events import (
     Action,
@@ -20,6 +20,7 @@ from launcher.runtime.rendezvous.events import (
     Close,
     Done,
     Event,
+    Extended,
     Failed,
     FindHosts,
     Finished,
@@ -30,10 +31,13 @@ from launcher.runtime.rendezvous.events import (
     Leave,
     Lost,
     NoteLoss,
+    OwnEvent,
     Send,
     SendFiles,
     Sent,
     Tick,
+    Verified,
+    Verifying,
     Watching,
     Welcome,
 )
@@ -41,13 +45,16 @@ from launcher.runtime.rendezvous.members import Member, Members, Stage
 from launcher.runtime.rendezvous.messages import (
     ALIVE_EVERY,
     HELLO_TIMEOUT,
+    PROGRESS,
     SAY_EVERY,
     failure_message,
     not_formed,
     peer_failed,
 )
 from launcher.runtime.rendezvous.states import Finish, Goodbye, Phase
+from launcher.text import printable
 
+_MOST_SAID = 120  # characters of what a member says about itself
 GOODBYE = 2.0  # seconds that members get to hear why the run has failed
 _ANNOUNCE_FIRST = 1.0  # seconds until the first line about who is missing
 _INFORM_EVERY = 1.0  # seconds between two messages to a member about who is missing
@@ -60,18 +67,20 @@ _SERVES_SILENTLY = 20.0
 class Leading:
     """The state of a meeting and what follows from each event.
 
-    ``offer`` is the checkpoint that all resume from (``Saved.offer``), or ``{"step": 0}``. The cluster must have formed
-    by ``deadline``.
+    Members come while this task still verifies the checkpoint that all resume from (``Verified``). The cluster must
+    have formed by ``deadline``, which moves on while a checkpoint is verified, sent or received.
     """
 
-    def __init__(self, context: TaskContext, offer: Mapping[str, Any], deadline: float, now: float) -> None:
-        self._context, self._offer = context, offer
+    def __init__(self, context: TaskContext, deadline: float, now: float) -> None:
+        self._context = context
+        self._offer: Offer | None = None
+        self._verifying = "verifying its checkpoint"
         self.wake_at = now  # when the next Tick is due
         self._members = Members(context)
         self._finished: set[str] = set()
         self._gone: set[str] = set()  # their connection was closed, after all had met
         self._phase = Phase.MEETING
-        self._deadline = deadline
+        self._deadline = self._asked_deadline = deadline
         self._patience = (now + deadline) / 2  # until then those that may be missing are waited for
         self._announce_at = now + _ANNOUNCE_FIRST
         self._unsent: set[int] = set()  # connections whose go is not on its way
@@ -95,8 +104,25 @@ class Leading:
                 self._lost(event.connection, now)
             case Sent():
                 self._unsent.discard(event.connection)
+            case Tick():
+                self.wake_at = math.inf
+                self._look_for_silence(now)
+                self._advance(now)
+            case _:
+                self._did(event, now)
+        actions, self._actions = self._actions, []
+        return actions
+
+    def _did(self, event: OwnEvent, now: float) -> None:
+        """Take in what this task has done."""
+        match event:
+            case Verifying():
+                self._verifying = event.progress
+                self._extend(now)
+            case Verified():
+                self._offer = event.offer
             case HostsFound():
-                self._phase = Phase.MEETING if self._members.missing() else Phase.STARTING
+                self._phase = Phase.MEETING if self._missing() else Phase.STARTING
                 self._unsent_until = now + HELLO_TIMEOUT
             case Watching():
                 self._watched = True
@@ -105,44 +131,55 @@ class Leading:
             case Failed():
                 self._left = True  # this task leaves with its own error
                 self._fail(event.failure, now, Done())
-            case Tick():
-                self.wake_at = math.inf
-                self._look_for_silence(now)
-                self._advance(now)
-        actions, self._actions = self._actions, []
-        return actions
 
     # What a connection brings
 
     def _heard(self, connection: int, message: Mapping[str, Any], now: float) -> None:
         member = self._members.here.get(connection)
         if member is None:
-            self._introduced(connection, message, now)
+            self._greeted(connection, message, now)
             return
         member.heard_at = now
         if "failed" in message:
             self._member_failed(connection, peer_failed(message), now)
-        elif message.get("prepared") and member.stage is Stage.PREPARING:
-            member.stage = Stage.PREPARED
+        elif member.stage is Stage.PREPARING:
+            self._prepares(connection, member, message, now)
         elif message.get("finished"):
             self._finished.add(member.name)
 
-    def _introduced(self, connection: int, hello: Mapping[str, Any], now: float) -> None:
-        name = str(hello.get("task"))
-        if refusal := self._members.refusal(name, hello):
-            self._say_last(connection, refused=refusal)
-        elif self._goodbye:
+    def _prepares(self, connection: int, member: Member, message: Mapping[str, Any], now: float) -> None:
+        if message.get("prepared"):
+            member.stage, member.busy = Stage.PREPARED, ""
+        elif message.get("lacks"):
+            self._act(SendFiles(connection))
+        elif "busy" in message:
+            member.busy = printable(str(message["busy"]))[:_MOST_SAID]
+            self._extend(now)
+
+    def _greeted(self, connection: int, message: Mapping[str, Any], now: float) -> None:
+        """Hear who a connection is; only who proves it changes anything but a line."""
+        handshake = self._members.greeted(connection)
+        if handshake is None:
+            answer = self._members.greet(connection, message)
+        elif not (answer := self._members.refusal(handshake, message)):
+            self._introduced(connection, handshake.member, now)
+            return
+        self._act(Send(connection, answer))
+        if "refused" in answer:
+            self._act(HangUp(connection))
+
+    def _introduced(self, connection: int, name: str, now: float) -> None:
+        if self._goodbye:
             self._say_last(connection, **self._goodbye.message)
         elif self._formed and not self._members.roles[name].restarts_alone:
             # It belongs to the next attempt, whose leader it will look for: this attempt is over.
             self._say_last(connection, waiting=[str(self._context.task)])
             self._lose(PeerGone(f"{name} has started again", name), now)
         else:
-            self._join(connection, name, hello.get("holds"), now)
+            self._join(connection, name, now)
 
-    def _join(self, connection: int, name: str, holds: object, now: float) -> None:
-        identities = frozenset(map(str, holds if isinstance(holds, list) else ()))
-        member = Member(name, identities, heard_at=now, inform_at=now + _INFORM_EVERY)
+    def _join(self, connection: int, name: str, now: float) -> None:
+        member = Member(name, heard_at=now, inform_at=now + _INFORM_EVERY)
         for old in self._members.join(connection, member):
             self._unsent.discard(old)
             self._act(Close(old))
@@ -151,6 +188,7 @@ class Leading:
 
     def _lost(self, connection: int, now: float, silent: str = "") -> None:
         self._unsent.discard(connection)
+        self._members.greeted(connection)
         member = self._members.here.pop(connection, None)
         if member is None or not self._formed:
             return  # its loss is known; or it is only missing again
@@ -181,9 +219,9 @@ class Leading:
         return self._phase in (Phase.STARTING, Phase.STARTED)
 
     def _meet(self, now: float) -> None:
-        if self._formed or not self._members.absent():
+        if self._offer and (self._formed or not self._members.absent()):
             for connection, member in self._members.of(Stage.JOINED).items():
-                self._prepare(connection, member, now)
+                self._prepare(connection, member, self._offer, now)
         if self._phase is Phase.MEETING:
             self._wait_for_members(now)
         if self._formed:
@@ -196,32 +234,50 @@ class Leading:
             self._act(Formed(self._members.left_out))
 
     def _wait_for_members(self, now: float) -> None:
-        missing = self._members.missing()
+        missing = self._missing()
         if not missing:
             self._phase = Phase.HOSTS
             self._act(FindHosts(self._members.left_out))
-        elif self._context.fewest_workers and self._due(self._patience, now) and self._members.can_spare(missing):
+        elif (
+            self._offer
+            and self._context.fewest_workers
+            and self._due(self._patience, now)
+            and self._members.can_spare(missing)
+        ):
             for connection, member in self._members.leave_out(missing).items():
                 self._say_last(connection, refused=f"the run continues without {member.name}")
             self._meet(now)
         elif self._due(self._deadline, now):
-            self._leave(not_formed(self._members.described(missing)))
+            self._leave(not_formed(self._described(missing)))
+        elif self._offer is None:
+            return  # this task says itself what it does, as it does nothing else
         elif self._due(self._announce_at, now):
             self._announce_at = self._wake(now + SAY_EVERY)
-            self._act(Announce(self._members.described(missing)))
+            self._act(Announce(self._described(missing)))
 
-    def _prepare(self, connection: int, member: Member, now: float) -> None:
-        """Tell the member where to resume, and give it the checkpoint if it needs one that it lacks."""
+    def _missing(self) -> list[str]:
+        """Return who is not here, or not prepared."""
+        return self._members.missing() if self._offer else [*self._members.absent(), str(self._context.task)]
+
+    def _described(self, names: Collection[str]) -> list[str]:
+        own = str(self._context.task)
+        return [f"{own} ({self._verifying})" if name == own else name for name in self._members.described(names)]
+
+    def _extend(self, now: float) -> None:
+        """Wait on while a checkpoint is verified, sent or received, as long as that goes on."""
+        self._patience = max(self._patience, now + PROGRESS / 2)
+        if now + PROGRESS >= self._deadline + SAY_EVERY:  # not each second
+            self._deadline = now + PROGRESS
+            if self._offer:
+                self._act(Extended(PROGRESS))
+
+    def _prepare(self, connection: int, member: Member, offer: Offer, now: float) -> None:
+        """Tell the member where to resume; it says if it lacks the checkpoint's files."""
         member.stage = Stage.PREPARING
         self._patience = max(self._patience, (now + self._deadline) / 2)
-        offer = dict(self._offer)
-        if self._context.mode == "async":
-            offer = {"step": offer["step"]}
-        elif offer.get("id") in member.holds:
-            del offer["files"]
-        self._act(Send(connection, {"prepare": offer, "without": self._without, **own_version()}))
-        if "files" in offer:
-            self._act(SendFiles(connection))
+        # Asynchronous tasks hear the step alone: the coordinator restores for all.
+        told = {"step": offer.step} if self._context.mode == "async" else offer.to_dict()
+        self._act(Send(connection, {"prepare": told, "without": self._without}))
 
     def _start(self, connection: int, member: Member, now: float) -> None:
         member.stage, member.heard_at, member.inform_at = Stage.STARTED, now, now + ALIVE_EVERY
@@ -239,11 +295,13 @@ class Leading:
         """
         listeners = self._members.of(Stage.JOINED, Stage.PREPARED, Stage.STARTED).items()
         due = [(connection, member) for connection, member in listeners if self._due(member.inform_at, now)]
-        missing = self._members.missing() if due else []
+        waiting: dict[str, Any] = {"waiting": self._described(self._missing()) if due else []}
+        if self._deadline > self._asked_deadline:
+            waiting["left"] = round(self._deadline - now, 1)
         for connection, member in due:
             started = member.stage is Stage.STARTED
             member.inform_at = self._wake(now + (ALIVE_EVERY if started else _INFORM_EVERY))
-            self._act(Send(connection, {"alive": True} if started else {"waiting": missing}))
+            self._act(Send(connection, {"alive": True} if started else waiting))
 
     # How it ends
 

@@ -21,7 +21,8 @@ from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.files import CheckpointFiles
 from launcher.runtime.rendezvous.leader import Leader
 from launcher.runtime.rendezvous.member import Member
-from launcher.runtime.rendezvous.waiting import Tell
+from launcher.runtime.rendezvous.messages import PROGRESS
+from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait
 
 
 class Meeting(Protocol):
@@ -53,14 +54,19 @@ class Meeting(Protocol):
 class Alone:
     """The meeting of a task that has no other task to meet."""
 
-    def __init__(self, context: TaskContext) -> None:
+    def __init__(self, context: TaskContext, wait: Wait) -> None:
         self.step, self.left_out = 0, context.left_out
+        self._task, self._wait = context.task, wait
         self._files = CheckpointFiles(RunFiles(Path(context.run_directory)).checkpoints)
 
     def __enter__(self) -> Self:
-        newest = self._files.newest_sound(partial(print, flush=True))
+        newest = self._files.newest_sound(partial(print, flush=True), self._watch)
         self.step = newest.step if newest else 0
         return self
+
+    def _watch(self, progress: str) -> None:
+        self._wait.extend(PROGRESS)
+        self._wait.check([f"{self._task} ({progress})"])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Do nothing: there is no other task."""
@@ -76,12 +82,13 @@ class Alone:
         return True
 
 
-def meeting(context: TaskContext, deadline: float, tell: Tell) -> Meeting:
+def meeting(context: TaskContext, deadline: float, tell: Tell, extended: Extend = lambda _: None) -> Meeting:
     """Return this task's part in the rendezvous, to be entered.
 
     ``deadline`` is in seconds of ``time.monotonic``; ``tell`` is called every few seconds with the names of the missing
-    tasks.
+    tasks, ``extended`` with the seconds that are left when the deadline moves on, since a checkpoint of gigabytes is
+    verified, sent or received.
     """
     if not context.rendezvous:
-        return Alone(context)
-    return (Leader if context.is_leader else Member)(context, deadline, tell)
+        return Alone(context, Wait(deadline, tell, extended))
+    return (Leader if context.is_leader else Member)(context, deadline, tell, extended)

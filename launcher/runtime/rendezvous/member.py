@@ -14,7 +14,7 @@ from launcher.errors import LauncherError
 from launcher.runtime.failure import PeerGone, is_consequence, peer_failure
 from launcher.runtime.rendezvous.arrival import Arrival
 from launcher.runtime.rendezvous.messages import ALIVE_EVERY, NONSENSE, SILENCE, failure_message, peer_failed
-from launcher.runtime.rendezvous.waiting import Tell, Wait
+from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait
 from launcher.runtime.rendezvous.wire import Wire
 
 _LAST_WORD = 2.0  # seconds that a leader gets to say which peer was lost
@@ -26,13 +26,13 @@ class Member:
     An error in its block is sent to all.
     """
 
-    def __init__(self, context: TaskContext, deadline: float, tell: Tell) -> None:
+    def __init__(self, context: TaskContext, deadline: float, tell: Tell, extended: Extend = lambda _: None) -> None:
         self.step, self.left_out = 0, context.left_out
-        self._context, self._deadline, self._tell = context, deadline, tell
+        self._context, self._wait = context, Wait(deadline, tell, extended)
         self._listening: _Listening | None = None
 
     def __enter__(self) -> Self:
-        arrival = Arrival(self._context, Wait(self._deadline, self._tell))
+        arrival = Arrival(self._context, self._wait)
         self._listening = _Listening(arrival.meet(), str(self._context.leader))
         self.step, self.left_out = arrival.step, arrival.left_out
         self._listening.start()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from secrets import compare_digest
 from typing import Any
 
 from launcher.contract.context import TaskContext
 from launcher.contract.roles import ROLES, Quorum, Role
 from launcher.contract.task import Task
-from launcher.contract.version import mismatch
+from launcher.contract.version import mismatch, own_version
+from launcher.runtime.rendezvous.proof import Handshake, nonce
 
 
 class Stage(Enum):
@@ -29,10 +29,10 @@ class Member:
     """A member that is connected; times are in seconds of the leader's clock."""
 
     name: str
-    holds: frozenset[str]  # identities of the checkpoints that it has
     heard_at: float  # when it sent its last message
     inform_at: float  # when it is to hear who is missing, or that the leader lives
     stage: Stage = Stage.JOINED
+    busy: str = ""  # what it does with the checkpoint, and how far it is
 
 
 class Members:
@@ -45,7 +45,8 @@ class Members:
             str(task): ROLES[context.mode][task.job] for task in context.members if task != context.task
         }
         self.here: dict[int, Member] = {}
-        self._refused: dict[str, str] = {}  # who runs another version, and the sentence about it
+        self._handshakes: dict[int, Handshake] = {}  # of connections that have not proved yet who they are
+        self._refused: dict[str, str] = {}  # who runs another version or has another key, and the sentence about it
 
     def of(self, *stages: Stage) -> dict[int, Member]:
         """Return those that are here and in one of these stages."""
@@ -59,19 +60,36 @@ class Members:
         """Return who is not here; if all are, who is not prepared."""
         return self.absent() or sorted(member.name for member in self.of(Stage.JOINED, Stage.PREPARING).values())
 
-    def refusal(self, name: str, hello: Mapping[str, Any]) -> str:
-        """Return why the sender of a hello may not join; empty if it may."""
-        token = str(hello.get("token")).encode(errors="replace")
-        if not compare_digest(token, self._context.token.encode()):
-            return "this rendezvous belongs to another run, or the cluster files differ"
+    def greet(self, connection: int, hello: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a hello: this task's proof, or why the sender cannot join."""
+        name = str(hello.get("task"))
         if differs := mismatch(name, str(self._context.task), hello):
-            self._refused[name] = differs
-            return differs
+            return self._refuse(name, differs)
+        handshake = Handshake(
+            self._context.token, str(self._context.task), name, str(hello.get("nonce")), asked_by_leader=nonce()
+        )
+        self._handshakes[connection] = handshake
+        return {"nonce": handshake.asked_by_leader, "proof": handshake.leader_proof(), **own_version()}
+
+    def greeted(self, connection: int) -> Handshake | None:
+        """Return, once, how a connection has introduced itself."""
+        return self._handshakes.pop(connection, None)
+
+    def refusal(self, handshake: Handshake, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """Return why the sender of an answer may not join; empty if it may."""
+        name = handshake.member
+        if not handshake.is_member(answer):
+            return self._refuse(name, f"{name} has another key than {self._context.task}")
         if name in self.roles:
-            return ""
+            return {}
         if name in map(str, self.left_out):
-            return f"the run continues without {name}"
-        return f"{name} is not a task of this cluster"
+            return {"refused": f"the run continues without {name}"}
+        return {"refused": f"{name} is not a task of this cluster"}
+
+    def _refuse(self, name: str, why: str) -> dict[str, Any]:
+        if name in self.roles:  # whatever others call themselves is not kept
+            self._refused[name] = why
+        return {"refused": why, **own_version()}
 
     def join(self, connection: int, member: Member) -> list[int]:
         """Take a member in; return the connection that it came by before, of a process that has ended since."""
@@ -83,8 +101,10 @@ class Members:
         return before
 
     def described(self, names: Collection[str]) -> list[str]:
-        """Return the names, with the reason if one was refused because of its version."""
-        return [f"{name} (refused: {self._refused[name]})" if name in self._refused else name for name in names]
+        """Return the names, with why one was refused, or what it does with the checkpoint."""
+        doing = {member.name: member.busy for member in self.here.values() if member.busy}
+        doing |= {name: f"refused: {why}" for name, why in self._refused.items()}
+        return [f"{name} ({doing[name]})" if name in doing else name for name in names]
 
     def can_spare(self, names: Collection[str]) -> bool:
         """Whether the others are enough to continue without these."""

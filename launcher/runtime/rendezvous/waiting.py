@@ -10,15 +10,19 @@ from launcher.contract.context import TaskContext
 from launcher.runtime.rendezvous.messages import SAY_EVERY, not_formed
 
 Tell = Callable[[Collection[str]], None]  # is called with the names of the missing tasks
+Extend = Callable[[float], None]  # is called with the seconds that are left, when they become more
 
 _LOOK_EVERY = 0.5  # seconds between two questions for an address
 
 
 class Wait:
-    """A wait with a deadline, in seconds of ``time.monotonic``; ``tell`` is called every few seconds."""
+    """A wait with a deadline, in seconds of ``time.monotonic``; ``tell`` is called every few seconds.
 
-    def __init__(self, deadline: float, tell: Tell) -> None:
-        self._deadline, self._tell = deadline, tell
+    ``extended`` is called when the deadline moves.
+    """
+
+    def __init__(self, deadline: float, tell: Tell, extended: Extend = lambda _: None) -> None:
+        self._deadline, self._tell, self._extended = deadline, tell, extended
         self._tell_at = time.monotonic() + SAY_EVERY
 
     def check(self, missing: Collection[str], *, aloud: bool = True) -> None:
@@ -29,6 +33,13 @@ class Wait:
         if aloud and now >= self._tell_at:
             self._tell(missing)
             self._tell_at = now + SAY_EVERY
+
+    def extend(self, seconds: float) -> None:
+        """Wait at least so long from now: a checkpoint is verified, sent or received."""
+        until = time.monotonic() + seconds
+        if until >= self._deadline + SAY_EVERY:  # not each second
+            self._deadline = until
+            self._extended(seconds)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but not beyond the deadline."""

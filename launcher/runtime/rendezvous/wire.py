@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Self
 
-from launcher.runtime.rendezvous.messages import HELLO_TIMEOUT, SILENCE, Inbox, encoded
+from launcher.runtime.rendezvous.messages import LONGEST, PROGRESS, SILENCE, Inbox, encoded
 
 _CONNECT_TIMEOUT = 2.0  # seconds
 _READ = 1 << 16  # bytes that are read at once
@@ -39,10 +39,13 @@ class Wire:
         with self._sending:
             self._socket.sendall(encoded(message))
 
-    def hear(self, seconds: float) -> dict[str, Any] | None:
-        """Return the next message; None if none arrives in time. Raises one of NONSENSE for anything else."""
+    def hear(self, seconds: float, limit: int = LONGEST) -> dict[str, Any] | None:
+        """Return the next message; None if none arrives in time.
+
+        Raises one of NONSENSE for anything else, or a line of more than ``limit`` bytes.
+        """
         until = time.monotonic() + seconds
-        while (message := self._inbox.message()) is None:
+        while (message := self._inbox.message(limit)) is None:
             if not self._selector.select(max(0.0, until - time.monotonic())):
                 return None
             self._inbox.put(self._receive(_READ))
@@ -52,7 +55,7 @@ class Wire:
         """Return at least one and at most ``count`` bytes."""
         if there := self._inbox.take(count):
             return there
-        if not self._selector.select(HELLO_TIMEOUT):
+        if not self._selector.select(PROGRESS):
             raise TimeoutError
         return self._receive(count)
 

@@ -16,7 +16,7 @@ def test_the_same_protocol_is_no_mismatch_whatever_the_launcher_s_version() -> N
 @pytest.mark.parametrize(
     ("message", "theirs"),
     [
-        ({}, "an older launcher (protocol 1)"),
+        ({}, f"an older launcher (before protocol {PROTOCOL})"),
         ({"version": 9, "launcher": "7.8.9"}, "launcher 7.8.9 (protocol 9)"),
         ({"version": "x" * 99, "launcher": "y" * 99}, f"launcher {'y' * 20} (protocol {'x' * 20})"),
     ],

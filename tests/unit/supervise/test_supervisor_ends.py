@@ -9,7 +9,7 @@ import pytest
 
 from launcher.contract.roles import Role
 from launcher.contract.task import Task
-from launcher.supervise.events import Event, Exited, Inspected, Tick
+from launcher.supervise.events import Event, Exited, Inspected, Reported, RunState, Tick
 from launcher.supervise.supervisor import FORMING_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
@@ -93,6 +93,16 @@ def test_a_cluster_that_does_not_form_again_in_time_is_the_end() -> None:
     seen = replay(SYNC, [*LOST, (11, Tick()), *ready(FIRST, at=12), *gone], budget=3)
     assert seen.failure == ("worker:1", "not ready after 60 s (run.start_timeout): worker:1", 3)
     assert seen.restarts == [(11, FIRST, 2), (11, SECOND, 2)]
+
+
+def test_a_start_that_verifies_a_checkpoint_of_gigabytes_has_the_time_that_its_tasks_say() -> None:
+    busy: Moments = [(at, Reported(SECOND, "extended", {"seconds": 30.0})) for at in range(20, 221, 20)]
+    late = 220 + 30 + FORMING_GRACE
+    inspected: Moments = [(late, Tick()), (late, Inspected(FIRST)), (late, Inspected(SECOND))]
+    gone: Moments = [*inspected, *obeyed(FIRST, SECOND, at=late), (late + 50, Tick())]
+    waits: Moments = [*busy, (late - 1, Tick())]
+    assert replay(SYNC, [*waits, *ready(FIRST, SECOND, at=late - 1)]).state is RunState.TRAINING
+    assert replay(SYNC, [*waits, *gone]).failure[2] == 3
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["the cause first", "the consequence first"])

@@ -20,7 +20,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[FakeLaunch]:
     (tmp_path / "cluster.yaml").write_text(FILE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET"):
+    for key in ("LAUNCHER_RUN", "LAUNCHER_DIRECTORY", "LAUNCHER_SET", "LAUNCHER_KEY"):
         monkeypatch.delenv(key, raising=False)
     monkeypatch.setattr(module, "LocalRun", LocalRun)
     return LocalRun

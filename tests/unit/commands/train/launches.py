@@ -65,6 +65,7 @@ class FakeLaunch:
         ports: HeldPorts,
         began: float,
         locks: Sequence[int],
+        key: str,
     ) -> None:
         assert locks
         cls = type(self)

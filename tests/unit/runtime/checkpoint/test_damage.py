@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from launcher.runtime.checkpoint import files as module
+from launcher.runtime.checkpoint import progress
 from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
 from tests.unit.runtime.rendezvous.meeting import save
 
@@ -58,35 +62,71 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_counts(
     before, newest = save(files, 5, a=b"before"), save(files, 7, a=b"content")
     harm(newest)
     said: list[str] = []
-    assert files.newest_sound(said.append) == before
+    assert files.newest_sound(said.append, print) == before
     assert said == [
         f"the checkpoint step-0000000007 is damaged ({why}) and set aside as damaged-step-0000000007",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "step-0000000005"]
-    assert files.newest_sound(said.append) == before
+    assert files.newest_sound(said.append, print) == before
     assert len(said) == 1
 
 
 def test_a_step_that_is_damaged_twice_is_set_aside_twice(files: CheckpointFiles, tmp_path: Path) -> None:
     for _ in range(2):
         truncate(save(files, 7, a=b"content"))
-        assert files.newest_sound(lambda _: None) is None
+        assert files.newest_sound(lambda _: None, print) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "damaged-step-0000000007-2"]
 
 
 def test_what_is_set_aside_is_kept_beside_the_newest_few(files: CheckpointFiles, tmp_path: Path) -> None:
     truncate(save(files, 7, a=b"content"))
-    files.newest_sound(lambda _: None)
+    files.newest_sound(lambda _: None, print)
     for step in (8, 9):
         save(files, step)
     files.keep(1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "step-0000000009"]
 
 
-def test_only_sound_ones_are_held(files: CheckpointFiles) -> None:
-    before, newest = save(files, 5, a=b"before"), save(files, 7, a=b"content")
-    change(newest)
-    assert files.sound() == [before]
+def test_only_the_checkpoint_that_is_resumed_from_is_read(
+    files: CheckpointFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(files, 5, a=b"before")
+    newest = save(files, 7, a=b"content")
+    read: list[str] = []
+    digest = module._digest
+
+    def noted(path: Path, *more: Any) -> str:
+        read.append(path.parent.name)
+        return digest(path, *more)
+
+    monkeypatch.setattr(module, "_digest", noted)
+    assert files.newest_sound(print, print) == newest
+    assert files.holds(newest.offer(), print, print)
+    assert read == [newest.directory.name] * 2
+
+
+def test_a_checkpoint_is_held_if_it_is_the_one_that_is_offered_and_whole(files: CheckpointFiles) -> None:
+    saved = save(files, 7, a=b"content")
+    offer, said = saved.offer(), list[str]()
+    assert not files.holds(replace(offer, step=9), said.append, print)
+    assert not files.holds(replace(offer, identity="another run's"), said.append, print)
+    assert files.holds(offer, said.append, print)
+    assert said == []
+    change(saved)
+    assert not files.holds(offer, said.append, print)
+    assert len(said) == 1
+    assert files.saved() == []
+
+
+def test_it_is_said_how_far_the_verifying_of_gigabytes_is(
+    files: CheckpointFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SAY_EVERY", 0.0)
+    saved = save(files, 7, a=b"x" * (1 << 20), b=b"y" * (1 << 19))
+    said: list[str] = []
+    assert damage(saved.directory, said.append) == ""
+    assert said == [f"verifying checkpoint step-7: {mib} of 1.5 MiB" for mib in ("1.0", "1.5")]
+    assert progress._amount(3 << 30, 8 << 30) == "3.0 of 8.0 GiB"
 
 
 def test_a_checkpoint_of_an_earlier_version_has_no_digests_and_is_sound(files: CheckpointFiles) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -9,12 +10,12 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
+from launcher.runtime.checkpoint.files import CheckpointFiles, Offer, Saved, damage
 from launcher.runtime.rendezvous.outbox import Outbox
 from tests.unit.runtime.rendezvous.meeting import save
 
@@ -36,17 +37,22 @@ def content(saved: Saved) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in saved.directory.iterdir() if path.name != "state.json"}
 
 
+def offered(**sizes: int) -> Offer:
+    """A checkpoint of an earlier version, which has no digests."""
+    return Offer(5, "x", 0, {name: (size, "") for name, size in sizes.items()})
+
+
 def transfer(saved: Saved, to: CheckpointFiles) -> None:
     """Send the checkpoint over a socket."""
     here, there = socket.socketpair()
     outbox = Outbox()
     with here, there, there.makefile("rb") as reader:
-        for name, size in saved.offer()["files"].items():
+        for name, (size, _) in saved.offer().files.items():
             outbox.put_file(saved.directory / name, size)
         while outbox:
             outbox.send_some(here)
         here.close()
-        to.receive(json.loads(json.dumps(saved.offer())), reader)
+        to.receive(Offer.from_dict(json.loads(json.dumps(saved.offer().to_dict()))), reader, print)
         assert reader.read() == b""  # no more was sent than was taken
 
 
@@ -207,21 +213,31 @@ def test_what_is_unfinished_is_removed_and_nothing_else(files: CheckpointFiles) 
 # To another machine
 
 
-def test_an_offer_names_every_file_with_its_size(files: CheckpointFiles) -> None:
+def test_an_offer_names_every_file_with_its_size_and_its_digest_as_it_was_written(files: CheckpointFiles) -> None:
     saved = save(files, 5, b=b"four", a=b"")
-    size = (saved.directory / "state.json").stat().st_size
+    (saved.directory / "b").write_bytes(b"FOUR")
+    digests = [hashlib.sha256(content).hexdigest() for content in (b"", b"four")]
     offer = saved.offer()
-    assert offer == {"step": 5, "id": saved.identity, "files": {"a": 0, "b": 4, "state.json": size}}
-    assert list(offer["files"]) == ["a", "b", "state.json"]  # the order in which they are sent
+    assert offer == Offer(5, saved.identity, 0, {"a": (0, digests[0]), "b": (4, digests[1])})
+    assert list(offer.files) == ["a", "b"]  # the order in which they are sent
+    assert Offer.from_dict(offer.to_dict()) == offer
 
 
 def test_what_is_sent_is_the_same_where_it_arrives(files: CheckpointFiles, tmp_path: Path) -> None:
     saved, there = save(files, 5, empty=b"", lines=b"\n{}\n", bytes=bytes(range(256))), CheckpointFiles(tmp_path / "b")
     transfer(saved, there)
     received = there.at(5)
+    assert damage(received.directory) == ""
     assert (received.step, received.identity) == (saved.step, saved.identity)
     assert content(received) == content(saved)
     assert received.offer() == saved.offer()  # and can be sent on
+
+
+def test_what_may_be_in_a_checkpoint_twice_is_known_where_it_arrives(files: CheckpointFiles, tmp_path: Path) -> None:
+    with files.writing(5, repeated=3):
+        pass
+    transfer(files.at(5), CheckpointFiles(tmp_path / "b"))
+    assert CheckpointFiles(tmp_path / "b").at(5).repeated == 3
 
 
 def test_what_arrives_takes_the_place_of_another_runs_checkpoint(files: CheckpointFiles, tmp_path: Path) -> None:
@@ -233,13 +249,13 @@ def test_what_arrives_takes_the_place_of_another_runs_checkpoint(files: Checkpoi
 
 def test_a_file_larger_than_what_is_read_at_once_arrives_whole(files: CheckpointFiles) -> None:
     large = os.urandom((1 << 20) * 2 + 1)
-    files.receive({"step": 5, "id": "x", "files": {"a": len(large), "b": 2}}, io.BytesIO(large + b"bb..."))
+    files.receive(offered(a=len(large), b=2), io.BytesIO(large + b"bb..."), print)
     assert content(files.at(5)) == {"a": large, "b": b"bb"}
 
 
 def test_what_arrives_lies_nowhere_but_in_its_checkpoint(files: CheckpointFiles, tmp_path: Path) -> None:
-    offer = {"step": 5, "id": "x", "files": {"../../a": 1, f"{tmp_path}/b": 1}}
-    files.receive(offer, io.BytesIO(b"ab"))
+    sent = {"step": 5, "id": "x", "files": {"../../a": [1, ""], f"{tmp_path}/b": [1, ""]}}
+    files.receive(Offer.from_dict(sent), io.BytesIO(b"ab"), print)
     assert content(files.at(5)) == {"a": b"a", "b": b"b"}
     assert sorted(tmp_path.iterdir()) == [files._directory]
 
@@ -255,25 +271,24 @@ class Broken(io.BytesIO):
 
 @pytest.mark.parametrize("reader", [io.BytesIO(b"abc"), io.BytesIO(b""), Broken(b"abc")])
 def test_files_that_break_off_are_none(files: CheckpointFiles, reader: BinaryIO) -> None:
-    offer: dict[str, Any] = {"step": 5, "id": "x", "files": {"a": 2, "b": 2}}
     with pytest.raises(EOFError):
-        files.receive(offer, reader)
+        files.receive(offered(a=2, b=2), reader, print)
     assert names(files) == []
 
 
 def test_files_that_cannot_be_written_are_the_systems_error(files: CheckpointFiles) -> None:
     files._directory.touch()
     with pytest.raises(FileExistsError):
-        files.receive({"step": 5, "id": "x", "files": {}}, io.BytesIO())
+        files.receive(offered(), io.BytesIO(), print)
 
 
 def test_several_tasks_of_a_machine_receive_the_same_checkpoint_at_once(tmp_path: Path) -> None:
     files = CheckpointFiles(tmp_path / "checkpoints")
-    offer = {"step": 5, "id": "x", "files": {"a": 3, "b": 3}}
+    offer = offered(a=3, b=3)
 
     def receive(meeting: threading.Barrier) -> None:
         meeting.wait()
-        files.receive(offer, io.BytesIO(b"abcdef"))
+        files.receive(offer, io.BytesIO(b"abcdef"), print)
 
     with ThreadPoolExecutor(4) as pool:
         for _ in range(50):

@@ -7,6 +7,7 @@ from typing import Any
 
 from launcher.contract.task import Task
 from launcher.contract.version import own_version
+from launcher.runtime.checkpoint.files import Offer
 from launcher.runtime.rendezvous.events import (
     Action,
     Announce,
@@ -24,10 +25,12 @@ from launcher.runtime.rendezvous.events import (
     Sent,
     TaskAction,
     Tick,
+    Verified,
     Watching,
     Welcome,
 )
 from launcher.runtime.rendezvous.leading import Leading
+from launcher.runtime.rendezvous.proof import Handshake
 from tests.unit.runtime.conftest import task_context
 
 TOKEN = "the token of this run"
@@ -37,19 +40,23 @@ ASYNC: Mapping[str, Any] = {
     "cluster": {"chief": ("127.0.0.1:1",), "worker": ("127.0.0.2:1",), "ps": ("127.0.0.3:1",)},
     "leader": Task("chief", 0),
 }
-PREPARE = {"prepare": {"step": 0}, "without": [], **own_version()}
-OFFER = {"step": 7, "id": "x", "files": {"a": 2, "state.json": 40}}
+PREPARE = {"prepare": Offer(0).to_dict(), "without": []}
+NOTHING = Offer(0)
+OFFER = Offer(7, "x", 0, {"a": (2, "digest")})
 
 
 class History:
     """A leader, and all that it was made to do."""
 
-    def __init__(self, *, offer: Mapping[str, Any] | None = None, deadline: float = 60.0, **changes: Any) -> None:
+    def __init__(self, *, offer: Offer | None = NOTHING, deadline: float = 60.0, **changes: Any) -> None:
         context = task_context(**({"token": TOKEN, "cluster": SYNC} | changes))
         context = task_context(str(context.leader), **({"token": TOKEN, "cluster": SYNC} | changes))
         self.now = 0.0
         self.others = [str(task) for task in context.members if task != context.task]
-        self.leading = Leading(context, offer or {"step": 0}, deadline, self.now)
+        self._leader = str(context.task)
+        self.leading = Leading(context, deadline, self.now)
+        if offer:
+            self.leading.handle(Verified(offer), self.now)
         self._connections = 0
         self._told: dict[int, list[Mapping[str, Any] | str]] = {}
         self._asked: list[TaskAction] = []  # of the task
@@ -81,11 +88,16 @@ class History:
         self.now = until
         self.happen()
 
-    def hello(self, name: str, **more: Any) -> int:
-        """Let a task connect and say who it is; return its connection."""
+    def hello(self, name: Any, key: str = TOKEN, **more: Any) -> int:
+        """Let a task connect, say who it is, and prove that it has this key; return its connection."""
         self._connections += 1
-        self.say(self._connections, **({"task": name, "token": TOKEN} | own_version() | more))
-        return self._connections
+        connection, number = self._connections, "the member's number"
+        self.say(connection, **({"task": name, "nonce": number} | own_version() | more))
+        answer = self._told[connection][-1]
+        if isinstance(answer, dict) and "nonce" in answer:
+            self._told.pop(connection)
+            self.say(connection, proof=Handshake(key, self._leader, str(name), number, answer["nonce"]).member_proof())
+        return connection
 
     def say(self, connection: int, **message: Any) -> None:
         self.happen(Heard(connection, message))

@@ -23,11 +23,12 @@ from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
 from launcher.runtime.rendezvous.leader import Leader
 from launcher.runtime.rendezvous.meeting import Meeting, meeting
 from launcher.runtime.rendezvous.member import Member
+from launcher.runtime.rendezvous.proof import Handshake
 from tests.unit.runtime.conftest import task_context
 from tests.unit.runtime.rendezvous.histories import SYNC, TOKEN
 
 PATIENCE = 20.0  # seconds that nothing here takes
-PREPARE = json.dumps({"prepare": {"step": 0}} | own_version()).encode() + b"\n"
+PREPARE = json.dumps({"prepare": {"step": 0}}).encode() + b"\n"
 GO = PREPARE + b'{"go": true}\n'
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
@@ -88,6 +89,7 @@ class Place:
 
     def __init__(self, directory: Path) -> None:
         self.port = free_ports(1)[0]
+        self.leader = "worker:0"
         self.said: queue.Queue[list[str]] = queue.Queue()  # who the leader waits for
         self.lost: queue.Queue[LauncherError] = queue.Queue()  # why a task that watches was told to leave
         self._directory = directory
@@ -126,6 +128,7 @@ class Place:
     ) -> Future[Meeting]:
         """Let the task come to the meeting, for so many seconds."""
         context = self.context(task, **changes)
+        self.leader = str(context.leader)
 
         def waiting(missing: Collection[str]) -> None:
             if self._over:
@@ -161,10 +164,13 @@ class Place:
         self._opened.append(connection)
         return connection
 
-    def member(self, task: str, **more: Any) -> Stranger:
-        """A stranger that says hello as this task would."""
+    def member(self, task: str, key: str = TOKEN) -> Stranger:
+        """A stranger that introduces itself as this task would."""
         stranger = self.stranger()
-        stranger.say({"task": task, "token": TOKEN} | own_version() | more)
+        stranger.say({"task": task, "nonce": "the member's number"} | own_version())
+        answer = stranger.hear()
+        handshake = Handshake(key, self.leader, task, "the member's number", answer["nonce"])
+        stranger.say({"proof": handshake.member_proof()})
         return stranger
 
     def led(self, **changes: Any) -> tuple[Leader, Stranger, Stranger]:
@@ -211,15 +217,23 @@ class Answering:
 
     def __init__(self, place: Place, server: socket.socket) -> None:
         self._place, self._server = place, server
+        self.hello: dict[str, Any] = {}  # what the member said first
+        self.proven = False  # whether it then proved that it has the key
 
     def come(self, **changes: Any) -> Future[Meeting]:
         """Let worker:1 come."""
         return self._place.send("worker:1", **changes)
 
-    def accept(self, *said: bytes) -> Stranger:
-        """Take the member's next connection, and say this."""
+    def accept(self, *said: bytes, key: str = TOKEN, says_hello: bool = True) -> Stranger:
+        """Take the member's next connection, answer its hello as its leader would, and say this."""
         connection, _ = self._server.accept()
         leader = Stranger(self._place.keep(connection))
+        if says_hello:
+            self.hello = leader.hear()
+            number = "the leader's number"
+            handshake = Handshake(key, "worker:0", self.hello["task"], self.hello["nonce"], number)
+            leader.say({"nonce": number, "proof": handshake.leader_proof()} | own_version())
+            self.proven = handshake.is_member(leader.hear())
         leader.say(b"".join(said))
         return leader
 

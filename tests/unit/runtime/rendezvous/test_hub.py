@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from launcher.host.ports import free_ports
 from launcher.runtime.rendezvous import hub as module
 from launcher.runtime.rendezvous.events import Heard, Lost, Sent
 from launcher.runtime.rendezvous.hub import Hub, listen
-from launcher.runtime.rendezvous.messages import HELLO_LIMIT
+from launcher.runtime.rendezvous.messages import HELLO_LIMIT, LONGEST
 from tests.unit.engines.local.test_ports import held
 from tests.unit.runtime.rendezvous.meeting import PATIENCE, Stranger
 
@@ -272,6 +274,58 @@ def test_who_has_left_is_no_stranger_any_more(hub: Hub, connect: Connect, monkey
     silent = connect()
     assert quiet(hub)
     assert not is_closed(silent)
+
+
+def test_without_a_file_descriptor_for_who_comes_it_waits_and_does_not_spin(
+    hub: Hub, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Full:
+        """A listener in a process that has no file descriptor left, for the first few times."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(listener, name)
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            asked.append(1)
+            if len(asked) <= 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return listener.accept()
+
+    listener, hub._listener = hub._listener, Full()  # type: ignore[assignment]
+    connect().say({"a": 1})
+    monkeypatch.setattr(module, "_DEAF", PATIENCE)
+    assert list(hub.poll(PATIENCE)) == []
+    for _ in range(5):
+        assert list(hub.poll(0.0)) == []
+    assert len(asked) == 1
+    hub._deaf_until = 0.0
+    monkeypatch.setattr(module, "_DEAF", 0.0)
+    assert happens(hub) == [Heard(1, {"a": 1})]
+    assert len(asked) == 4
+
+
+def test_endless_lines_cost_bounded_memory(hub: Hub, connect: Connect) -> None:
+    connect().say({"task": 1})
+    happens(hub)
+    hub.welcome(1)
+    member, stranger = connect(), connect()
+    for each in (member, stranger):
+        each.say({"task": 1})
+    happens(hub, 2)
+    hub.welcome(2)
+    for number, (each, most) in enumerate(((member, LONGEST), (stranger, HELLO_LIMIT)), start=2):
+        each.socket.settimeout(0.05)
+        held = 0
+        while number in hub._connections:
+            with suppress(OSError):
+                each.socket.send(b"x" * 65_536)
+            list(hub.poll(0.01))
+            if connection := hub._connections.get(number):
+                held = max(held, len(connection.inbox._bytes))
+        assert held <= most + 65_536
+    assert 1 in hub._connections
 
 
 # Listening

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from launcher.contract.version import own_version
 from launcher.errors import LauncherError
 from launcher.runtime.failure import PeerFailed, PeerGone
 from launcher.runtime.rendezvous import hub, leading
@@ -56,7 +57,9 @@ def test_a_hundred_members_meet_in_one_thread(place: Place) -> None:
         b"[]\n",
         b"null\n",
         b'{"task": "worker:1"}\n',
-        b'{"task": "worker:1", "token": "\\ud800"}\n',
+        b'{"task": "worker:1", "nonce": "\\ud800", "version": 3}\n{"proof": "\\ud800"}\n',
+        b'{"task": "worker:1", "nonce": "1", "version": 3}\n{"proof": "' + b"x" * 10_000 + b'"}\n',
+        b'{"task": "worker:1", "nonce": "1", "version": 3}\n' * 50,
     ],
     ids=lambda said: said[:30],
 )
@@ -70,18 +73,16 @@ def test_what_is_not_a_hello_neither_joins_nor_stops_the_meeting(
         stranger.end()
         stranger.hear_all()
     second = place.member("worker:2")
-    place.wait_until_missing("worker:1")
     go(place.member("worker:1"), second)
     result(leader)
     assert capfd.readouterr().err == ""
 
 
-def test_a_wrong_token_is_refused_in_a_sentence(place: Place) -> None:
+def test_another_key_is_refused_in_a_sentence_on_both_sides(place: Place) -> None:
     place.send("worker:0")
-    stranger = place.member("worker:1", token="ü")
-    reason = "this rendezvous belongs to another run, or the cluster files differ"
-    assert stranger.hear_all() == [{"refused": reason}]
-    place.wait_until_missing("worker:1", "worker:2")
+    reason = "worker:1 has another key than worker:0"
+    assert place.member("worker:1", "ü").hear_all() == [{"refused": reason, **own_version()}]
+    place.wait_until_missing(f"worker:1 (refused: {reason})", "worker:2")
 
 
 def test_a_flood_of_connections_does_not_keep_the_members_out(
@@ -98,19 +99,16 @@ def test_a_flood_of_connections_does_not_keep_the_members_out(
     assert capfd.readouterr().err == ""
 
 
-def test_who_lacks_the_checkpoint_gets_its_files_and_who_has_it_its_name(place: Place) -> None:
+def test_who_lacks_the_checkpoint_gets_its_files(place: Place) -> None:
     saved = save(place.files("worker:0"), 7, b=b"\n{}\n" * 50_000, a=b"\xff\x00", empty=b"")
     place.send("worker:0")
-    lacks, has = place.member("worker:1", holds=["another"]), place.member("worker:2", holds=[saved.identity])
-    assert has.prepare() == {"step": 7, "id": saved.identity}
-    offer = lacks.hear_until("prepare")["prepare"]
-    assert offer == saved.offer()
-    state = (saved.directory / "state.json").read_bytes()
-    assert [(name, lacks.take(size)) for name, size in offer["files"].items()] == [
+    lacks, has = place.member("worker:1"), place.member("worker:2")
+    assert has.prepare() == lacks.hear_until("prepare")["prepare"] == saved.offer().to_dict()
+    lacks.say({"lacks": True})
+    assert [(name, lacks.take(size)) for name, (size, _) in saved.offer().files.items()] == [
         ("a", b"\xff\x00"),
         ("b", b"\n{}\n" * 50_000),
         ("empty", b""),
-        ("state.json", state),
     ]
     lacks.say({"prepared": True})
     for member in (lacks, has):
@@ -180,10 +178,23 @@ def test_a_leader_that_breaks_ends_the_meeting_with_the_cause(
 ) -> None:
     monkeypatch.setattr(leading.Leading, "_heard", lambda *_: 1 / 0)
     leader = place.send("worker:0")
-    place.member("worker:1")
+    place.stranger().say({})
     with pytest.raises(LauncherError, match=r"^the rendezvous broke: ZeroDivisionError: division by zero$"):
         result(leader)
     assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_leader_that_gets_no_thread_says_so_and_waits_for_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    leader = place.context("worker:0")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(LauncherError, match="needs a thread: can't start new thread"):
+            Leader(leader, PATIENCE, print).__enter__()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", place.port))
 
 
 def test_a_leader_does_not_serve(place: Place) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from launcher.contract.task import Task
-from launcher.contract.version import own_version
 from launcher.errors import FormationError
 from launcher.runtime.failure import PeerFailed, PeerGone
 from launcher.runtime.rendezvous.events import (
@@ -175,7 +174,7 @@ def test_who_may_be_missing_is_waited_for_half_of_the_time() -> None:
     history.wait(29.9)
     assert missing(history)[-1] == ["worker:2"]
     history.wait(0.2)
-    left_out = {"prepare": {"step": 0}, "without": ["worker:2"], **own_version()}
+    left_out = PREPARE | {"without": ["worker:2"]}
     assert history.told(first)[-1] == history.told(second)[-1] == left_out
     history.prepare(first, second)
     assert history.asked() == [FindHosts((Task("worker", 2),))]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import socket
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from launcher.contract.context import TaskContext
 from launcher.errors import FormationError, LauncherError
 from launcher.rundir import RunFiles
+from launcher.runtime.checkpoint import files as checkpoint_files
+from launcher.runtime.checkpoint import progress
 from launcher.runtime.checkpoint.files import CheckpointFiles
 from launcher.runtime.failure import PeerFailed
 from launcher.runtime.rendezvous import leading
@@ -99,7 +103,7 @@ def test_a_leader_whose_port_is_taken_says_so(place: Place) -> None:
 
 def test_a_member_with_the_token_of_another_run_does_not_meet(place: Place) -> None:
     leader = place.send("worker:0")
-    with pytest.raises(LauncherError, match=r"^worker:0 refused: this rendezvous belongs to another run"):
+    with pytest.raises(LauncherError, match=r"^worker:0 at .* has another key, and belongs to another run or "):
         result(place.send("worker:2", token="that of another run"))
     assert not leader.done()
     for task in (place.send("worker:1"), place.send("worker:2"), leader):
@@ -180,3 +184,32 @@ def test_the_leader_hears_that_a_member_cannot_write_the_checkpoint(
     for task in (member, leader):
         with pytest.raises(LauncherError, match="cannot write the checkpoint that worker:0 sends"):
             result(task)
+
+
+def test_a_cluster_forms_although_its_checkpoint_takes_long_to_verify_and_who_waits_hears_for_whom(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SAY_EVERY", 0.0)
+    saved = save(place.files("worker:0"), 7, a=b"content")
+    copy = Path(place.context("worker:1").run_directory) / "checkpoints" / saved.directory.name
+    shutil.copytree(saved.directory, copy)
+    go_on = {"worker:0": threading.Event(), "worker:1": threading.Event()}
+    digest = checkpoint_files._digest
+
+    def slow(path: Path, done: progress.Progress | None = None) -> str:
+        (held,) = (event for name, event in go_on.items() if name in path.parts)
+        if done:
+            done.add(0)
+            assert held.wait(PATIENCE)
+        return digest(path, done)
+
+    monkeypatch.setattr(checkpoint_files, "_digest", slow)
+    said: queue.Queue[list[str]] = queue.Queue()
+    tasks = [place.send("worker:0"), place.send("worker:1")]
+    tasks.append(place.send("worker:2", tell=lambda missing: said.put(list(missing))))
+    for name, event in go_on.items():
+        while said.get(timeout=PATIENCE) != [f"{name} (verifying checkpoint step-7: 0.0 of 0.0 MiB)"]:
+            pass
+        event.set()
+    assert [result(task).step for task in tasks] == [7, 7, 7]
+    assert not list(copy.parent.glob("damaged-*"))

@@ -12,36 +12,31 @@ import pytest
 from launcher import __version__
 from launcher.contract.version import PROTOCOL, own_version
 from launcher.errors import FormationError, LauncherError
+from launcher.runtime.checkpoint import progress
 from launcher.runtime.failure import PeerFailed
 from launcher.runtime.rendezvous import arrival, waiting, wire
 from launcher.runtime.rendezvous.member import Member
 from launcher.runtime.rendezvous.messages import HELLO_LIMIT
-from tests.unit.runtime.rendezvous.histories import TOKEN
 from tests.unit.runtime.rendezvous.meeting import GO, PATIENCE, PREPARE, Answering, Place, close, result, save
 
 
 def prepare(offer: dict[str, Any]) -> bytes:
-    return json.dumps({"prepare": offer} | own_version()).encode() + b"\n"
+    return json.dumps({"prepare": offer}).encode() + b"\n"
 
 
 # The meeting
 
 
-def test_a_member_says_who_it_is_and_which_checkpoints_it_has(place: Place, answering: Answering) -> None:
-    identities = [save(place.files("worker:1"), step).identity for step in (7, 9)]
+def test_a_member_says_who_it_is_and_proves_it_without_saying_the_key(answering: Answering) -> None:
     answering.come()
-    hello = {"task": "worker:1", "token": TOKEN, "holds": identities, "version": PROTOCOL, "launcher": __version__}
-    assert answering.accept().hear() == hello
-
-
-def test_a_member_with_many_checkpoints_names_the_newest_and_its_hello_stays_short(
-    place: Place, answering: Answering
-) -> None:
-    identities = [save(place.files("worker:1"), step).identity for step in range(20)]
-    answering.come()
-    hello = answering.accept().hear()
-    assert hello["holds"] == identities[-16:]
-    assert len(json.dumps(hello)) < HELLO_LIMIT
+    leader = answering.accept()
+    hello = answering.hello
+    assert hello == {"task": "worker:1", "nonce": hello["nonce"], "version": PROTOCOL, "launcher": __version__}
+    assert answering.proven
+    first = hello["nonce"]
+    leader.vanish()
+    answering.accept()
+    assert answering.hello["nonce"] != first
 
 
 def test_a_member_gets_prepared_says_so_and_goes_when_it_is_told_to(answering: Answering) -> None:
@@ -57,12 +52,12 @@ def test_a_member_gets_prepared_says_so_and_goes_when_it_is_told_to(answering: A
 def test_a_member_resumes_from_what_it_is_told(place: Place, answering: Answering) -> None:
     saved = save(place.files("worker:1"), 7)
     meeting = answering.come()
-    answering.accept(prepare({"step": 7, "id": saved.identity}), b'{"go": true}\n')
+    answering.accept(prepare(saved.offer().to_dict()), b'{"go": true}\n')
     assert result(meeting).step == 7
 
 
 def test_a_member_writes_the_files_that_it_is_sent_and_reads_on_behind_them(place: Place, answering: Answering) -> None:
-    offer = {"step": 7, "id": "x", "files": {"a": 5, "../b": 0, "c": 12}}
+    offer = {"step": 7, "id": "x", "files": {"a": [5, ""], "../b": [0, ""], "c": [12, ""]}}
     meeting = answering.come()
     answering.accept(prepare(offer), b"\n{}\n\xff", b'{"go": true}', b'{"go": true}\n')
     assert result(meeting).step == 7
@@ -73,18 +68,17 @@ def test_a_member_writes_the_files_that_it_is_sent_and_reads_on_behind_them(plac
 
 
 def test_a_leader_that_goes_in_the_midst_of_a_file_is_met_again(place: Place, answering: Answering) -> None:
-    offer = prepare({"step": 7, "id": "x", "files": {"a": 5}})
+    offer = prepare({"step": 7, "id": "x", "files": {"a": [5, ""]}})
     meeting = answering.come()
     close(answering.accept(offer, b"half"))
     leader = answering.accept()
-    assert leader.hear()["holds"] == []
     leader.say(offer + b"whole" + b'{"go": true}\n')
     assert result(meeting).step == 7
     assert (place.files("worker:1").at(7).directory / "a").read_bytes() == b"whole"
 
 
 def test_files_that_cannot_be_written_are_a_sentence(place: Place, answering: Answering) -> None:
-    offer = {"step": 7, "id": "x", "files": {"x" * 300: 1}}
+    offer = {"step": 7, "id": "x", "files": {"x" * 300: [1, ""]}}
     meeting = answering.come()
     answering.accept(prepare(offer), b"y")
     with pytest.raises(LauncherError, match=r"^cannot write the checkpoint that worker:0 sends: .*too long"):
@@ -169,17 +163,115 @@ def test_a_leader_that_accepts_and_says_nothing_is_looked_for_again(
     monkeypatch.setattr(arrival, "HELLO_TIMEOUT", 0.05)
     monkeypatch.setattr(wire, "_CONNECT_TIMEOUT", 2 * PATIENCE)
     answering.come()
-    assert [[message["task"] for message in answering.accept().hear_all()] for _ in range(3)] == [["worker:1"]] * 3
+    for leader in [answering.accept(says_hello=False) for _ in range(3)]:
+        assert [message["task"] for message in leader.hear_all()] == ["worker:1"]
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n"])
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b"x" * HELLO_LIMIT]
+)
 def test_what_answers_in_the_leaders_place_and_is_none_is_named(
     answering: Answering, place: Place, said: bytes
 ) -> None:
     meeting = answering.come()
-    answering.accept(said)
+    answering.accept(said, says_hello=False)
     with pytest.raises(LauncherError, match=f"^another program than worker:0 answers at .*:{place.port}$"):
         result(meeting)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"prepare": 5},
+        {"prepare": {"step": "x"}},
+        {"prepare": {"step": 1, "files": 5}},
+        {"prepare": {"step": 1, "files": {"a": 5}}},
+        {"prepare": {"step": 1e400}},
+        {"prepare": None},
+        {"without": 3},
+        {"without": [3]},
+        {"without": ["worker"]},
+        {"waiting": 3},
+        {"waiting": {"a": 1}},
+        {"left": "soon"},
+        {"left": []},
+        {"left": 10**400},
+    ],
+    ids=str,
+)
+def test_a_message_of_another_shape_is_nonsense_and_no_traceback(
+    answering: Answering, place: Place, said: dict[str, Any]
+) -> None:
+    meeting = answering.come()
+    answering.accept().say(said)
+    with pytest.raises(LauncherError, match=f"^another program than worker:0 answers at .*:{place.port}$"):
+        result(meeting)
+
+
+@pytest.mark.parametrize("proof", [None, 1, "", "\ud800", "0" * 64])
+def test_a_leader_that_does_not_prove_the_key_is_obeyed_in_nothing(
+    answering: Answering, place: Place, proof: object
+) -> None:
+    meeting = answering.come()
+    leader = answering.accept(says_hello=False)
+    leader.say({"nonce": "1", "proof": proof, "prepare": {"step": 9}, "go": True} | own_version())
+    sentence = f"^worker:0 at 127.0.0.1:{place.port} has another key, and belongs to another run or .* LAUNCHER_KEY"
+    with pytest.raises(LauncherError, match=sentence):
+        result(meeting)
+
+
+def test_a_member_whose_key_is_another_says_so(answering: Answering, place: Place) -> None:
+    meeting = answering.come(token="another")
+    answering.accept(GO)
+    with pytest.raises(LauncherError, match=f"^worker:0 at 127.0.0.1:{place.port} has another key"):
+        result(meeting)
+    assert not answering.proven
+
+
+# The checkpoint
+
+
+def test_a_member_with_a_damaged_copy_sets_it_aside_and_asks_for_the_leaders(
+    place: Place, answering: Answering
+) -> None:
+    saved = save(place.files("worker:1"), 7, a=b"content")
+    (saved.directory / "a").write_bytes(b"cantent")
+    meeting = answering.come()
+    leader = answering.accept(prepare(saved.offer().to_dict()))
+    assert leader.hear() == {"lacks": True}
+    leader.say(b"content")
+    leader.hear_until("prepared")
+    leader.say({"go": True})
+    assert result(meeting).step == 7
+    assert (saved.directory / "a").read_bytes() == b"content"
+    assert (saved.directory.parent / f"damaged-{saved.directory.name}" / "a").read_bytes() == b"cantent"
+
+
+def test_files_that_arrive_with_other_content_than_was_written_are_no_checkpoint(
+    place: Place, answering: Answering
+) -> None:
+    saved = save(place.files("worker:0"), 7, a=b"content")
+    meeting = answering.come()
+    answering.accept(prepare(saved.offer().to_dict()), b"cantent")
+    with pytest.raises(LauncherError, match=r"^a of the checkpoint arrived with other content than was written$"):
+        result(meeting)
+    assert place.files("worker:1").saved() == []
+
+
+def test_a_member_says_how_far_it_is_with_a_checkpoint_and_is_given_the_time_for_it(
+    place: Place, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SAY_EVERY", 0.0)
+    saved = save(place.files("worker:1"), 7, a=b"x" * (3 << 20))
+    meeting = answering.come(seconds=5.0)
+    leader = answering.accept(prepare(saved.offer().to_dict()))
+    said = [leader.hear() for _ in range(4)]
+    assert said == [
+        *({"busy": f"verifying checkpoint step-7: {mib}.0 of 3.0 MiB"} for mib in (1, 2, 3)),
+        {"prepared": True},
+    ]
+    leader.say({"go": True})
+    result(meeting)
 
 
 def test_a_member_that_is_refused_says_why(answering: Answering) -> None:
@@ -197,20 +289,30 @@ def test_a_failure_before_the_go_ends_the_meeting(answering: Answering) -> None:
     assert caught.value.exit_code == 5
 
 
-def test_a_leader_of_another_version_is_named_on_both_sides(answering: Answering) -> None:
+@pytest.mark.parametrize("more", [{}, {"prepare": {"step": 0}}, {"prepare": 5, "without": 3}])
+def test_a_leader_of_another_version_is_named_before_anything_else_of_its_message_counts(
+    answering: Answering, more: dict[str, Any]
+) -> None:
     meeting = answering.come()
-    failed = answering.accept(b'{"prepare": {"step": 0}}\n').hear_until("failed")
+    answering.accept(says_hello=False).say({"version": PROTOCOL + 1, "launcher": "7.8.9"} | more)
     sentence = (
-        f"worker:0 runs an older launcher (protocol 1), worker:1 runs launcher {__version__} (protocol {PROTOCOL}): "
-        "install the same version on every machine"
+        f"worker:0 refused: worker:0 runs launcher 7.8.9 (protocol {PROTOCOL + 1}), worker:1 runs launcher "
+        f"{__version__} (protocol {PROTOCOL}): install the same version on every machine"
     )
     with pytest.raises(LauncherError) as caught:
         result(meeting)
     assert str(caught.value) == sentence
-    assert failed["failed"] == f"worker:1 failed: {sentence}"
+
+
+def test_an_older_leader_refuses_in_words_of_its_own(answering: Answering) -> None:
+    meeting = answering.come()
+    answering.accept(says_hello=False).say({"refused": "worker:1 runs launcher 9, worker:0 launcher 1"})
+    with pytest.raises(LauncherError, match=r"^worker:0 refused: worker:1 runs launcher 9, worker:0 launcher 1$"):
+        result(meeting)
 
 
 def test_a_member_that_was_only_made_connects_to_nobody(place: Place, answering: Answering) -> None:
     assert Member(place.context("worker:1"), 0.0, print).step == 0
     answering.come()
-    assert answering.accept().hear()["task"] == "worker:1"  # the first connection is that of the one that came
+    answering.accept()
+    assert answering.hello["task"] == "worker:1"  # the first connection is that of the one that came
