@@ -52,7 +52,7 @@ class TaskContext:
     launched: float = 0.0  # when this task's launcher began, in seconds since the epoch
     attempt: int = 1
     token: str = ""
-    report_fd: int = -1  # file descriptor for the task's reports, one JSON object a line; -1: none
+    reports: str = ""  # the named pipe for the task's reports (contract/reports.py); empty: nobody reads any
     fewest_workers: int = 0  # how many are enough to continue; 0: all are needed
     left_out: tuple[Task, ...] = ()  # lost workers, which the others continue without
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract.context import TaskContext
+from launcher.contract.reports import encode, send
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, write_whole
@@ -36,7 +35,7 @@ class Reporter:
     """Sends one task's events: ``tell`` reaches the launcher, ``report`` reaches metrics.jsonl as well."""
 
     def __init__(self, context: TaskContext) -> None:
-        self._fd = context.report_fd
+        self._pipe = Path(context.reports) if context.reports else None
         self._files = RunFiles(Path(context.run_directory))
         self._writes = context.is_leader or context.role is Role.EVALUATE
         self._task = str(context.task)
@@ -45,9 +44,11 @@ class Reporter:
 
     def tell(self, event: str, **details: Any) -> None:
         """Send one event to the launcher that started this task, if one did and lives."""
-        if self._fd >= 0:
-            with contextlib.suppress(BrokenPipeError):  # this task is about to end with it
-                os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
+        self._send(encode({"event": event} | details))
+
+    def _send(self, line: bytes) -> None:
+        if self._pipe:
+            send(self._pipe, line)
 
     def report(
         self, job: Job, step: int, figures: Mapping[str, Any], step_times: Mapping[str, float] | None = None
@@ -59,11 +60,12 @@ class Reporter:
         epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
         seconds = round(time.monotonic() - self._started, 3)
         record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
+        times = {"step_times": step_times} if step_times else {}
+        line = encode({"event": "progress", "step": step, "steps": job.steps, "figures": plain(figures)} | times)
         self.history.append(record)
         if self._writes:
             self._write(record)
-        times = {"step_times": step_times} if step_times else {}
-        self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **times)
+        self._send(line)
         return record
 
     def _write(self, record: Mapping[str, Any]) -> None:

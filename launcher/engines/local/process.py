@@ -17,7 +17,6 @@ from typing import Any, Self
 
 from launcher.contract.task import Task
 
-TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
 _LENGTH = struct.Struct("!I")
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
@@ -78,10 +77,10 @@ class Processes:
             self._spawner.kill()
             self._spawner.wait()
 
-    def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int, report: int) -> None:
-        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes."""
+    def start(self, task: Task, argv: Sequence[str], environment: Mapping[str, str], output: int) -> None:
+        """Start one task in a session of its own; ``output`` is the write end of the pipe for what it prints."""
         request = {"start": str(task), "argv": list(argv), "environment": _environment(environment)}
-        self._send(request, [output, report])
+        self._send(request, [output])
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""

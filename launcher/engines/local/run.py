@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from launcher.contract.task import Task
 from launcher.engines.engine import Screen
 from launcher.engines.event_loop import EventLoop
 from launcher.engines.local.ports import HeldPorts, ports_of
-from launcher.engines.local.process import TASK_REPORT_FD, Processes
+from launcher.engines.local.process import Processes
 from launcher.engines.local.stacks import StackDumps
 from launcher.engines.local.task_pipes import TaskPipes
 from launcher.engines.ready_file import ReadyFile
@@ -123,6 +124,9 @@ class LocalRun:
             stack.enter_context(self._ports)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
+            # Not in their scratch space, which the job may empty.
+            reports = stack.enter_context(TemporaryDirectory(prefix="launcher-reports-"))
+            self._reports = Path(reports)
             self._processes = processes = stack.enter_context(Processes(self._network, self._locks))
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
@@ -215,18 +219,19 @@ class LocalRun:
 
     def _start(self, task: TaskPlan, attempt: int) -> None:
         self._files.prepare_attempt(attempt)
+        reports = self._reports / task.task.slug
         context = dataclasses.replace(
             self._plan.context(task),
             run_directory=str(self._files.directory),
             launched=self._launched,
             attempt=attempt,
             token=self._token,
-            report_fd=TASK_REPORT_FD,
+            reports=str(reports),
             left_out=self._supervisor.lost_workers.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
-        ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
-        self._processes.start(task.task, self._command, environment, *ends)
+        output = self._pipes.open(task.task, self._files.log(attempt, task.task.slug), reports)
+        self._processes.start(task.task, self._command, environment, output)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
             self._events.append(_ended_with_spawner(task.task))

@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from launcher.engines.local.network import enter_private_network
-from launcher.engines.local.process import TASK_REPORT_FD, receive_request
+from launcher.engines.local.process import receive_request
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LAST_WAIT = 5.0  # seconds that killed processes get to disappear
@@ -73,7 +73,7 @@ class Spawner:
             self._say(exited=request["start"], code=1, time_ns=time.time_ns(), why=why)
 
     def _start(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        output, report = descriptors
+        (output,) = descriptors
         pid = os.posix_spawn(
             request["argv"][0],
             request["argv"],
@@ -82,7 +82,6 @@ class Spawner:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
-                (os.POSIX_SPAWN_DUP2, report, TASK_REPORT_FD),
             ],
             setsid=True,
             setsigdef=_NOTHING,

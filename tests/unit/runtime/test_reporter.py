@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from launcher.contract import reports
 from launcher.contract.roles import Role
+from launcher.engines.local.report_pipe import ReportPipe
+from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job
 from launcher.runtime.reporter import Reporter, plain
@@ -19,18 +23,20 @@ from tests.unit.runtime.conftest import task_context
 class Pipe:
     """A pipe to tell things on."""
 
-    def __init__(self) -> None:
-        self.read_end, self.write_end = os.pipe()
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self._pipe = ReportPipe(path)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return list(map(json.loads, self._pipe.lines()))
 
     def told(self) -> list[dict[str, Any]]:
-        os.close(self.write_end)
-        with open(self.read_end, encoding="utf-8") as file:  # noqa: PTH123  # a descriptor
-            return [json.loads(line) for line in file]
+        return list(map(json.loads, self._pipe.close()))
 
 
 @pytest.fixture
-def pipe() -> Pipe:
-    return Pipe()
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> Pipe:
+    return Pipe(tmp_path_factory.mktemp("pipe") / "reports")
 
 
 @pytest.fixture
@@ -71,7 +77,7 @@ def test_a_report_is_a_line_of_the_file_an_event_and_part_of_the_history(
 ) -> None:
     now = iter([100.0, 102.5])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
-    reporter = Reporter(task_context(directory=tmp_path, report_fd=pipe.write_end))
+    reporter = Reporter(task_context(directory=tmp_path, reports=pipe.path))
     record = reporter.report(job, 25, {"cost": tf.constant(0.5)})
     monkeypatch.undo()
     assert record == {"step": 25, "epoch": 2, "time": 2.5, "task": "worker:0", "cost": 0.5}
@@ -85,10 +91,45 @@ def test_a_job_without_epochs_is_always_in_the_first(tmp_path: Path) -> None:
 
 
 def test_events_are_lines_with_their_details(tmp_path: Path, pipe: Pipe) -> None:
-    reporter = Reporter(task_context(directory=tmp_path, report_fd=pipe.write_end))
+    reporter = Reporter(task_context(directory=tmp_path, reports=pipe.path))
     reporter.tell("meeting")
     reporter.tell("waiting", missing=["worker:1"])
     assert pipe.told() == [{"event": "meeting"}, {"event": "waiting", "missing": ["worker:1"]}]
+
+
+def test_reports_of_several_threads_never_mix(pipe: Pipe, tmp_path: Path) -> None:
+    reporter = Reporter(task_context(directory=tmp_path, reports=pipe.path))
+    threads = [Thread(target=reporter.tell, args=("long",), kwargs={"x": str(i) * 200_000}) for i in range(5)]
+    for thread in threads:
+        thread.start()
+    heard = []
+    while any(thread.is_alive() for thread in threads):
+        heard += pipe.lines()  # more than a pipe holds: each thread waits in the middle of its report
+    heard += pipe.told()
+    assert sorted(one["x"] for one in heard) == [str(i) * 200_000 for i in range(5)]
+
+
+def test_figures_that_are_too_long_are_a_sentence_where_they_are_returned_and_are_not_recorded(
+    tmp_path: Path, job: Job, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "LONGEST", 1 << 20)
+    reporter = Reporter(task_context(directory=tmp_path, reports=pipe.path))
+    with pytest.raises(LauncherError, match=r"the job's figures take 1\.9 MiB in the report 'progress', and 1 MiB"):
+        reporter.report(job, 1, {"x": [0.5] * 400_000})
+    assert not RunFiles(tmp_path).metrics.exists()
+    assert pipe.told() == []
+
+
+def test_a_launcher_that_has_gone_is_not_told_and_a_pipe_that_has_gone_is_a_sentence(
+    tmp_path: Path, pipe: Pipe
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    Reporter(task_context(directory=tmp_path, reports=str(fifo))).tell("ready")  # and it does not wait
+    fifo.unlink()
+    with pytest.raises(LauncherError, match=r"cannot report to its launcher over .*: No such file or directory"):
+        Reporter(task_context(directory=tmp_path, reports=str(fifo))).tell("ready")
+    assert pipe.told() == []
 
 
 def test_a_task_that_nobody_listens_to_tells_nothing(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def messages(processes: Processes, last: str) -> list[Mapping[str, Any]]:
 def start(processes: Processes, code: str, **environment: str) -> bytes:
     """Start a Python program as a task and return what it writes, to its end."""
     read_end, write_end = os.pipe()
-    processes.start(WORKER, [sys.executable, "-c", code], environment, write_end, write_end)
+    processes.start(WORKER, [sys.executable, "-c", code], environment, write_end)
     os.close(write_end)
     with open(read_end, "rb") as output:  # noqa: PTH123  # a descriptor
         return output.read()
@@ -117,7 +117,7 @@ def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
     # The child keeps the pipe open until the signal ends it too.
     child = "import signal; print(1, flush=True); signal.pause()"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    processes.start(WORKER, [sys.executable, "-c", code], {}, write_end, write_end)
+    processes.start(WORKER, [sys.executable, "-c", code], {}, write_end)
     os.close(write_end)
     with open(read_end, "rb") as output:  # noqa: PTH123
         assert output.readline() == b"1\n"
@@ -149,7 +149,7 @@ def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(pro
 def test_leaving_ends_spawner_and_tasks() -> None:
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
-        processes.start(WORKER, [sys.executable, "-c", "import time; time.sleep(600)"], {}, write_end, write_end)
+        processes.start(WORKER, [sys.executable, "-c", "import time; time.sleep(600)"], {}, write_end)
         os.close(write_end)
         pid = messages(processes, "started")[-1]["pid"]
         task = psutil.Process(pid)
