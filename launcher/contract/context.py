@@ -50,6 +50,7 @@ class TaskContext:
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     run_directory: str = ""
     launched: float = 0.0  # when this task's launcher began, in seconds since the epoch
+    ran_before: float = 0.0  # seconds that earlier launchers of this run took
     attempt: int = 1
     token: str = ""
     reports: str = ""  # the named pipe for the task's reports (contract/reports.py); empty: nobody reads any

@@ -84,6 +84,9 @@ class LocalRun:
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
         first_attempt = files.next_attempt(task.slug for task in self._tasks)
+        # Other launchers that share the directory may have begun already, which resumes nothing.
+        self._before = before = files.elapsed() if first_attempt > 1 else 0.0
+        self._resumed = {"steps": files.last_checkpoint(), "wall_s": before} if first_attempt > 1 else None
         self._supervisor = Supervisor(
             roles,
             plan.leader,
@@ -121,6 +124,8 @@ class LocalRun:
         with self._loop.signals(), ExitStack() as stack:
             if headline:  # its reader may already press Ctrl-C
                 self._loop.say(headline)
+            for damage in self._files.damaged():
+                self._loop.say(damage)
             stack.enter_context(self._ports)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
@@ -133,7 +138,8 @@ class LocalRun:
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
-        outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
+        ending = Ending.of(self._supervisor, self._began, time.monotonic())
+        outcome = conclude(self._plan, self._files, dataclasses.replace(ending, resumed=self._resumed))
         # One launcher of several writes the result if they share the directory; the others only how they failed.
         if self._leads or (outcome.exit_code and not self._files.result.exists()):
             write_json(self._files.result, outcome.result.to_dict())
@@ -224,6 +230,7 @@ class LocalRun:
             self._plan.context(task),
             run_directory=str(self._files.directory),
             launched=self._launched,
+            ran_before=self._before,
             attempt=attempt,
             token=self._token,
             reports=str(reports),
@@ -241,7 +248,8 @@ class LocalRun:
             self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
         attempts = self._supervisor.attempts
         attempt = attempts[record.task] if record.task else max(attempts.values())
-        line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
+        elapsed = round(self._before + time.time() - self._launched, 3)  # seconds of the whole run
+        line = {"time": time.time(), "elapsed": elapsed, "attempt": attempt, "task": record.task and str(record.task)}
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from launcher.contract import reports
+from launcher.contract.history import OWN
 from launcher.contract.roles import Role
 from launcher.engines.local.report_pipe import ReportPipe
 from launcher.errors import LauncherError
@@ -80,7 +81,18 @@ def test_a_report_is_a_line_of_the_file_an_event_and_part_of_the_history(
     reporter = Reporter(task_context(directory=tmp_path, reports=pipe.path))
     record = reporter.report(job, 25, {"cost": tf.constant(0.5)})
     monkeypatch.undo()
-    assert record == {"step": 25, "epoch": 2, "time": 2.5, "task": "worker:0", "cost": 0.5}
+    when = record["wall_time"]
+    assert list(record) == [*OWN, "cost"]
+    assert record == {
+        "step": 25,
+        "epoch": 2,
+        "time": 2.5,
+        "wall_time": when,
+        "attempt": 1,
+        "resumed_at": 0,
+        "task": "worker:0",
+        "cost": 0.5,
+    }
     assert lines(RunFiles(tmp_path).metrics) == reporter.history == [record]
     assert pipe.told() == [{"event": "progress", "step": 25, "steps": 100, "figures": {"cost": 0.5}}]
 
@@ -150,37 +162,50 @@ def test_only_leader_and_evaluator_write_the_file_and_all_keep_their_history(
     assert [record["task"] for record in reporter.history] == [task]
 
 
-def records(*steps: int, task: str = "worker:0") -> str:
-    return "".join(json.dumps({"step": step, "task": task}) + "\n" for step in steps)
+def write(files: RunFiles, *lines: dict[str, Any]) -> str:
+    text = "".join(json.dumps({"task": "worker:0", "attempt": 1, "resumed_at": 0} | line) + "\n" for line in lines)
+    files.metrics.write_text(text)
+    return text
 
 
-def test_a_resumed_history_ends_at_its_checkpoint_and_so_does_the_file(tmp_path: Path) -> None:
+SCORED: dict[str, Any] = {"task": "evaluator:0", "resumed_at": None}
+
+
+def test_a_resumed_history_ends_at_its_checkpoint_and_the_file_keeps_every_line(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
-    files.metrics.write_text(records(10, 20) + records(20, task="evaluator:0") + records(30))
+    text = write(files, {"step": 10}, {"step": 20}, SCORED | {"step": 20}, {"step": 30})
     reporter = Reporter(task_context(directory=tmp_path))
     reporter.resume_at(20)
     assert [record["step"] for record in reporter.history] == [10, 20]
-    assert files.metrics.read_text() == records(10, 20) + records(20, task="evaluator:0")
+    assert files.metrics.read_text() == text
 
 
-def test_a_history_that_ends_before_its_checkpoint_is_not_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_an_attempt_reported_after_the_step_where_the_next_one_resumed_counts_no_more(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
-    files.metrics.write_text(records(10, 20))
-    monkeypatch.setattr("launcher.runtime.reporter.write_whole", pytest.fail)
+    second = {"attempt": 2, "resumed_at": 20}
+    write(files, {"step": 20}, SCORED | {"step": 20}, {"step": 23}, second | {"step": 30}, second | {"step": 40})
     reporter = Reporter(task_context(directory=tmp_path))
+    reporter.resume_at(40)
+    assert [record["step"] for record in reporter.history] == [20, 30, 40]
+    assert Reporter(task_context("evaluator:0", tmp_path, role=Role.EVALUATE)).last_step() == 20
+
+
+def test_time_goes_on_where_the_attempts_before_ended_whatever_the_clock_says(tmp_path: Path, job: Job) -> None:
+    write(RunFiles(tmp_path), {"step": 20, "time": 500.0})
+    reporter = Reporter(task_context(directory=tmp_path, attempt=2, ran_before=100.0))
     reporter.resume_at(20)
-    assert len(reporter.history) == 2
+    record = reporter.report(job, 30, {})
+    assert record["time"] >= 500.0
+    assert (record["attempt"], record["resumed_at"]) == (2, 20)
 
 
-def test_only_who_writes_the_file_cuts_it(tmp_path: Path) -> None:
-    files = RunFiles(tmp_path)
-    files.metrics.write_text(records(10, 20))
-    reporter = Reporter(task_context("worker:1", tmp_path))
-    reporter.resume_at(10)
+@pytest.mark.parametrize("name", OWN)
+def test_a_figure_with_a_name_of_the_record_is_refused_by_name(tmp_path: Path, job: Job, name: str) -> None:
+    reporter = Reporter(task_context(directory=tmp_path))
+    with pytest.raises(LauncherError, match=f"the job returns a figure called '{name}', which every report has"):
+        reporter.report(job, 1, {"cost": 0.5, name: 0.5})
     assert reporter.history == []
-    assert files.metrics.read_text() == records(10, 20)
+    assert not RunFiles(tmp_path).metrics.exists()
 
 
 def test_a_run_without_reports_resumes_with_an_empty_history(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_what_a_task_has_proved_to_have_is_in_the_events_and_other_events_have_n
     launch.run()
     events = [json.loads(line) for line in files.events.read_text().splitlines()]
     (placed,) = [event for event in events if "details" in event]
-    assert {**placed, "time": 0} == {
-        "time": 0, "attempt": 1, "task": "worker:0", "state": "placed", "cause": "", "details": found,
+    assert {**placed, "time": 0, "elapsed": 0} == {
+        "time": 0, "elapsed": 0, "attempt": 1, "task": "worker:0", "state": "placed", "cause": "", "details": found,
     }  # fmt: skip
     assert screen.lines == []
 
@@ -142,6 +142,21 @@ def test_what_a_job_writes_into_the_report_pipe_is_shown_and_harmless(make_launc
     launch, _, screen = make_launch(f"stray={text}", *DONE)
     assert launch.run().exit_code == 0
     assert screen.lines == [("worker:0", text)]
+
+
+def test_a_run_that_another_launcher_resumes_counts_the_time_of_both_and_says_which_part_was_before(
+    make_launch: MakeLaunch,
+) -> None:
+    launch, files, _ = make_launch("ready", "step=1", "exit=3")
+    launch.run()
+    first = json.loads(files.result.read_text())
+    launch, _, _ = make_launch(*DONE, files=files)
+    launch.run()
+    second = json.loads(files.result.read_text())
+    (resumed, elapsed) = second["resumed"], [json.loads(line)["elapsed"] for line in files.events.open()]
+    assert (first["resumed"], resumed["steps"]) == (None, 0)
+    assert first["wall_s"] <= resumed["wall_s"] < second["wall_s"]
+    assert elapsed == sorted(elapsed)
 
 
 def test_a_last_line_without_its_end_is_shown(make_launch: MakeLaunch) -> None:
