@@ -198,6 +198,11 @@ class RunFiles:
         """The lock of the launcher that runs one task."""
         return self.directory / "locks" / f"{slug}.lock"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a task was started, or a launcher is about to start one."""
+        return any((self.directory / name).exists() for name in ("logs", "locks"))
+
     def prepare_attempt(self, attempt: int) -> None:
         """Make the directories that an attempt's logs and errors go to."""
         self.log(attempt, "").parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +246,7 @@ class RunFiles:
             _refuse_other_latest(output)
             output.mkdir(parents=True, exist_ok=True)
             directory = _make_new(output, f"{name}-{stamp}")
-            _point_latest(output, directory)
+            point_latest(output, directory)
         except OSError as error:
             raise _cannot_write(output, error) from None
         return cls(directory)
@@ -253,7 +258,7 @@ class RunFiles:
         try:
             _refuse_other_latest(output)
             directory.mkdir(parents=True, exist_ok=True)
-            _point_latest(output, directory)
+            point_latest(output, directory)
         except OSError as error:
             raise _cannot_write(output, error) from None
         return cls(directory)
@@ -312,7 +317,8 @@ def _refuse_other_latest(output: Path) -> None:
         )
 
 
-def _point_latest(output: Path, directory: Path) -> None:
+def point_latest(output: Path, directory: Path) -> None:
+    """Let ``latest`` point at a run of this output directory."""
     beside = output / f".{directory.name}.{secrets.token_hex(4)}.{LATEST}"
     beside.symlink_to(directory.name)
     os.replace(beside, output / LATEST)
