@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import UsageError, did_you_mean, listing
+from launcher.text import counted
 
 LATEST = "latest"
 _CHECKPOINT = "step-"
@@ -63,10 +64,33 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a file of a run; UsageError if it is damaged."""
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read ({error}); start a new run") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} is damaged: it holds no JSON object; start a new run")
     return value
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the objects of a JSON-lines file, and how many lines are none; UsageError if it cannot be read."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return [], 0
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); start a new run") from None
+    found = [_object(line) for line in lines]
+    return [one for one in found if one is not None], found.count(None)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """Return a line's object; None for a line that is damaged, as a task that was killed may leave its last one."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def append_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -75,8 +99,10 @@ def append_json(path: Path, value: Mapping[str, Any]) -> None:
     A single write, so lines of several processes never mix.
     """
     line = (json.dumps(value) + "\n").encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
+        if (size := os.fstat(descriptor).st_size) and os.pread(descriptor, 1, size - 1) not in (b"\n", b""):
+            line = b"\n" + line  # after half a line, which a machine that lost power may have left
         written = os.write(descriptor, line)
         if written < len(line):  # the disk is full
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
@@ -172,6 +198,11 @@ class RunFiles:
         """The lock of the launcher that runs one task."""
         return self.directory / "locks" / f"{slug}.lock"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a task was started, or a launcher is about to start one."""
+        return any((self.directory / name).exists() for name in ("logs", "locks"))
+
     def prepare_attempt(self, attempt: int) -> None:
         """Make the directories that an attempt's logs and errors go to."""
         self.log(attempt, "").parent.mkdir(parents=True, exist_ok=True)
@@ -186,16 +217,36 @@ class RunFiles:
         """Return result.json, or None if the run has not ended."""
         if not self.result.exists():
             return None
-        return read_json(self.result)
+        result = read_json(self.result)
+        if missing := _missing(result):
+            raise UsageError(f"{self.result} is damaged: it has no {missing[0]}; start a new run")
+        return result
+
+    def elapsed(self) -> float:
+        """Return the seconds that the launchers of this run have taken until now, as far as its files tell.
+
+        UsageError if one of them cannot be read.
+        """
+        result = self.read_result() or {}
+        reports, events = read_lines(self.metrics)[0], read_lines(self.events)[0]
+        told = [result.get("wall_s"), *(one.get("time") for one in reports), *(one.get("elapsed") for one in events)]
+        return max((float(one) for one in told if isinstance(one, int | float)), default=0.0)
+
+    def damaged(self) -> Iterator[str]:
+        """Yield a sentence for each file of lines that has damaged ones."""
+        for path in (self.metrics, self.events):
+            if number := read_lines(path)[1]:
+                yield f"{path} has {counted(number, 'line')} that cannot be read, left out from here on"
 
     @classmethod
     def create(cls, output: Path, name: str) -> RunFiles:
         """Make ``<output>/<name>-<UTC time>`` and point ``<output>/latest`` at it; UsageError if it cannot."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         try:
+            _refuse_other_latest(output)
             output.mkdir(parents=True, exist_ok=True)
             directory = _make_new(output, f"{name}-{stamp}")
-            _point_latest(output, directory)
+            point_latest(output, directory)
         except OSError as error:
             raise _cannot_write(output, error) from None
         return cls(directory)
@@ -205,8 +256,9 @@ class RunFiles:
         """Take ``<output>/<name>``, made if it does not exist: launchers that share it may start at the same moment."""
         directory = output / name
         try:
+            _refuse_other_latest(output)
             directory.mkdir(parents=True, exist_ok=True)
-            _point_latest(output, directory)
+            point_latest(output, directory)
         except OSError as error:
             raise _cannot_write(output, error) from None
         return cls(directory)
@@ -221,6 +273,15 @@ class RunFiles:
         raise UsageError(
             f"there is no run {run!r}{did_you_mean(run, known) or listing('', known[:-6:-1], f'runs in {output}')}"
         )
+
+
+def _missing(result: Mapping[str, Any]) -> list[str]:
+    """Return what readers of a result need and do not find in it."""
+    keys = ["status", "steps", *(["exit_code", "cause"] if result.get("status") == "failed" else [])]
+    missing = [key for key in keys if key not in result]
+    cause = result.get("cause")
+    told = cause is None or (isinstance(cause, dict) and {"task", "error", "file"} <= cause.keys())
+    return missing if told else [*missing, "cause"]
 
 
 def _is_run(directory: Path) -> bool:
@@ -246,7 +307,18 @@ def _cannot_write(output: Path, error: OSError) -> UsageError:
     return UsageError(f"cannot write to the output directory {output}: {error.strerror}; set run.output")
 
 
-def _point_latest(output: Path, directory: Path) -> None:
+def _refuse_other_latest(output: Path) -> None:
+    latest = output / LATEST
+    if latest.exists() and not latest.is_symlink():
+        what = "a directory" if latest.is_dir() else "a file"
+        raise UsageError(
+            f"{latest} is {what}, and the launcher's link to the newest run belongs there: move it away, "
+            "or set run.output"
+        )
+
+
+def point_latest(output: Path, directory: Path) -> None:
+    """Let ``latest`` point at a run of this output directory."""
     beside = output / f".{directory.name}.{secrets.token_hex(4)}.{LATEST}"
     beside.symlink_to(directory.name)
     os.replace(beside, output / LATEST)

@@ -50,9 +50,10 @@ class TaskContext:
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     run_directory: str = ""
     launched: float = 0.0  # when this task's launcher began, in seconds since the epoch
+    ran_before: float = 0.0  # seconds that earlier launchers of this run took
     attempt: int = 1
     token: str = ""
-    report_fd: int = -1  # file descriptor for the task's reports, one JSON object a line; -1: none
+    reports: str = ""  # the named pipe for the task's reports (contract/reports.py); empty: nobody reads any
     fewest_workers: int = 0  # how many are enough to continue; 0: all are needed
     nan: str = "stop"  # what follows from a figure that is NaN or infinite: stop, or ignore
     left_out: tuple[Task, ...] = ()  # lost workers, which the others continue without

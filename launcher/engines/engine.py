@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from launcher.contract.task import Task
+from launcher.engines.traces import Traces
+from launcher.errors import UsageError
 from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, write_json, write_whole
@@ -73,6 +75,17 @@ class Request:
         if self.files is None:
             return RunFiles.create(self.output, self.plan.spec.name)
         return self.files if self.resumes else RunFiles.join(self.output, self.files.name)
+
+    @contextmanager
+    def directory(self) -> Iterator[RunFiles]:
+        """Yield the run's directory; if the start is then refused (UsageError), what was made for it is removed."""
+        files, before = self.files, Traces.of(self.output, self.files)
+        try:
+            files = self.make_directory()
+            yield files
+        except UsageError:
+            before.restore(files)
+            raise
 
     def write_down(self, files: RunFiles, *, shared: bool = False) -> None:
         """Write what was asked and what was placed.

@@ -99,7 +99,7 @@ class Plan:
         return {plan.task: plan for plan in self.tasks}
 
     def context(self, plan: TaskPlan) -> TaskContext:
-        """Return what this task is told; the run fills in its directory, attempt, token and report_fd."""
+        """Return what this task is told; the run fills in its directory, attempt, token and pipe."""
         alone = not plan.role.joins_cluster
         return TaskContext(
             task=plan.task,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import re
@@ -118,7 +119,8 @@ def record(context: TaskContext, error: BaseException) -> int:
         with files.log(context.attempt, context.task.slug).open("a", encoding="utf-8") as log:
             log.write(trace)
     except OSError:
-        Reporter(context).tell("failed", error=content)
+        with contextlib.suppress(LauncherError):  # neither disk nor pipe: the exit code is all that is left to tell
+            Reporter(context).tell("failed", error=content)
     return code
 
 

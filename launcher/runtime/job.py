@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from launcher.contract.context import TaskContext
+from launcher.contract.history import OWN
 from launcher.rundir import RunFiles
 from launcher.runtime.training.collective_time import CollectiveTime
 
@@ -20,8 +21,9 @@ Metrics = Mapping[str, Any]
 """The figures of one step or one evaluation: name → number, scalar tensor or vector."""
 
 History = Sequence[Mapping[str, Any]]
-"""The reports of a run so far, oldest first, each with `step`, `epoch`, `time` (seconds since the task started), `task`
-(like `worker:0`) and the job's own figures as floats and lists; a figure that is not finite is None."""
+"""The reports of a run so far, oldest first, each with `step`, `epoch`, `time` (seconds of the whole run), `wall_time`
+(seconds since the epoch), `attempt`, `resumed_at` (the step that this attempt began with), `task` (like `worker:0`) and
+the job's own figures as floats and lists; a figure that is not finite is None, and none may have one of these names."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Job(tf.Module):
 
     def describe(self, report: Mapping[str, Any]) -> str:
         """Return the line that is printed for a report, one record of a History; an empty string prints nothing."""
-        own = {name: value for name, value in report.items() if name != "time" and isinstance(value, float)}
+        own = {name: value for name, value in report.items() if name not in OWN and isinstance(value, float)}
         figures = "  ".join(f"{name}={value:.6g}" for name, value in own.items())
         return f"step {report['step']}/{self.steps}  {figures}"
 

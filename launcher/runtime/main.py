@@ -42,8 +42,6 @@ def _prepare(context: TaskContext) -> None:
     if context.cores and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):  # cores that are gone: check_placement says so in a sentence
             os.sched_setaffinity(0, context.cores)
-    if context.report_fd >= 0:
-        os.set_inheritable(context.report_fd, False)  # the job's own child processes do not report
     faulthandler.enable()
     # If a task hangs, the launcher asks for the stacks of all threads; this answers even inside TensorFlow.
     faulthandler.register(signal.SIGUSR1, all_threads=True)

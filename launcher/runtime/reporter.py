@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract.context import TaskContext
+from launcher.contract.history import Record, folded, is_report, refuse_own_names
+from launcher.contract.reports import encode, send
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError
-from launcher.rundir import RunFiles, append_json, write_whole
+from launcher.rundir import RunFiles, append_json, read_lines
 
 if TYPE_CHECKING:
     from launcher.runtime.job import Job  # with TensorFlow, which a task that fails early may not have yet
@@ -36,34 +35,45 @@ class Reporter:
     """Sends one task's events: ``tell`` reaches the launcher, ``report`` reaches metrics.jsonl as well."""
 
     def __init__(self, context: TaskContext) -> None:
-        self._fd = context.report_fd
+        self._pipe = Path(context.reports) if context.reports else None
         self._files = RunFiles(Path(context.run_directory))
         self._writes = context.is_leader or context.role is Role.EVALUATE
         self._task = str(context.task)
         self._started = time.monotonic()
-        self.history: list[dict[str, Any]] = []
+        self._attempt = context.attempt
+        self._resumed_at: int | None = 0 if context.is_leader else None
+        # Seconds of the whole run until this task began.
+        self._before = context.ran_before + (max(0.0, time.time() - context.launched) if context.launched else 0.0)
+        self.history: list[Record] = []
 
     def tell(self, event: str, **details: Any) -> None:
         """Send one event to the launcher that started this task, if one did and lives."""
-        if self._fd >= 0:
-            with contextlib.suppress(BrokenPipeError):  # this task is about to end with it
-                os.write(self._fd, (json.dumps({"event": event} | details) + "\n").encode())
+        self._send(encode({"event": event} | details))
+
+    def _send(self, line: bytes) -> None:
+        if self._pipe:
+            send(self._pipe, line)
 
     def report(
         self, job: Job, step: int, figures: Mapping[str, Any], step_times: Mapping[str, float] | None = None
-    ) -> dict[str, Any]:
-        """Record the job's figures at a step, tell them, and return the record; LauncherError if the disk fails.
+    ) -> Record:
+        """Record the job's figures at a step, tell them, and return the record.
+
+        LauncherError if the disk fails, or if the figures are too long or have a name that is the record's own.
 
         ``step_times`` has each worker's own seconds per step, if they are known.
         """
         epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
-        seconds = round(time.monotonic() - self._started, 3)
-        record = {"step": step, "epoch": epoch, "time": seconds, "task": self._task} | plain(figures)
+        refuse_own_names(figures)
+        when = {"time": round(self._before + time.monotonic() - self._started, 3), "wall_time": round(time.time(), 3)}
+        attempt = {"attempt": self._attempt, "resumed_at": self._resumed_at, "task": self._task}
+        record = {"step": step, "epoch": epoch} | when | attempt | plain(figures)
+        times = {"step_times": step_times} if step_times else {}
+        line = encode({"event": "progress", "step": step, "steps": job.steps, "figures": plain(figures)} | times)
         self.history.append(record)
         if self._writes:
             self._write(record)
-        times = {"step_times": step_times} if step_times else {}
-        self.tell("progress", step=step, steps=job.steps, figures=plain(figures), **times)
+        self._send(line)
         return record
 
     def _write(self, record: Mapping[str, Any]) -> None:
@@ -80,22 +90,11 @@ class Reporter:
     def resume_at(self, step: int) -> None:
         """Read the history of the attempts before, without what was reported after the checkpoint at ``step``."""
         records = self._records()
-        kept = [record for record in records if record["step"] <= step]
-        self.history = [record for record in kept if record["task"] == self._task]
-        if self._writes and len(kept) < len(records):
-            write_whole(self._files.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        self.history = [record for record in records if record["step"] <= step and record["task"] == self._task]
+        self._resumed_at = None if self._resumed_at is None else step
+        # The clock may have been set back since the last report.
+        last = max((record.get("time", 0.0) for record in records), default=0.0)
+        self._before = max(self._before, last - (time.monotonic() - self._started))
 
-    def _records(self) -> list[dict[str, Any]]:
-        if not self._files.metrics.exists():
-            return []
-        lines = self._files.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [record for line in lines if (record := _record(line))]
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    """Return one report; None for a line that a killed task, or a full disk, has left incomplete."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and {"step", "task"} <= record.keys() else None
+    def _records(self) -> list[Record]:
+        return folded(record for record in read_lines(self._files.metrics)[0] if is_report(record))

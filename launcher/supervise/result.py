@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from launcher.contract.task import Task
+from launcher.errors import UsageError
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles, attempt_of, read_json
 from launcher.supervise.causes import Cause
@@ -19,7 +20,7 @@ Status = Literal["done", "failed", "stopped"]
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. Times are in seconds since the launcher began; ``attempts`` counts resumed runs in."""
+    """How a run ended. Times are in seconds: of the whole run, but until the first step since the launcher began."""
 
     status: Status
     exit_code: int
@@ -36,6 +37,7 @@ class RunResult:
     steps_per_s: float | None
     cause: Mapping[str, Any] | None  # the task that it goes back to, the error, and the file that tells of it
     left_out: Sequence[str] = field(default_factory=list)  # workers that could not be restarted
+    resumed: Mapping[str, Any] | None = None  # steps and wall_s until this launcher began, if others ran this before
     updates: Mapping[str, int] | None = None  # asynchronous: how many were applied, how many of them perhaps twice
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class Ending:
     step: int = 0  # of the last report, for a leader that told no result
     first_step_s: float | None = None
     left_out: Sequence[Task] = ()
+    resumed: Mapping[str, Any] | None = None  # what launchers before have done: steps, and wall_s in seconds
 
     @classmethod
     def of(cls, supervisor: Supervisor, began: float, now: float) -> Self:
@@ -104,14 +107,15 @@ def conclude(plan: Plan, files: RunFiles, ending: Ending) -> Outcome:
         communication=plan.communication,
         reason=plan.reason,
         world_size=plan.world_size - sum(task.devices for task in plan.tasks if task.task in ending.left_out),
-        steps=told.get("steps", ending.step),
+        steps=told.get("steps", max(ending.step, files.last_checkpoint())),
         metrics=told.get("metrics", {}),
         attempts=ending.attempts,
-        wall_s=round(ending.wall_s, 3),
+        wall_s=round(ending.wall_s + (ending.resumed or {}).get("wall_s", 0.0), 3),
         time_to_first_step_s=None if ending.first_step_s is None else round(ending.first_step_s, 3),
         steps_per_s=told.get("steps_per_s"),
         cause=None if cause is None else _describe(cause, files, ending.cause_attempt),
         left_out=[str(task) for task in ending.left_out],
+        resumed=ending.resumed,
         updates=told.get("updates"),
     )
     return Outcome(result, files, cause, ending.cause_attempt)
@@ -126,7 +130,10 @@ def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
     written = files.read_result()
     if written is None:
         return None
-    result = RunResult(**written)
+    try:
+        result = RunResult(**written)
+    except TypeError as error:
+        raise UsageError(f"{files.result} is damaged: {error}; start a new run") from None
     if result.status == "failed" and (found := first_error(files, since_ns)):
         cause, attempt = found
         described = _describe(cause, files, attempt)

@@ -36,7 +36,8 @@ def achieved(result: RunResult) -> list[str]:
     """Return what a run that is done has reached: steps, time, speed, and its last figures."""
     speed = f", {result.steps_per_s:,.0f} steps/s" if result.steps and result.steps_per_s else ""
     figures = [f"{name} {text}" for name, value in result.metrics.items() if (text := _figure(value))]
-    lines = [f"done: {result.steps:,} steps in {clock(result.wall_s)}{speed}"]
+    since = result.resumed and f", {clock(result.wall_s - result.resumed['wall_s'])} of it since the run was resumed"
+    lines = [f"done: {result.steps:,} steps in {clock(result.wall_s)}{since or ''}{speed}"]
     if result.updates and (twice := result.updates["maybe_twice"]):
         lines.append(f"  {twice:,} updates may have been applied twice: their workers were lost in the middle")
     return [*lines, f"  {'  '.join(figures)}"] if figures else lines

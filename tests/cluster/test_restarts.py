@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from launcher.contract.history import folded
 from tests.cluster.conftest import write_walk
 from tests.support.jobs import ASYNC, IN_THE_MIDDLE, RUN, STEPS, SYNC, TOLERANCE
 from tests.support.processes import all_gone, descendants, survivors, task_process
@@ -78,7 +79,7 @@ def test_a_run_that_ctrl_c_stopped_resumes_and_ends_bit_for_bit_as_an_undisturbe
     launcher.send_signal(signal.SIGINT)
     stopped = workplace.finish(launcher, seen)
     assert stopped.code == 130, stopped.output
-    step = stopped.result["steps"]
+    step, stopped_after = stopped.result["steps"], stopped.result["wall_s"]
     assert step >= 375
     assert "--resume" in stopped.output
     assert len(tasks) == 4  # two workers, what they were forked from, and the process that owns all
@@ -87,8 +88,13 @@ def test_a_run_that_ctrl_c_stopped_resumes_and_ends_bit_for_bit_as_an_undisturbe
     assert f"resumed at step {step} of 1500" in resumed.output
     assert resumed.metrics == walk.metrics
     assert resumed.result["attempts"] == 2
-    epochs = [record["epoch"] for record in records(resumed.files / "metrics.jsonl")]
+    lines = records(resumed.files / "metrics.jsonl")
+    epochs, times = ([record[name] for record in folded(lines)] for name in ("epoch", "time"))
     assert epochs == sorted(epochs)
+    assert times == sorted(times)
+    assert {(record["attempt"], record["resumed_at"]) for record in lines} == {(1, 0), (2, step)}
+    assert resumed.result["resumed"] == {"steps": step, "wall_s": stopped_after}
+    assert resumed.result["wall_s"] > stopped_after
 
 
 def test_an_asynchronous_worker_restarts_alone_while_the_others_train(workplace: Workplace, undisturbed: Ran) -> None:

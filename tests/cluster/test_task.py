@@ -16,6 +16,7 @@ import pytest
 from launcher.contract.context import CheckpointPolicy, TaskContext
 from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
+from launcher.engines.local.report_pipe import ReportPipe
 from launcher.rundir import RunFiles
 from tests.unit.runtime.conftest import task_context
 
@@ -78,20 +79,17 @@ class Ran:
 
     def __init__(self, files: RunFiles, script: str, **changes: Any) -> None:
         (files.directory.parent / "train.py").write_text(textwrap.dedent(script))
-        read_end, write_end = os.pipe()
-        told = context(files, report_fd=write_end, **changes)
+        pipe = ReportPipe(files.directory.parent / "reports")
+        told = context(files, reports=str(files.directory.parent / "reports"), **changes)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "launcher.runtime.main"],
             env={**os.environ, "PYTHONPATH": str(ROOT), TASK_KEY: told.to_json(), "CUDA_VISIBLE_DEVICES": "-1"},
-            pass_fds=[write_end],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        os.close(write_end)
-        with open(read_end, encoding="utf-8") as reports:  # noqa: PTH123  # a descriptor
-            self.told = [json.loads(line) for line in reports]
         self.output, _ = process.communicate()
+        self.told = list(map(json.loads, pipe.close()))  # what these jobs tell fits into a pipe
         self.code = process.returncode
         path = files.error(1, told.task.slug)
         self.error: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}

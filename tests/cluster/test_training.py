@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from launcher.contract.history import OWN
 from tests.cluster.conftest import SHUFFLED, UNEVEN
 from tests.support.workplace import ROOT, Ran, Workplace, records
 
@@ -133,7 +134,7 @@ def test_result_json_has_the_promised_keys(sync: Ran) -> None:
             "attempts",
             "wall_s",
         ),
-        *("time_to_first_step_s", "steps_per_s", "cause", "left_out", "updates"),
+        *("time_to_first_step_s", "steps_per_s", "cause", "left_out", "resumed", "updates"),
     ]
     assert set(sync.metrics) == {"W", "b", "training_cost", "testing_cost", "absolute_difference"}
 
@@ -144,7 +145,7 @@ def test_metrics_jsonl_has_a_line_per_report(sync: Ran) -> None:
     steps = [record["step"] for record in reports]
     assert steps == sorted(set(steps))
     assert steps[-1] == 1700
-    assert {"step", "epoch", "time", "cost"} <= set(reports[0])
+    assert {*OWN, "cost"} <= set(reports[0])
     assert "training_cost" in next(record for record in reports if record["step"] == 850)
 
 

@@ -12,9 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
+from launcher.contract.history import folded
 from tests.faults.scenario import LAUNCHER, TO_RUN, Scenario
 from tests.support.jobs import STEPS, TOLERANCE
 from tests.support.processes import survivors
+
+WHEN = ("time", "wall_time", "attempt", "resumed_at")  # of a report, and not the same in every run
 
 KILLED, STOPPED = -9, 143
 TERMINATED = -15  # by SIGTERM, before it had anything to end
@@ -65,8 +68,8 @@ def _codes_of_task(scenario: Scenario) -> set[int]:
 def history(files: Path) -> list[dict[str, Any]]:
     """Return what the leader reported, without when."""
     lines = map(json.loads, (files / "metrics.jsonl").read_text().splitlines())
-    reports = [{name: value for name, value in line.items() if name != "time"} for line in lines]
-    return [line for line in reports if line["task"] != "evaluator:0"]
+    reports = [line for line in folded(lines) if line["task"] != "evaluator:0"]
+    return [{name: value for name, value in line.items() if name not in WHEN} for line in reports]
 
 
 def wrong_result(scenario: Scenario, files: Path, truth: Truth) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from launcher import rundir
 from launcher.errors import UsageError
-from launcher.rundir import RunFiles, append_json, checkpoint_name, write_json, write_whole
+from launcher.rundir import RunFiles, append_json, checkpoint_name, read_lines, write_json, write_whole
 
 
 class Frozen(datetime):
@@ -155,9 +155,61 @@ def test_an_output_that_cannot_be_written_is_a_sentence(tmp_path: Path, output: 
         RunFiles.create(tmp_path / output, "x")
 
 
-def test_a_file_in_the_place_of_latest_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "latest").write_text("")
-    assert RunFiles.create(tmp_path, "x").name == str((tmp_path / "latest").readlink())
+@pytest.mark.parametrize("make", [RunFiles.create, RunFiles.join])
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_what_is_no_link_in_the_place_of_latest_is_refused_before_anything_is_made(
+    tmp_path: Path, make: Callable[[Path, str], RunFiles], kind: str
+) -> None:
+    latest = tmp_path / "latest"
+    latest.mkdir() if kind == "directory" else latest.write_text("mine")
+    with pytest.raises(UsageError, match=rf"^{latest} is a {kind}, and the launcher's link to the newest run"):
+        make(tmp_path, "x")
+    assert names(tmp_path) == ["latest"]
+
+
+def test_a_record_after_half_a_line_is_a_line_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"n": 1}\n{"n":')
+    append_json(path, {"n": 2})
+    assert read_lines(path) == ([{"n": 1}, {"n": 2}], 1)
+
+
+DAMAGE = {
+    "empty": b"",
+    "half": b'{"status": "do',
+    "binary": bytes(range(256)),
+    "list": b"[1]",
+    "number": b"3",
+    "nested": b"[" * 100_000,
+    "without keys": b"{}",
+}
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "directory"])
+def test_a_damaged_result_is_a_sentence(tmp_path: Path, kind: str) -> None:
+    files = RunFiles(tmp_path)
+    files.result.mkdir() if kind == "directory" else files.result.write_bytes(DAMAGE[kind])
+    for read in (files.read_result, files.elapsed):
+        with pytest.raises(UsageError, match=r"result.json (is damaged: it h|cannot be read \().+; start a new run$"):
+            read()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGE if kind not in ("empty", "without keys")])
+@pytest.mark.parametrize("name", ["metrics", "events"])
+def test_damaged_lines_are_left_out_with_a_sentence(tmp_path: Path, name: str, kind: str) -> None:
+    path = getattr(RunFiles(tmp_path), name)
+    path.write_bytes(b'{"time": 2.0, "elapsed": 2.0}\n' + DAMAGE[kind])
+    assert RunFiles(tmp_path).elapsed() == 2.0
+    (said,) = RunFiles(tmp_path).damaged()
+    assert re.match(rf"{path} has \d+ lines? that cannot be read, left out", said)
+
+
+@pytest.mark.parametrize("name", ["metrics", "events"])
+def test_a_directory_in_the_place_of_lines_is_a_sentence(tmp_path: Path, name: str) -> None:
+    path = getattr(RunFiles(tmp_path), name)
+    path.mkdir()
+    with pytest.raises(UsageError, match=rf"^{path} cannot be read \(Is a directory\)"):
+        RunFiles(tmp_path).elapsed()
 
 
 # A run that launchers share
@@ -259,8 +311,8 @@ def test_every_file_has_the_name_of_the_design() -> None:
 def test_a_run_that_has_not_ended_has_no_result(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     assert files.read_result() is None
-    write_json(files.result, {"status": "done"})
-    assert files.read_result() == {"status": "done"}
+    write_json(files.result, {"status": "done", "steps": 3})
+    assert files.read_result() == {"status": "done", "steps": 3}
 
 
 # Finding a run

@@ -27,6 +27,8 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
     output = load(file, overrides).spec.run.output if file.exists() else "runs"
     files = RunFiles.find(file.parent / output, run)
     plan: dict[str, Any] = read_json(files.plan)
+    if not isinstance(plan.get("directory"), str):
+        raise UsageError(f"{files.plan} is damaged: it has no directory; start a new run")
     asked = load(files.cluster_file, overrides)
     return files, dataclasses.replace(asked, directory=Path(plan["directory"]))
 

@@ -6,9 +6,10 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from launcher.contract.environment import KEY_KEY, RUN_KEY, USER_KEY
 from launcher.contract.task import Task
@@ -67,17 +68,22 @@ def run(request: Request) -> Outcome:
     with request.screen as screen:
         containers = ContainerRun(request.plan, files, docker, screen, environment)
         # Of the attempt that this one continues: a container's launcher would take it for its own end.
+        before, steps = files.elapsed(), files.last_checkpoint()
         files.result.unlink(missing_ok=True)
+        resumed = {"steps": steps, "wall_s": before} if before else None
         ended = containers.run(image, request.headline)
-    return replace(concluded(files, request.plan, ended, request.began_ns), way_out=_WAY_OUT)
+    return replace(concluded(files, request.plan, ended, request.began_ns, resumed), way_out=_WAY_OUT)
 
 
-def concluded(files: RunFiles, plan: Plan, ended: ContainersEnded, began_ns: int) -> Outcome:
+def concluded(
+    files: RunFiles, plan: Plan, ended: ContainersEnded, began_ns: int, resumed: Mapping[str, Any] | None = None
+) -> Outcome:
     """Return how the run ended, written down; what its leader could not know, or not write, is added here."""
     written = files.read_result()
     outcome = None if ended.cause else read_back(files, began_ns)
     if outcome is None:
-        outcome = conclude(plan, files, _ending(files, plan, ended, (time.time_ns() - began_ns) / 1e9))
+        ending = _ending(files, plan, ended, (time.time_ns() - began_ns) / 1e9)
+        outcome = conclude(plan, files, replace(ending, resumed=resumed))
     elif outcome.result.status == "stopped":  # which signal it was, the containers never heard
         outcome = replace(outcome, result=replace(outcome.result, exit_code=ended.exit_code))
     if outcome.result.to_dict() != written:

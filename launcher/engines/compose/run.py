@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.contract.history import OWN
 from launcher.contract.task import Task
 from launcher.engines.compose.docker import Docker, last_lines
 from launcher.engines.compose.image import Image
@@ -220,10 +221,10 @@ def _progress(path: Path) -> Mapping[str, Any]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _LAST_REPORT))
         record: dict[str, Any] = json.loads(file.read().splitlines()[-1])
-    return {"step": record.pop("step"), "figures": {key: record[key] for key in record if key not in _NO_FIGURES}}
+    return {"step": record["step"], "figures": {key: record[key] for key in record if key not in _NO_FIGURES}}
 
 
-_NO_FIGURES = ("epoch", "time", "task")
+_NO_FIGURES = OWN
 
 
 def project_name(directory: Path) -> str:

@@ -46,8 +46,7 @@ def run(request: Request) -> Outcome:
     with HeldPorts() as ports:
         if network == "host":
             ports.hold(ports_of(request.plan, request.tasks))
-        files = request.make_directory()
-        with locked(files, [task.task for task in request.tasks], request.say) as locks:
+        with request.directory() as files, locked(files, [task.task for task in request.tasks], request.say) as locks:
             request.write_down(files, shared=True)
             with request.screen as screen:
                 here = LocalRun(

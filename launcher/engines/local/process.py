@@ -19,7 +19,6 @@ from launcher.contract.task import Task
 from launcher.engines.local.warm import kind_of, waiting
 from launcher.errors import LauncherError
 
-TASK_REPORT_FD = 3  # where every task finds the pipe for its reports
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
 _FIRST_WORD = 30.0  # seconds for the spawner to start, and to make its network
@@ -112,16 +111,15 @@ class Processes:
         argv: Sequence[str],
         environment: Mapping[str, str],
         output: int,
-        report: int,
         *,
         fork: bool = False,
     ) -> None:
-        """Start one task in a session of its own; ``output`` and ``report`` are the write ends of its pipes.
+        """Start one task in a session of its own; ``output`` is the write end of the pipe for what it prints.
 
         ``fork``: from the fork server, if that is possible, whose tasks all do what the command of a task does.
         """
         request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), "fork": fork}
-        self._send(request | {"began": time.monotonic()}, [output, report])
+        self._send(request | {"began": time.monotonic()}, [output])
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""

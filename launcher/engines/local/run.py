@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from launcher.contract.task import Task
 from launcher.engines.engine import Screen
 from launcher.engines.event_loop import EventLoop
 from launcher.engines.local.ports import HeldPorts, ports_of
-from launcher.engines.local.process import TASK_REPORT_FD, Processes
+from launcher.engines.local.process import Processes
 from launcher.engines.local.stacks import StackDumps
 from launcher.engines.local.start_method import forked
 from launcher.engines.local.task_pipes import TaskPipes
@@ -93,6 +94,9 @@ class LocalRun:
         run = plan.spec.run
         roles = {task: here.role for task, here in self._tasks.items()}
         first_attempt = files.next_attempt(task.slug for task in self._tasks)
+        # Other launchers that share the directory may have begun already, which resumes nothing.
+        self._before = before = files.elapsed() if first_attempt > 1 else 0.0
+        self._resumed = {"steps": files.last_checkpoint(), "wall_s": before} if first_attempt > 1 else None
         self._supervisor = Supervisor(
             roles,
             plan.leader,
@@ -131,11 +135,16 @@ class LocalRun:
         with self._loop.signals(), ExitStack() as stack:
             if headline:  # its reader may already press Ctrl-C
                 self._loop.say(headline)
+            for damage in self._files.damaged():
+                self._loop.say(damage)
             if self._is_open:
                 self._loop.say(_NO_KEY)
             stack.enter_context(self._ports)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
+            # Not in their scratch space, which the job may empty.
+            reports = stack.enter_context(TemporaryDirectory(prefix="launcher-reports-"))
+            self._reports = Path(reports)
             self._processes = processes = stack.enter_context(
                 Processes(self._network, self._locks, self._plan.spec.run.keep_warm or 0.0)
             )
@@ -145,7 +154,8 @@ class LocalRun:
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
-        outcome = conclude(self._plan, self._files, Ending.of(self._supervisor, self._began, time.monotonic()))
+        ending = Ending.of(self._supervisor, self._began, time.monotonic())
+        outcome = conclude(self._plan, self._files, dataclasses.replace(ending, resumed=self._resumed))
         if outcome.cause and outcome.cause.out_of_memory and not self._leads:
             # The task could not write it, and the leader's launcher only knows that the task is missing.
             write_json(self._files.error(outcome.attempt, outcome.cause.task.slug), outcome.cause.to_error())
@@ -258,18 +268,20 @@ class LocalRun:
 
     def _start(self, task: TaskPlan, attempt: int) -> None:
         self._files.prepare_attempt(attempt)
+        reports = self._reports / task.task.slug
         context = dataclasses.replace(
             self._plan.context(task),
             run_directory=str(self._files.directory),
             launched=self._launched,
+            ran_before=self._before,
             attempt=attempt,
             token=self._token,
-            report_fd=TASK_REPORT_FD,
+            reports=str(reports),
             left_out=self._supervisor.lost_workers.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
-        ends = self._pipes.open(task.task, self._files.log(attempt, task.task.slug))
-        self._processes.start(task.task, self._command, environment, *ends, fork=task.task in self._forked)
+        output = self._pipes.open(task.task, self._files.log(attempt, task.task.slug), reports)
+        self._processes.start(task.task, self._command, environment, output, fork=task.task in self._forked)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
             self._events.append(_ended_with_spawner(task.task))
@@ -277,7 +289,9 @@ class LocalRun:
     def _record(self, record: Record) -> None:
         if record.task is None and self._ready_file:
             self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
-        line = {"time": time.time(), "attempt": record.attempt, "task": record.task and str(record.task)}
+        elapsed = round(self._before + time.time() - self._launched, 3)  # seconds of the whole run
+        line: dict[str, Any] = {"time": time.time(), "elapsed": elapsed, "attempt": record.attempt}
+        line |= {"task": record.task and str(record.task)}
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
 

@@ -25,7 +25,6 @@ from typing import Any
 from launcher.contract.requests import receive_request
 from launcher.engines.local.fork_server import CannotForkError, ForkServer
 from launcher.engines.local.network import enter_private_network
-from launcher.engines.local.process import TASK_REPORT_FD
 from launcher.engines.local.warm import accept
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -202,7 +201,7 @@ class Spawner:
 
 @dataclass
 class _Start:
-    """A request to start a task, with its open files: for its output, and for its reports."""
+    """A request to start a task, with its open files: for what it prints."""
 
     request: Mapping[str, Any]
     descriptors: Sequence[int]
@@ -215,11 +214,11 @@ class _Start:
     def forked(self) -> Mapping[str, Any]:
         """What the fork server is asked for."""
         environment, began = self.request["environment"], self.request["began"]
-        return {"environment": environment, "began": began, "into": [[1, 2], [TASK_REPORT_FD]]}
+        return {"environment": environment, "began": began, "into": [[1, 2]]}
 
     def spawn(self) -> int:
         """Start it as a new process."""
-        output, report = self.descriptors
+        (output,) = self.descriptors
         return os.posix_spawn(
             self.request["argv"][0],
             self.request["argv"],
@@ -228,7 +227,6 @@ class _Start:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
-                (os.POSIX_SPAWN_DUP2, report, TASK_REPORT_FD),
             ],
             setsid=True,
             setsigdef=_NOTHING,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.contract.task import Task
+from launcher.engines.local.report_pipe import ReportPipe
 from launcher.engines.logs import LinePipe, NoiseFilter
 from launcher.supervise.events import Reported
 
@@ -20,7 +21,7 @@ class Pipes:
     """What one task writes to."""
 
     output: LinePipe
-    report: LinePipe
+    report: ReportPipe
 
 
 class TaskPipes:
@@ -39,11 +40,14 @@ class TaskPipes:
         """The tasks whose pipes are open."""
         return list(self._pipes)
 
-    def open(self, task: Task, log: Path) -> tuple[int, int]:
-        """Open a task's pipes, whose lines go to this log as well; return the ends for its output and its reports."""
-        self._pipes[task] = pipes = Pipes(LinePipe(log), LinePipe())
+    def open(self, task: Task, log: Path, reports: Path) -> int:
+        """Open a task's pipes: for its output, which goes to the log as well, and, at the other path, its reports.
+
+        Returns the end for its output.
+        """
+        self._pipes[task] = pipes = Pipes(LinePipe(log), ReportPipe(reports))
         self._noise[task] = NoiseFilter()
-        return pipes.output.write_end, pipes.report.write_end
+        return pipes.output.write_end
 
     def started(self, task: Task) -> None:
         """Let go of the ends that are the task's now, and start to read."""
@@ -64,12 +68,12 @@ class TaskPipes:
             read(task, pipe.close())
         del self._pipes[task]
 
-    def _readers(self, task: Task) -> Iterator[tuple[LinePipe, Reader]]:
+    def _readers(self, task: Task) -> Iterator[tuple[LinePipe | ReportPipe, Reader]]:
         pipes = self._pipes[task]
         yield pipes.output, self._print
         yield pipes.report, self._hear
 
-    def _reading(self, task: Task, pipe: LinePipe, read: Reader) -> Callable[[], None]:
+    def _reading(self, task: Task, pipe: LinePipe | ReportPipe, read: Reader) -> Callable[[], None]:
         def take() -> None:
             read(task, pipe.lines())
             if pipe.ended:  # the task has closed it, and may live on
@@ -89,6 +93,6 @@ class TaskPipes:
                 details = json.loads(line)
                 event = Reported(task, details.pop("event"), details)
             except (ValueError, TypeError, KeyError, AttributeError):
-                self._print(task, [line])  # the job wrote into the wrong descriptor
+                self._print(task, [line])  # the job wrote into the pipe, and can only have meant to
             else:
                 self._report(event)

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.contract.context import TaskContext
+from launcher.contract.history import trained
 from launcher.errors import UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.job import Job
@@ -29,6 +30,7 @@ class Trainer:
         self.repeated = 0  # updates that may have been applied twice
         self.checkpoints = Checkpoints(context, job)
         self._context, self._stop = context, stop
+        self._trained_before = 0, 0.0  # steps and seconds of the attempts before
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
         self._first_call: tuple[float, int] | None = None  # when the first call ended, and its step
         self._began = self._last_call = time.monotonic(), self.step
@@ -48,6 +50,7 @@ class Trainer:
         self.repeated = self.checkpoints.restore(step)
         self.step = step
         self.reporter.resume_at(step)
+        self._trained_before = trained(self.reporter.history)
         self._began = self._last_call = time.monotonic(), step
 
     def train(self) -> Mapping[str, Any] | None:
@@ -68,10 +71,14 @@ class Trainer:
         return plain(self._evaluated)
 
     def steps_per_second(self) -> float:
-        """Return the speed of training, without the first call, which traces the step (unless it was the only one)."""
+        """Return the speed of the whole run's training, without each attempt's first call, which traces the step.
+
+        This attempt's counts if it was the only one.
+        """
         ended, last = self._last_call
         at, step = self._first_call if self._first_call and self._first_call[1] < last else self._began
-        return (last - step) / max(ended - at, 1e-9)
+        steps, seconds = self._trained_before
+        return (steps + last - step) / max(seconds + ended - at, 1e-9)
 
     @property
     def updates(self) -> Mapping[str, int] | None:

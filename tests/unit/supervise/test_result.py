@@ -69,6 +69,7 @@ def test_a_run_that_is_done_says_what_it_has_reached() -> None:
         "steps_per_s": 7.5,
         "cause": None,
         "left_out": [],
+        "resumed": None,
         "updates": None,
     }
 

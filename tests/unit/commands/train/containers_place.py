@@ -22,7 +22,7 @@ DONE = {
     "status": "done", "exit_code": 0, "mode": "sync", "strategy": "MultiWorkerMirroredStrategy",
     "communication": "RING", "reason": "2 tasks take each step together", "world_size": 2,
     "steps": 340, "metrics": {"loss": 0.25}, "attempts": 1, "wall_s": 7.4, "time_to_first_step_s": 3.0,
-    "steps_per_s": 100.0, "cause": None, "left_out": [], "updates": None,
+    "steps_per_s": 100.0, "cause": None, "left_out": [], "resumed": None, "updates": None,
 }  # fmt: skip
 CAUSE = {"task": "worker:0", "error": "ValueError: no", "file": "errors/attempt-1/worker-0.json"}
 FAILED = {**DONE, "status": "failed", "exit_code": 1, "cause": CAUSE}

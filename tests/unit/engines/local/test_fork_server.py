@@ -39,7 +39,7 @@ def start(processes: Processes, code: str, tensorflow: str, directory: Path) -> 
     (directory / "tensorflow" / "__init__.py").write_text(tensorflow)
     read_end, write_end = os.pipe()
     path = os.pathsep.join([str(directory), str(ROOT)])
-    processes.start(WORKER, [sys.executable, "-c", code], {"PYTHONPATH": path}, write_end, write_end, fork=True)
+    processes.start(WORKER, [sys.executable, "-c", code], {"PYTHONPATH": path}, write_end, fork=True)
     os.close(write_end)
     return read_end
 

@@ -49,7 +49,7 @@ def messages(processes: Processes, last: str) -> list[Mapping[str, Any]]:
 def start(processes: Processes, code: str, **environment: str) -> bytes:
     """Start a Python program as a task and return what it writes, to its end."""
     read_end, write_end = os.pipe()
-    processes.start(WORKER, [sys.executable, "-c", code], environment, write_end, write_end)
+    processes.start(WORKER, [sys.executable, "-c", code], environment, write_end)
     os.close(write_end)
     with open(read_end, "rb") as output:  # noqa: PTH123  # a descriptor
         return output.read()
@@ -123,7 +123,7 @@ def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
     # The child keeps the pipe open until the signal ends it too.
     child = "import signal; print(1, flush=True); signal.pause()"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
-    processes.start(WORKER, [sys.executable, "-c", code], {}, write_end, write_end)
+    processes.start(WORKER, [sys.executable, "-c", code], {}, write_end)
     os.close(write_end)
     with open(read_end, "rb") as output:  # noqa: PTH123
         assert output.readline() == b"1\n"
@@ -155,7 +155,7 @@ def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(pro
 def test_leaving_ends_spawner_and_tasks() -> None:
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
-        processes.start(WORKER, [sys.executable, "-c", "import time; time.sleep(600)"], {}, write_end, write_end)
+        processes.start(WORKER, [sys.executable, "-c", "import time; time.sleep(600)"], {}, write_end)
         os.close(write_end)
         pid = messages(processes, "started")[-1]["pid"]
         task = psutil.Process(pid)
@@ -169,7 +169,7 @@ def test_more_tasks_than_the_sockets_hold_start_at_once(processes: Processes) ->
     tasks = [Task("worker", index) for index in range(600)]  # of requests, and of answers: 400 blocked each other once
     read_end, write_end = os.pipe()
     for task in tasks:
-        processes.start(task, ["/bin/true"], {}, write_end, write_end)
+        processes.start(task, ["/bin/true"], {}, write_end)
     os.close(write_end)
     os.close(read_end)
     ended: list[str] = []
@@ -186,11 +186,11 @@ def test_a_spawner_that_was_stopped_is_ended_with_its_tasks_and_so_is_what_waits
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
         processes.first_word()
-        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end, write_end)
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
         task = psutil.Process(messages(processes, "started")[-1]["pid"])
         spawner_of_this_process().suspend()
         while not processes.has_gone:
-            processes.start(WORKER, ["/bin/true"], {"X": "x" * 50_000}, write_end, write_end)
+            processes.start(WORKER, ["/bin/true"], {"X": "x" * 50_000}, write_end)
             with suppress(EOFError, TimeoutError):
                 list(processes.receive())
     os.close(write_end)

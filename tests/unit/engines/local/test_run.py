@@ -61,8 +61,8 @@ def test_what_a_task_has_proved_to_have_is_in_the_events_and_other_events_have_n
     launch.run()
     events = [json.loads(line) for line in files.events.read_text().splitlines()]
     (placed,) = [event for event in events if "details" in event]
-    assert {**placed, "time": 0} == {
-        "time": 0, "attempt": 1, "task": "worker:0", "state": "placed", "cause": "", "details": found,
+    assert {**placed, "time": 0, "elapsed": 0} == {
+        "time": 0, "elapsed": 0, "attempt": 1, "task": "worker:0", "state": "placed", "cause": "", "details": found,
     }  # fmt: skip
     assert screen.lines == []
 
@@ -119,11 +119,44 @@ def test_invalid_utf8_is_shown_with_replacements_and_kept_as_it_was(make_launch:
     assert files.log(1, "worker-0").read_bytes() == b"a\xffb\n"
 
 
+def test_a_job_that_closes_every_descriptor_and_reuses_the_numbers_neither_breaks_its_run_nor_forges_reports(
+    make_launch: MakeLaunch, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    launch, files, screen = make_launch(f"daemon={own}", *DONE)
+    assert launch.run().exit_code == 0
+    assert json.loads(files.result.read_text())["metrics"] == {"x": 1.0}
+    assert screen.lines == []
+    assert {json.loads(line)["steps"] for line in own.read_text().splitlines()} == {7}
+
+
+@pytest.mark.parametrize("figures", [1, 8_000, 20_000, 300_000])
+def test_no_length_of_its_figures_loses_a_result(make_launch: MakeLaunch, figures: int) -> None:
+    launch, files, _ = make_launch("ready", "step=1", f"long={figures}", "exit=0")
+    assert launch.run().exit_code == 0
+    assert json.loads(files.result.read_text())["metrics"] == {"x": [0.5] * figures}
+
+
 @pytest.mark.parametrize("text", ["oops", "3", '{"x": 1}', "[]"])
 def test_what_a_job_writes_into_the_report_pipe_is_shown_and_harmless(make_launch: MakeLaunch, text: str) -> None:
     launch, _, screen = make_launch(f"stray={text}", *DONE)
     assert launch.run().exit_code == 0
     assert screen.lines == [("worker:0", text)]
+
+
+def test_a_run_that_another_launcher_resumes_counts_the_time_of_both_and_says_which_part_was_before(
+    make_launch: MakeLaunch,
+) -> None:
+    launch, files, _ = make_launch("ready", "step=1", "exit=3")
+    launch.run()
+    first = json.loads(files.result.read_text())
+    launch, _, _ = make_launch(*DONE, files=files)
+    launch.run()
+    second = json.loads(files.result.read_text())
+    (resumed, elapsed) = second["resumed"], [json.loads(line)["elapsed"] for line in files.events.open()]
+    assert (first["resumed"], resumed["steps"]) == (None, 0)
+    assert first["wall_s"] <= resumed["wall_s"] < second["wall_s"]
+    assert elapsed == sorted(elapsed)
 
 
 def test_a_last_line_without_its_end_is_shown(make_launch: MakeLaunch) -> None:
@@ -138,11 +171,11 @@ def test_a_task_that_closes_its_output_runs_on(make_launch: MakeLaunch) -> None:
     assert screen.lines == [("worker:0", "before")]
 
 
-def test_a_task_inherits_its_three_streams_and_the_report_pipe_and_nothing_else(make_launch: MakeLaunch) -> None:
+def test_a_task_inherits_its_three_streams_and_nothing_else(make_launch: MakeLaunch) -> None:
     launch, _, screen = make_launch("fd", *DONE)
     launch.run()
     # The last number is that of the listing itself.
-    assert screen.lines == [("worker:0", "inherited [0, 1, 2, 3, 4]")]
+    assert screen.lines == [("worker:0", "inherited [0, 1, 2, 3]")]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])

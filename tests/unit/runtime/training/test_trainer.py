@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from launcher.contract.context import CheckpointPolicy, TaskContext
+from launcher.contract.history import folded
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job, Metrics, Shard
@@ -226,8 +227,15 @@ def test_what_was_reported_after_the_checkpoint_is_reported_anew(tmp_path: Path)
     metrics = RunFiles(tmp_path).metrics
     with metrics.open("a") as file:
         file.write(json.dumps({"step": 9, "task": "worker:0"}) + "\n")
-    trainer(tmp_path, by_steps(8), step=8).train()
-    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == [4, 8, 10]
+    job = Counting(None, context := task_context("worker:0", tmp_path, checkpoint=by_steps(8), attempt=2))
+    again = made(job, context)
+    again.prepare(8)
+    again.train()
+    assert [record["step"] for record in again.reporter.history] == [4, 8, 10]
+    lines = list(map(json.loads, metrics.read_text().splitlines()))
+    assert [line["step"] for line in lines] == [4, 8, 9, 10]
+    assert folded(lines) == again.reporter.history
+    assert again._trained_before == (4, lines[1]["time"] - lines[0]["time"])
 
 
 def test_a_training_that_is_over_is_only_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
