@@ -77,6 +77,7 @@ class LocalRun:
         self._plan, self._files, self._network = plan, files, network
         self._ports, self._began = ports or HeldPorts(), began
         self._command, self._locks = command, locks
+        self.is_closed = False  # whether the tasks' network reaches nothing outside, as far as it is known by now
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._token = shared_token(plan) if network == "host" else secrets.token_hex(16)
@@ -141,6 +142,10 @@ class LocalRun:
             (network,) = self._processes.receive()
         except EOFError:
             raise LauncherError(_NO_SPAWNER) from None
+        self.is_closed = bool(network["closed"])
+        if self.is_closed:
+            remedy = "install one, or --set run.network=host, if the job loads or reports anything"
+            self._loop.say(f"this run's network reaches nothing outside: {network['closed']}; {remedy}")
         if network["network"] != self._network:
             self._network = network["network"]
             self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
@@ -239,11 +244,6 @@ class LocalRun:
         line = {"time": time.time(), "attempt": attempt, "task": record.task and str(record.task)}
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
-
-    @property
-    def is_private(self) -> bool:
-        """Whether the tasks have a network of their own, as far as it is known by now."""
-        return self._network == "private"
 
 
 def _ended_with_spawner(task: Task) -> Exited:

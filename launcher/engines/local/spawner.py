@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from launcher.engines.local.network import enter_private_network
+from launcher.engines.local.network import settle
 from launcher.engines.local.process import TASK_REPORT_FD, receive_request
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -148,8 +148,7 @@ def main() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     launcher = socket.socket(fileno=kept[0])
-    why_not = enter_private_network() if network == "private" else "run.network is host"
-    launcher.sendall((json.dumps({"network": "host" if why_not else "private", "why": why_not}) + "\n").encode())
+    launcher.sendall((json.dumps(settle(network)) + "\n").encode())
     Spawner(launcher).serve()
 
 
