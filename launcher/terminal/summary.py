@@ -20,7 +20,7 @@ from launcher.text import indented
 # What Python, C libraries and curl say if a name has no address, or an address no way to it.
 _CUT_OFF = re.compile(
     r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
-    r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host"
+    r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host|ConnectionRefusedError|\[Errno 111\]"
 )
 _LONGEST_VECTOR = 8  # numbers of a figure in the last lines
 _LAST_LINES = 5  # of a task's log, if it left no exception

@@ -85,7 +85,7 @@ def run_hello(file: ClusterFile) -> Iterator[Finding]:
         plan = place_file(asked, take(ports_needed(asked.spec)))
         here = tasks_here(plan)
         files = RunFiles.create(Path(output), asked.spec.name)
-        launch = LocalRun(plan, here, files, screen, network=network_of(asked.spec), began=time.monotonic())
+        launch = LocalRun(plan, here, files, screen, network=network_of(plan), began=time.monotonic())
         outcome = launch.run()
     for task in here:
         answers = screen.answers.get(str(task.task), [])

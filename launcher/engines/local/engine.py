@@ -16,7 +16,6 @@ from launcher.host.inventory import Inventory
 from launcher.plan.placement import place_file
 from launcher.plan.plan import Plan
 from launcher.spec.file import ClusterFile
-from launcher.spec.model import ClusterSpec
 from launcher.supervise.result import Outcome
 
 noun = "task"
@@ -41,7 +40,7 @@ def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) ->
 
 def run(request: Request) -> Outcome:
     """Run the tasks that belong here, and restart them as the Supervisor decides."""
-    network = network_of(request.plan.spec)
+    network = network_of(request.plan)
     # Before the run gets a directory: a port that is in use means that nothing was started.
     with HeldPorts() as ports:
         if network == "host":
@@ -61,11 +60,11 @@ def run(request: Request) -> Outcome:
                     key=request.key,
                 )
                 outcome = here.run(request.headline)
-    return replace(outcome, way_out=_WAY_OUT if here.is_private else "")
+    return replace(outcome, way_out=_WAY_OUT if here.is_closed else "")
 
 
-def network_of(spec: ClusterSpec) -> Literal["private", "host"]:
+def network_of(plan: Plan) -> Literal["private", "host"]:
     """Return the network that the tasks run in."""
-    # Addresses that are written mean the network that these addresses are in.
-    written = any(job.addresses for _, job in spec.cluster.items())
-    return "host" if written else spec.run.network
+    # Addresses that are written mean the network that these addresses are in; one training task listens nowhere.
+    written = any(job.addresses for _, job in plan.spec.cluster.items())
+    return "host" if written or not plan.cluster else plan.spec.run.network

@@ -85,6 +85,7 @@ class LocalRun:
         self._plan, self._files, self._network = plan, files, network
         self._ports, self._began = ports or HeldPorts(), began
         self._command, self._locks = command, locks
+        self.is_closed = False  # whether the tasks' network reaches nothing outside, as far as it is known by now
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
@@ -167,6 +168,10 @@ class LocalRun:
     def _settle_network(self) -> None:
         """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
         network = self._processes.first_word()
+        self.is_closed = bool(network["closed"])
+        if self.is_closed:
+            remedy = "install one, or --set run.network=host, if the job loads or reports anything"
+            self._loop.say(f"this run's network reaches nothing outside: {network['closed']}; {remedy}")
         if network["network"] != self._network:
             self._network = network["network"]
             self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
@@ -294,11 +299,6 @@ class LocalRun:
         line |= {"task": record.task and str(record.task)}
         line |= {"state": record.state, "cause": record.cause}
         append_json(self._files.events, line | {"details": record.details} if record.details else line)
-
-    @property
-    def is_private(self) -> bool:
-        """Whether the tasks have a network of their own, as far as it is known by now."""
-        return self._network == "private"
 
 
 def _ended_with_spawner(task: Task) -> Exited:

@@ -20,12 +20,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.contract.requests import receive_request
 from launcher.engines.local.fork_server import CannotForkError, ForkServer
-from launcher.engines.local.network import enter_private_network
+from launcher.engines.local.network import settle
 from launcher.engines.local.warm import accept
+
+if TYPE_CHECKING:
+    import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LAST_WAIT = 5.0  # seconds that killed processes get to disappear
@@ -35,8 +38,10 @@ _NOTHING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # for the launcher al
 class Spawner:
     """Starts processes, signals their groups, and says how they ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_warm: bool) -> None:
+        """``keeps_warm``: the fork server, and what is a child of this process now, outlive a launcher."""
         self._launcher: socket.socket
+        self._keeps_warm, self._keepers = keeps_warm, _children() if keeps_warm else frozenset()
         self._unsaid = bytearray()  # what the launcher has not taken yet
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
         self._fork_server: ForkServer | None = None
@@ -77,7 +82,12 @@ class Spawner:
             start.close()
         self._waiting.clear()
         self._tasks.clear()
-        _kill_descendants(but=self._fork_server.pid if self.is_warm and self._fork_server else None)
+        _kill_descendants(but=self._lasting if self._keeps_warm and self.is_warm else frozenset())
+
+    @property
+    def _lasting(self) -> frozenset[int]:
+        """The processes that the next run needs as well."""
+        return self._keepers | ({self._fork_server.pid} if self._fork_server else set())
 
     @property
     def is_warm(self) -> bool:
@@ -253,22 +263,36 @@ def _kill(group: int, number: int, *, alone: bool = False) -> None:
         os.kill(group, number) if alone else os.killpg(group, number)
 
 
-def _kill_descendants(but: int | None) -> None:
-    """Kill everything below this process, but for one child."""
+def _children() -> frozenset[int]:
+    import psutil  # only a spawner that keeps warm needs it at its start
+
+    return frozenset(child.pid for child in psutil.Process().children())
+
+
+def _kill_descendants(but: frozenset[int]) -> None:
+    """Kill everything below this process, but for these children of it and what is below them."""
     import psutil  # only the last act needs it, and a task should not wait for its import
 
     this, deadline = psutil.Process(), time.monotonic() + _LAST_WAIT
     while time.monotonic() < deadline:
-        children = [child for child in this.children(recursive=True) if child.pid != but]
-        if not children:
+        own = [child for child in this.children() if child.pid not in but]
+        below = [process for child in own for process in _below(child)]
+        if not own:
             return
-        for child in children:
-            try:
-                child.kill()
-            except psutil.NoSuchProcess:
-                continue
+        for process in [*own, *below]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         # A killed parent hands its children to us: look again until there is nobody.
-        psutil.wait_procs(children, timeout=0.5)
+        psutil.wait_procs(own, timeout=0.5)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    import psutil
+
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _let_go_of_the_screen() -> None:
@@ -289,9 +313,8 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    why_not = enter_private_network() if network == "private" else "run.network is host"
-    first_word = {"network": "host" if why_not else "private", "why": why_not}
-    spawner, launcher = Spawner(), socket.socket(fileno=number)
+    first_word = settle(network)
+    spawner, launcher = Spawner(keeps_warm=seconds > 0), socket.socket(fileno=number)
     os.set_inheritable(number, False)
     while True:
         with launcher, suppress(OSError):

@@ -77,7 +77,7 @@ class FakeLaunch:
         return replace(self.outcome, files=self.files)
 
     @property
-    def is_private(self) -> bool:
+    def is_closed(self) -> bool:
         return self.network == "private"
 
 

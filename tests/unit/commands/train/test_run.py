@@ -51,6 +51,14 @@ def test_tasks_without_addresses_run_in_a_private_network_and_those_with_address
     assert launch.network == "host"
 
 
+@pytest.mark.parametrize("evaluators", [0, 1])
+def test_one_training_task_listens_nowhere_and_stays_on_the_hosts_network(
+    launch: type[FakeLaunch], evaluators: int
+) -> None:
+    call("--set", "cluster.worker.tasks=1", *(["--set", "cluster.evaluator=1"] * evaluators))
+    assert launch.network == "host"
+
+
 def test_one_task_is_run_alone(launch: type[FakeLaunch]) -> None:
     call(*HOSTS, "--task", "worker:1")
     assert launch.tasks == ("worker:1",)
@@ -181,6 +189,8 @@ def test_the_first_cause_comes_last_with_the_users_lines_and_the_log(launch: typ
         ("private", "gaierror: [Errno -3] Temporary failure in name resolution", True),
         ("private", "OSError: [Errno 101] Network is unreachable", True),
         ("private", "URLError: <urlopen error [Errno -2] Name or service not known>", True),
+        ("private", "ConnectionRefusedError: [Errno 111] Connection refused", True),
+        ("private", "URLError: <urlopen error [Errno 111] Connection refused>", True),
         ("private", "ValueError: no", False),
         ("host", "OSError: [Errno 101] Network is unreachable", False),
     ],

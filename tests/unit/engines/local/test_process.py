@@ -87,7 +87,7 @@ def test_a_request_that_breaks_off_is_the_end_of_the_other_side(
 
 
 def test_a_spawner_says_its_network_and_why_then_each_start_and_each_end(processes: Processes) -> None:
-    assert messages(processes, "network") == [{"network": "host", "why": "run.network is host"}]
+    assert messages(processes, "network") == [{"network": "host", "why": "run.network is host", "closed": ""}]
     start(processes, "raise SystemExit(7)")
     started, exited = messages(processes, "exited")
     assert started["started"] == exited["exited"] == "worker:0"
