@@ -52,6 +52,7 @@ def _tidy(key: dict[str, Any]) -> None:
         key["default"] = {
             name: written_duration(value) if isinstance(value, float) else value
             for name, value in key["default"].items()
+            if value is not None
         }
     kinds = [kind for kind in key.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:

@@ -24,6 +24,7 @@ from launcher.spec.rules import is_loopback
 # Where a container finds what it shares with the host.
 DIRECTORY, RUNS = "/cluster", "/runs"
 PORT = 2222  # TensorFlow's own examples have it; each container has an address, so all tasks can have the same
+_OUTSIDE = 5.0  # seconds of run.grace for what the engine does once the launchers in the containers have ended
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
 
@@ -55,7 +56,9 @@ def containerised(plan: Plan) -> Plan:
 
 def inside(plan: Plan) -> Plan:
     """Return a containerised plan as the launchers in the containers read it: with paths and GPUs as they see them."""
-    run = plan.spec.run.model_copy(update={"on": "local", "output": RUNS})
+    asked = plan.spec.run
+    grace = max(asked.grace / 2, asked.grace - _OUTSIDE)
+    run = asked.model_copy(update={"on": "local", "output": RUNS, "grace": grace, "keep_warm": None})
     # The engine shows each container no other GPUs than its own.
     tasks = tuple(replace(task, gpus=tuple(range(len(task.gpus)))) for task in plan.tasks)
     return replace(plan, spec=plan.spec.model_copy(update={"run": run}), directory=DIRECTORY, tasks=tasks)

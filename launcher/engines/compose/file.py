@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -19,7 +20,6 @@ from launcher.text import one_line
 
 IMAGES = "launcher"  # launcher:cpu and launcher:gpu
 DOCKERFILE = "docker/Dockerfile"
-STOP_GRACE = 30  # seconds that the engine gives a task between SIGTERM and SIGKILL
 PLAN = "/plan.json"  # where a container finds the plan, which is beside the compose file under that name:
 PLAN_SUFFIX = ".plan.json"
 _INDENT = "  "
@@ -48,7 +48,7 @@ def compose(plan: Plan, output: Path, *, source: Path, relative: bool, runs: Pat
         ],
         "networks": ["cluster"],
         "restart": f"on-failure:{plan.spec.run.restarts}" if plan.spec.run.restarts else "no",
-        "stop_grace_period": f"{STOP_GRACE}s",
+        "stop_grace_period": f"{math.ceil(plan.spec.run.grace)}s",
         "security_opt": ["no-new-privileges:true"],
     }
     parts = [_header(plan, source, output if relative else None, runs), "x-task: &task", *_mapping(shared, 1), ""]

@@ -27,8 +27,9 @@ from launcher.errors import FormationError, LauncherError, UsageError
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Say
+from launcher.supervise.shutdown import StopSignals
 
-STOP_GRACE = 20  # seconds between asking the containers to end and killing them
+_DOWN = 2.0  # seconds of run.grace for the removal of what is left
 _TICK = 0.1  # seconds to wait for events before the clock is read
 _POLL = 2.0  # seconds between two questions for the containers' states, unless an event asks for one
 _SETTLE = 0.2  # seconds after an event: several containers end in the same moment
@@ -58,7 +59,8 @@ class ContainerRun:
         self._files, self._docker, self._environment = files, docker, environment
         self._project = project_name(files.directory)
         self._signals: list[int] = []
-        self._loop = EventLoop(screen, self._signals.append)
+        self._stop_signals, self._grace = StopSignals(), plan.spec.run.grace
+        self._loop = EventLoop(screen, self._signalled)
         self._poll_at = 0.0
         self._report = _LastReport(files.metrics)
         self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
@@ -82,6 +84,11 @@ class ContainerRun:
         if self._signals and not self._supervisor.leader_ended:
             return ContainersEnded(130 if self._signals[0] == signal.SIGINT else 143)
         return ContainersEnded(self._supervisor.exit_code, self._supervisor.cause)
+
+    def _signalled(self, number: int) -> None:
+        shortens = self._stop_signals.shortens(number, time.monotonic())
+        if shortens or not self._signals:
+            self._signals.append(number)
 
     # The steps
 
@@ -126,9 +133,9 @@ class ContainerRun:
 
     def _end_containers(self) -> None:
         """Let the containers end, by themselves or asked to; a second signal kills them."""
-        grace = STOP_GRACE if not self._supervisor.leader_ended else 1
+        grace = max(1, round(self._grace - _DOWN)) if not self._supervisor.leader_ended else 1
         if any(not container.ended for container in self._docker.containers(self._project).values()):
-            self._compose("stop", f"--timeout={grace}", seconds=2.0 * STOP_GRACE, patience=1)
+            self._compose("stop", f"--timeout={grace}", seconds=2.0 * grace + 10.0, patience=1)
         containers = self._docker.containers(self._project)
         self._logs.follow(containers)
         until = time.monotonic() + _DRAIN_TIMEOUT

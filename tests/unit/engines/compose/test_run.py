@@ -153,7 +153,7 @@ def test_a_signal_lets_the_containers_end_and_removes_them(run: Run, number: int
     run.screen.on_line = signalled_by(number)
     assert run.go() == ContainersEnded(code)
     assert run.steps == ["build", "up", "stop", "down"]
-    assert "--timeout=20" in run.docker.asked("stop")[0]
+    assert "--timeout=18" in run.docker.asked("stop")[0]
     assert run.docker.left() == []
 
 

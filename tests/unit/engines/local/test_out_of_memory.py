@@ -35,6 +35,7 @@ def place(tmp_path: Path) -> Iterator[Workplace]:
 
 
 def words(place: Workplace, *words: str) -> None:
+    """Let the tasks do what the words say; the import of TensorFlow, to fork them from, would fill the memory."""
     place.environment["LAUNCHER_SMALL_TASK"] = "\n".join(words)
 
 
@@ -44,7 +45,7 @@ def test_a_task_that_the_kernel_killed_once_is_restarted_and_the_cause_names_mem
 ) -> None:
     words(place, "ready", "worker:0/step=1", "worker:1/first/eat", "first/sleep=600", "result", "exit=0")
     place.command = (*place.command[:3], *apart, sys.executable, "-m", "launcher")
-    ran = place.run(job="hello", args={})
+    ran = place.run(job="hello", args={}, run={"start_method": "spawn"})
     assert (ran.code, ran.result["attempts"]) == (0, 2), ran.output
     (failed,) = ran.events("failed")
     assert (failed["task"], failed["attempt"]) == ("worker:1", 1)
@@ -56,7 +57,7 @@ def test_a_task_that_runs_out_of_memory_again_and_comes_no_further_ends_the_run_
     place: Workplace,
 ) -> None:
     words(place, "ready", "worker:0/step=1", "worker:1/eat", "sleep=600")
-    ran = place.run(job="hello", args={}, run={"restarts": 9})
+    ran = place.run(job="hello", args={}, run={"restarts": 9, "start_method": "spawn"})
     assert (ran.code, ran.result["attempts"]) == (1, 2), ran.output
     assert ran.result["cause"]["task"] == "worker:1"
     assert ran.result["cause"]["error"].startswith(NAMED)
@@ -67,5 +68,5 @@ def test_a_task_that_runs_out_of_memory_again_and_comes_no_further_ends_the_run_
 
 def test_a_task_that_somebody_kills_is_not_said_to_lack_memory(place: Workplace) -> None:
     words(place, "ready", "step=1", "worker:1/kill=SIGKILL", "sleep=600")
-    ran = place.run(job="hello", args={}, run={"restarts": 0})
+    ran = place.run(job="hello", args={}, run={"restarts": 0, "start_method": "spawn"})
     assert ran.result["cause"]["error"] == "killed by SIGKILL"

@@ -26,7 +26,7 @@ SPAWNER_KILLED = {
     "task": "worker:0",
     "error": "the spawner, the process that owns this launcher's tasks, was killed",
 }
-OLD = {"status": "failed", "exit_code": 1, "cause": {"task": "worker:9", "error": "old"}}
+OLD = {"status": "failed", "exit_code": 1, "cause": {"task": "worker:9", "error": "old", "file": "x.log"}, "steps": 0}
 
 
 def events(files: RunFiles) -> list[tuple[int, str | None, str]]:
