@@ -53,6 +53,10 @@ class Outages:
         if task or not any(outage.task is None for outage in self._open):
             self._open.append(Outage(cause, now, step, task))
 
+    def lost_steps(self, resumed_at: int) -> int:
+        """Return how many steps the whole cluster makes again, if it resumes from the checkpoint of that step."""
+        return max((outage.step - resumed_at for outage in self._open if outage.task is None), default=0)
+
     def mark(self, part: str, task: Task | None, now: float) -> None:
         """Note that this part of the recovery of this task, or (None) of the whole cluster, is over."""
         for outage in self._open:

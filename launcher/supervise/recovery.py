@@ -9,6 +9,7 @@ from launcher.supervise.outages import Outages
 from launcher.supervise.progress import Progress
 from launcher.supervise.restarts import Decision, RestartBudget, RestartPolicy
 from launcher.supervise.task_table import TaskTable
+from launcher.text import counted
 
 
 class Recovery:
@@ -33,6 +34,13 @@ class Recovery:
         """Record what a restart has cost: of the task that restarted alone, or (None) of the whole cluster."""
         for cause, costs in self._outages.end(task, self._progress.resumed_at, now):
             self._table.record(task, "recovered", str(cause), costs)
+
+    def begin_training(self, now: float) -> None:
+        """Note that all tasks are ready again; say what is lost if there was no checkpoint to resume from."""
+        self._outages.mark("meeting", None, now)
+        lost = self._outages.lost_steps(self._progress.resumed_at)
+        if lost and not self._progress.resumed_at:
+            self._table.say(f"no checkpoint was complete: the run begins again, without its {counted(lost, 'step')}")
 
     def mark(self, part: str, task: Task | None, now: float) -> None:
         """Note how far the restart of this task, or (None) of the whole cluster, has come."""

@@ -146,7 +146,7 @@ class Supervisor:
         self._training.ready(event, now)
         if self.state is RunState.FORMING and all(self.tasks[task] is TaskState.READY for task in self._table.gang):
             self._enter(RunState.TRAINING)
-            self._recovery.mark("meeting", None, now)
+            self._recovery.begin_training(now)
             self._deadline = None
             self._training.formed(now)
 

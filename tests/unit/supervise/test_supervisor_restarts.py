@@ -51,6 +51,24 @@ def test_a_death_in_a_synchronous_cluster_restarts_all_of_it_after_the_pause() -
     assert seen.supervisor.attempts == {FIRST: 2, SECOND: 2}
 
 
+@pytest.mark.parametrize(
+    ("resumed_at", "said"),
+    [(0, ["no checkpoint was complete: the run begins again, without its 340 steps"]), (300, [])],
+)
+def test_a_restart_without_a_checkpoint_says_how_many_steps_are_lost(resumed_at: int, said: list[str]) -> None:
+    met: Moments = [(13, Reported(task, "ready", {"step": resumed_at})) for task in (FIRST, SECOND)]
+    steps: Moments = [(9, Reported(FIRST, "progress", {"step": 340}))]
+    history: Moments = [
+        *trained(SYNC),
+        *steps,
+        *GONE,
+        (12, Tick()),
+        *met,
+        (14, Reported(FIRST, "progress", {"step": 341})),
+    ]
+    assert replay(SYNC, history, budget=3).said[1:] == said
+
+
 def test_the_first_restart_begins_as_soon_as_the_last_task_has_ended() -> None:
     seen = replay(SYNC, LOST, budget=3, paused=False)
     assert seen.restarts == [(11, FIRST, 2), (11, SECOND, 2)]
@@ -155,7 +173,7 @@ def test_a_hang_restarts_all_and_the_stall_timeout_begins_again() -> None:
     seen = replay(SYNC, history, budget=1)
     how = "worker:1 is behind, at step 0 of 1, in train.py:3 (dataset); the logs have the stacks of all threads"
     again = "attempt 2 starts in 1.0 s (restart 1 of 1)"
-    assert seen.said == [f"worker:1: no step for 300 s (run.stall_timeout): {how}; {again}"]
+    assert seen.said[0] == f"worker:1: no step for 300 s (run.stall_timeout): {how}; {again}"
     assert seen.restarts == [(304, FIRST, 2), (304, SECOND, 2)]
     assert seen.state is RunState.TRAINING
     assert replay(SYNC, [*history, (610, Tick()), (616, Tick())], budget=1).state is RunState.STOPPING

@@ -166,13 +166,23 @@ def test_a_signal_during_the_build_starts_nothing(run: Run, monkeypatch: pytest.
     assert run.steps == ["build"]
 
 
-def test_a_second_signal_waits_for_nobody_and_still_removes_everything(run: Run) -> None:
+def test_a_second_ctrl_c_waits_for_nobody_and_still_removes_everything(run: Run) -> None:
     run.stays()
     run.docker.logs("worker:0", ["training"])
-    run.docker.does("compose stop", "kill -INT $PPID; exec sleep 60")
+    run.docker.does("compose stop", "sleep 1.1; kill -INT $PPID; exec sleep 60")  # a person's, a second later
+    run.screen.on_line = signalled_by(signal.SIGINT)
+    assert run.go() == ContainersEnded(130)
+    assert run.docker.left() == []
+
+
+@pytest.mark.parametrize("again", ["HUP", "TERM", "INT"])
+def test_a_term_that_is_repeated_is_one_and_so_is_a_first_ctrl_c_after_it(run: Run, tmp_path: Path, again: str) -> None:
+    run.stays()
+    run.docker.logs("worker:0", ["training"])
+    run.docker.does("compose stop", f"kill -{again} $PPID; sleep 1.1; touch {tmp_path}/stopped")
     run.screen.on_line = signalled_by(signal.SIGTERM)
     assert run.go() == ContainersEnded(143)
-    assert run.docker.left() == []
+    assert (tmp_path / "stopped").exists()
 
 
 def test_a_screen_that_nobody_reads_ends_the_run(run: Run) -> None:
