@@ -8,11 +8,12 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 from typing import NoReturn
 
 from launcher.contract.context import TaskContext
+from launcher.contract.phases import Phase
 from launcher.runtime.failure import leave, record
+from launcher.runtime.reporter import Reporter
 
 _PR_SET_PDEATHSIG = 1
 _STOPPED = 128 + signal.SIGTERM
@@ -21,10 +22,9 @@ _STOPPED = 128 + signal.SIGTERM
 def main() -> NoReturn:
     """Run the task that LAUNCHER_TASK describes; the exit code is one of the launcher's."""
     context = TaskContext.from_environment()
-    deadline = time.monotonic() + context.start_timeout  # importing TensorFlow is part of the start
     try:
         _prepare(context)
-        code = _run(context, deadline)
+        code = _run(context)
     except BaseException as error:  # noqa: BLE001  # the launcher must hear of every error
         code = record(context, error)
     leave(code)
@@ -44,6 +44,7 @@ def _prepare(context: TaskContext) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     os.chdir(context.directory)
     sys.path.insert(0, context.directory)
+    Reporter(context).tell("phase", phase=Phase.IMPORT)
     _import_tensorflow()
 
 
@@ -56,10 +57,10 @@ def _import_tensorflow() -> None:
     del sys.modules["keras"]
 
 
-def _run(context: TaskContext, deadline: float) -> int:
+def _run(context: TaskContext) -> int:
     from launcher.runtime.task import run_task  # imports TensorFlow, which _prepare has to precede
 
-    return 0 if run_task(context, deadline) else _STOPPED
+    return 0 if run_task(context) else _STOPPED
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 from launcher.contract.context import CheckpointPolicy
 from launcher.contract.faults import show
 from launcher.spec.durations import DURATION, SOME, Duration, parse_duration, positive_duration
+from launcher.spec.timeouts import Timeouts
 
 _STEPS = re.compile(r"([0-9]{1,18})\s*steps?")
 _EVERY_SCHEMA = {"type": "string", "pattern": rf"^{SOME}(?:{DURATION}|{_STEPS.pattern})$"}
@@ -75,6 +76,10 @@ class RunSpec(Model):
         60.0
     )
     stall_timeout: Annotated[Duration, Field(description="no step for this long is a failure", examples=["5m"])] = 300.0
+    timeouts: Annotated[
+        Timeouts,
+        Field(description="how long each other phase of a task may take", examples=[{"evaluate": "1h"}]),
+    ] = Timeouts()
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),

@@ -25,6 +25,7 @@ from launcher.supervise.events import (
     TaskState,
     Tick,
 )
+from launcher.supervise.hangs import Patience
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.progress import Progress
 from launcher.supervise.recovery import Recovery
@@ -48,12 +49,12 @@ class Supervisor:
         roles: Mapping[Task, Role],
         leader: Task,
         start_timeout: float,
-        stall_timeout: float,
+        patience: Patience,
         budget: RestartBudget | None = None,
         first_attempt: int = 1,
         lost_workers: LostWorkers | None = None,
     ) -> None:
-        """Timeouts are in seconds. Without ``budget`` there are no restarts; a resumed run has a ``first_attempt``."""
+        """``start_timeout`` is in seconds. Without ``budget`` nothing restarts; a resumed run has ``first_attempt``."""
         self._table, self._roles, self._leader = TaskTable(roles, first_attempt), roles, leader
         self.tasks, self.attempts = self._table.states, self._table.attempts
         self._leads = leader in roles  # otherwise the leader runs on another machine
@@ -61,7 +62,7 @@ class Supervisor:
         self.progress = Progress(leader, [task for task, role in roles.items() if role.steps])
         self.lost_workers = lost_workers or LostWorkers()
         self._recovery = Recovery(self._table, self.progress, budget or RestartBudget(0), self.lost_workers)
-        self._training = Training(self._table, self.progress, self._recovery, leader, stall_timeout)
+        self._training = Training(self._table, self.progress, self._recovery, leader, patience)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, if the launcher was asked to stop
         self.result: Mapping[str, Any] | None = None  # as the leader reports it at the end
@@ -81,6 +82,11 @@ class Supervisor:
     def cause(self) -> Cause | None:
         """The first cause: the earliest error that is not the consequence of another task's end."""
         return self._causes.first
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """What the live line shows."""
+        return self._training.shown
 
     def begin(self, now: float) -> Sequence[Action]:
         """Start every task."""
@@ -110,8 +116,10 @@ class Supervisor:
         match event.event:
             case "started":  # the task has checked which cores and GPUs it has
                 self._table.record(event.task, "placed", details=event.details)
+            case "phase" | "moving":
+                self._training.in_phase(event, now)
             case "meeting":
-                self._table.set_state(event.task, TaskState.MEETING)
+                self._meets(event, now)
             case "ready":
                 self._ready(event, now)
             case "left_out":
@@ -123,6 +131,12 @@ class Supervisor:
                 self._training.heard(event, now, is_formed=self.state is RunState.TRAINING)
             case "result":
                 self.result = event.details
+
+    def _meets(self, event: Reported, now: float) -> None:
+        self._table.set_state(event.task, TaskState.MEETING)
+        self._training.meets(event.task, now)
+        if self.state is RunState.FORMING:  # from here on the task itself waits for as long
+            self._deadline = now + self._start_timeout + FORMING_GRACE
 
     def _ready(self, event: Reported, now: float) -> None:
         self._table.set_state(event.task, TaskState.READY)
@@ -201,7 +215,7 @@ class Supervisor:
 
     def _check_clock(self, now: float) -> None:
         match self.state:
-            case RunState.FORMING if self._deadline_passed(now):
+            case RunState.FORMING:
                 self._check_formed(now)
             case RunState.TRAINING if self._expects_steps:
                 if cause := self._training.find_hang(now):
@@ -221,12 +235,11 @@ class Supervisor:
         return self._deadline is not None and now >= self._deadline
 
     def _check_formed(self, now: float) -> None:
-        living = self._table.living(self.tasks)
-        late = [task for task in living if self.tasks[task] is not TaskState.READY]
-        if not late:  # some tasks have ended well already, and all others are ready
-            self._deadline = None
-        elif (findings := self._training.hangs.inspect(self._table, living, now)) is not None:
-            self._give_up(Cause.not_formed(late, self._start_timeout, findings), now)
+        cause = self._training.find_overdue(now)
+        if cause is None and self._deadline_passed(now):
+            cause = self._training.find_late(self._start_timeout, now)
+        if cause is not None:
+            self._give_up(cause, now)
 
     @property
     def _expects_steps(self) -> bool:

@@ -9,10 +9,13 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.contract.context import TaskContext
+from launcher.contract.phases import Phase
 from launcher.errors import UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.job import Job
 from launcher.runtime.reporter import Reporter, plain
+from launcher.runtime.training.call_length import CallLength
+from launcher.runtime.training.pulse import Pulse
 from launcher.runtime.training.stop import Stop
 
 
@@ -26,6 +29,8 @@ class Trainer:
         self.step = 0
         self.repeated = 0  # updates that may have been applied twice
         self.checkpoints = Checkpoints(context, job)
+        self.pulse = Pulse(reporter)
+        self._length = CallLength()
         self._context, self._stop = context, stop
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
         self._first_call: tuple[float, int] | None = None  # when the first call ended, and its step
@@ -36,8 +41,10 @@ class Trainer:
 
         UsageError if the job now ends before that step, or if the checkpoint does not fit it.
         """
+        self.pulse.enter(Phase.BUILD)
         with self.strategy.scope():
             self.job.build()
+        self._length = CallLength(self.job.steps_per_call)
         if step > self.job.steps:
             raise UsageError(
                 f"the run is at step {step}, and the job's args now end at step {self.job.steps}: let them reach "
@@ -52,15 +59,32 @@ class Trainer:
         """Train to the last step and return the final figures; None if the task was asked to stop before."""
         if self.step:
             self._print(f"resumed at step {self.step} of {self.job.steps}")
+        try:
+            return self._train()
+        finally:
+            self.pulse.end()
+
+    def _train(self) -> Mapping[str, Any] | None:
         while self.step < self.job.steps:
+            # The first call is in this phase until its first batch has come.
+            self.pulse.enter(Phase.TRAIN if self._first_call else Phase.DATA)
             save, stop = self._advance(self._next_target())
             if save:
-                self.checkpoints.save(self.step, self.repeated)
+                self._save()
             if stop:
                 return None
         if self.job.steps:
-            self.checkpoints.save(self.step, self.repeated)
-        return self._evaluated or plain(self.job.evaluate())
+            self._save()
+        return self._evaluated or self._evaluate()
+
+    def _save(self) -> None:
+        self.pulse.enter(Phase.SAVE)
+        self.checkpoints.save(self.step, self.repeated)
+
+    def _evaluate(self) -> Mapping[str, Any]:
+        self.pulse.enter(Phase.EVALUATE)
+        figures: Mapping[str, Any] = plain(self.job.evaluate())
+        return figures
 
     def steps_per_second(self) -> float:
         """Return the speed of training, without the first call, which traces the step (unless it was the only one)."""
@@ -95,7 +119,7 @@ class Trainer:
         self._last_call = time.monotonic(), step
         self._first_call = self._first_call or self._last_call
         evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
-        self._evaluated = plain(self.job.evaluate()) if evaluates else {}
+        self._evaluated = self._evaluate() if evaluates else {}
         record = self.reporter.report(self.job, step, {**figures, **self._evaluated}, step_times)
         if evaluates:
             self._print(self.job.describe(record))
