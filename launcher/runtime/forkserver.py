@@ -119,7 +119,7 @@ def _fork_again(spawner: socket.socket, request: Mapping[str, Any], descriptors:
         _become(request, descriptors)
         _say(spawner, pid=os.getpid())
         spawner.close()
-        task.main(request["began"])
+        task.main()
     except BaseException:  # noqa: BLE001  # there is nobody above who could hear of it
         traceback.print_exc()
     finally:

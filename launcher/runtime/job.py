@@ -54,9 +54,9 @@ class Job(tf.Module):
     """One training job: model, data and one step; the same class runs under every strategy.
 
     ``build`` sets ``steps``, the steps of the whole training; 0 trains nothing and only evaluates, and a job that sets
-    none is refused. It may set
-    ``steps_per_epoch`` (from which reports count epochs), ``steps_per_call`` (steps of one dispatch to TensorFlow) and
-    ``report_every`` (steps between two evaluations; 0: only at the end).
+    none is refused. It may set ``steps_per_epoch`` (from which reports count epochs), ``steps_per_call`` (steps of one
+    dispatch to TensorFlow; 0 chooses them by time, a second) and ``report_every`` (steps between two evaluations; 0:
+    only at the end).
 
     ``Config`` is a frozen dataclass that `args` of the cluster file is checked against; ``config`` is what was read.
     Its ``__post_init__`` raises ValueError, one problem a line, for values that are not allowed.
@@ -68,7 +68,7 @@ class Job(tf.Module):
     Config: ClassVar[type[Any]] = NoArgs
     steps: int
     steps_per_epoch: int = 0
-    steps_per_call: int = 100
+    steps_per_call: int = 0
     report_every: int = 0
 
     def __init__(self, config: Any, context: TaskContext) -> None:

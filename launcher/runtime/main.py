@@ -7,29 +7,25 @@ import faulthandler
 import os
 import signal
 import sys
-import time
 from typing import NoReturn
 
 from setproctitle import setproctitle
 
 from launcher.contract.context import TaskContext
+from launcher.contract.phases import Phase
 from launcher.runtime.failure import leave, record
 from launcher.runtime.process import end_with_parent, import_tensorflow
+from launcher.runtime.reporter import Reporter
 
 _STOPPED = 128 + signal.SIGTERM
 
 
-def main(began: float | None = None) -> NoReturn:
-    """Run the task that LAUNCHER_TASK describes; the exit code is one of the launcher's.
-
-    ``began`` is when it was to start, in seconds of ``time.monotonic``: importing TensorFlow is part of the start, also
-    if another process has done that for it.
-    """
+def main() -> NoReturn:
+    """Run the task that LAUNCHER_TASK describes; the exit code is one of the launcher's."""
     context = TaskContext.from_environment()
-    deadline = (began or time.monotonic()) + context.start_timeout
     try:
         _prepare(context)
-        code = _run(context, deadline)
+        code = _run(context)
     except BaseException as error:  # noqa: BLE001  # the launcher must hear of every error
         code = record(context, error)
     leave(code)
@@ -47,13 +43,14 @@ def _prepare(context: TaskContext) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     os.chdir(context.directory)
     sys.path.insert(0, context.directory)
+    Reporter(context).tell("phase", phase=Phase.IMPORT)
     import_tensorflow()
 
 
-def _run(context: TaskContext, deadline: float) -> int:
+def _run(context: TaskContext) -> int:
     from launcher.runtime.task import run_task  # imports TensorFlow, which _prepare has to precede
 
-    return 0 if run_task(context, deadline) else _STOPPED
+    return 0 if run_task(context) else _STOPPED
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from launcher.contract.context import TaskContext
+from launcher.contract.phases import Phase
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
@@ -36,27 +37,24 @@ from launcher.runtime.training.trainer import Trainer
 _LOOK_EVERY = 0.5  # seconds between an evaluator's searches for a new checkpoint
 
 
-def run_task(context: TaskContext, deadline: float) -> bool:
-    """Run this task to its end; return False if it was asked to stop before.
-
-    ``deadline``, in seconds of ``time.monotonic``, is when the cluster must have formed.
-    """
+def run_task(context: TaskContext) -> bool:
+    """Run this task to its end; return False if it was asked to stop before."""
     reporter = Reporter(context)
     reporter.tell("started", **check_placement(context))
     match context.role:
         case Role.TRAIN:
-            return _train(context, reporter, deadline, SyncTrainer)
+            return _train(context, reporter, SyncTrainer)
         case Role.COORDINATE:
-            return _train(context, reporter, deadline, AsyncTrainer)
+            return _train(context, reporter, AsyncTrainer)
         case Role.COMPUTE | Role.SERVE:
-            return _serve(context, reporter, deadline)
+            return _serve(context, reporter)
         case Role.EVALUATE:
             return _evaluate(context, reporter)
 
 
-def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_class: type[Trainer]) -> bool:
+def _train(context: TaskContext, reporter: Reporter, trainer_class: type[Trainer]) -> bool:
     job, stop = load_job(context), Stop()
-    with _meeting(context, reporter, deadline) as met:
+    with _meeting(context, reporter) as met:
         context = _without_the_missing(context, reporter, met)
         strategy = build_strategy(context)
         stop.listen()  # TensorFlow would take the signal from here on, and do nothing about it
@@ -67,6 +65,7 @@ def _train(context: TaskContext, reporter: Reporter, deadline: float, trainer_cl
         figures = trainer.train()
         reporter.tell("finished")
         if figures is not None and context.is_leader:
+            trainer.pulse.enter(Phase.REPORT)
             job.report(RunFiles(Path(context.run_directory)), reporter.history)
             reporter.tell("result", metrics=figures, **_summary(trainer))
         met.finish(stopped=figures is None)
@@ -84,8 +83,8 @@ def _summary(trainer: Trainer) -> Mapping[str, Any]:
     return {"steps": trainer.step, "steps_per_s": speed, "updates": trainer.updates}
 
 
-def _serve(context: TaskContext, reporter: Reporter, deadline: float) -> bool:
-    with _meeting(context, reporter, deadline) as met:
+def _serve(context: TaskContext, reporter: Reporter) -> bool:
+    with _meeting(context, reporter) as met:
         server = start_server(_without_the_missing(context, reporter, met))
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         reporter.tell("ready", target=server.target)
@@ -104,7 +103,9 @@ def _send_heartbeats(reporter: Reporter) -> None:
     threading.Thread(target=send, daemon=True).start()
 
 
-def _meeting(context: TaskContext, reporter: Reporter, deadline: float) -> Meeting:
+def _meeting(context: TaskContext, reporter: Reporter) -> Meeting:
+    deadline = time.monotonic() + context.start_timeout  # importing, which has a bound of its own, is over
+
     def tell(missing: Collection[str]) -> None:
         print(f"waiting for {', '.join(missing)}", flush=True)
         reporter.tell("waiting", missing=list(missing))

@@ -11,6 +11,7 @@ from launcher.contract.context import CheckpointPolicy
 from launcher.contract.faults import show
 from launcher.spec.durations import DURATION, SOME, Duration, parse_duration, positive_duration
 from launcher.spec.mounted_path import mounted_path
+from launcher.spec.timeouts import Timeouts
 
 _STEPS = re.compile(r"([0-9]{1,18})\s*steps?")
 _EVERY_SCHEMA = {"type": "string", "pattern": rf"^{SOME}(?:{DURATION}|{_STEPS.pattern})$"}
@@ -108,6 +109,10 @@ class RunSpec(Model):
             examples=["stop"],
         ),
     ] = "stop"
+    timeouts: Annotated[
+        Timeouts,
+        Field(description="how long each other phase of a task may take", examples=[{"evaluate": "1h"}]),
+    ] = Timeouts()
     network: Annotated[
         Literal["private", "host"],
         Field(description="a network namespace of the run's own, or the host's network", examples=["private"]),

@@ -44,19 +44,20 @@ def json_schema(engines: Engines) -> dict[str, Any]:
 def _tidy(key: dict[str, Any]) -> None:
     """Write a default as a file has it, and leave out null, which stands for keys that are not written."""
     key.pop("title", None)
-    if isinstance(key.get("default"), float):
-        key["default"] = written_duration(key["default"])
-    if "default" in key and key["default"] is None:
-        del key["default"]
-    if isinstance(key.get("default"), dict):
-        key["default"] = {
-            name: written_duration(value) if isinstance(value, float) else value
-            for name, value in key["default"].items()
-            if value is not None
-        }
+    if "default" in key:
+        key["default"] = _written(key["default"])
+        if key["default"] is None:
+            del key["default"]
     kinds = [kind for kind in key.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
         del key["anyOf"]
         key |= kinds[0]
     elif kinds:
         key["anyOf"] = kinds
+
+
+def _written(default: Any) -> Any:
+    """Return a default as a file has it: durations with their unit, and no keys that are not written."""
+    if isinstance(default, dict):
+        return {name: _written(value) for name, value in default.items() if value is not None}
+    return written_duration(default) if isinstance(default, float) else default

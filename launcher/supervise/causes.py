@@ -9,6 +9,9 @@ from typing import Any, Self
 from launcher.contract.task import Task
 from launcher.errors import PlacementError
 from launcher.supervise.events import Exited, Inspected
+from launcher.supervise.phases import Stay
+
+_STACKS = "the logs have the stacks of all threads"
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,22 @@ class Cause:
         return {"task": str(self.task), "code": [], "traceback": "", **sentence, **ends}
 
     @classmethod
-    def hang(cls, task: Task, timeout: float, how: str) -> Self:
-        """Return the cause if no step was made for ``timeout`` seconds; ``how`` says what the others wait for."""
-        error = f"no step for {timeout:g} s (run.stall_timeout): {how}; the logs have the stacks of all threads"
-        return cls(task, error, retryable=True)
+    def hang(cls, task: Task, timeout: float, bound: str, how: str) -> Self:
+        """Return the cause if no step was made for ``timeout`` seconds, which is this bound.
+
+        ``how`` says what the others wait for.
+        """
+        return cls(task, f"no step for {timeout:g} s ({bound}): {how}; {_STACKS}", retryable=True)
+
+    @classmethod
+    def overdue(cls, stay: Stay, timeout: float, found: Inspected) -> Self:
+        """Return the cause if a task was in one phase for ``timeout`` seconds."""
+        what = f"been in {stay.phase} for {timeout:g} s"
+        if stay.skips:
+            what = f"skipped no batch for {timeout:g} s, after {stay.done:,} of {stay.of:,}"
+        where = f"; it is in {found.where}" if found.where else ""
+        where = "; it is suspended by a signal (SIGSTOP or Ctrl-Z)" if found.suspended else where
+        return cls(stay.task, f"{stay.task} has {what} (run.timeouts.{stay.phase}){where}; {_STACKS}", retryable=True)
 
     @classmethod
     def not_formed(cls, late: Sequence[Task], timeout: float, findings: Mapping[Task, Inspected]) -> Self:

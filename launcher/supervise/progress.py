@@ -21,8 +21,11 @@ class Progress:
         self.any_step = False  # whether a task has made a step, in any attempt
         self.most_steps = 0  # between two reports of this attempt
         self.longest_gap = 0.0  # seconds between two reports of this attempt, not counting the first
+        self.longest_step = 0.0  # seconds in which no step ended while steps were made, in any attempt
+        self._reported_at = 0.0
         self.resumed_at = 0  # the step that this attempt began with
         self._steps: dict[Task, int] = {}  # of this attempt
+        self._steps_inside: dict[Task, int] = {}  # steps of a call that has not ended yet
         self._finished: set[Task] = set()  # tasks that have made their last step
         self._busy: tuple[Task, ...] = ()  # asynchronous workers that are computing steps
         self._heartbeats: dict[Task, float] = {}
@@ -33,6 +36,7 @@ class Progress:
             known.clear()
         self._busy = ()
         self.most_steps, self.longest_gap, self.resumed_at, self.last_step_at = 0, 0.0, 0, now
+        self._steps_inside.clear()
 
     def resume(self, step: int) -> None:
         """Note the step of the checkpoint that this attempt resumes from; 0: it begins anew."""
@@ -44,13 +48,25 @@ class Progress:
         if step <= before:
             return False
         if self._steps:
-            self.longest_gap = max(self.longest_gap, now - self.last_step_at)
+            self.longest_gap = max(self.longest_gap, now - self._reported_at)
         self._steps[task], self.last_step_at, self.any_step = step, now, True
+        self._reported_at = now
         self.most_steps = max(self.most_steps, step - before)
         if task == self._leader:
             self.latest = details
             self.first_step_at = self.first_step_at or now
         return True
+
+    def learn(self, seconds: float) -> None:
+        """Take in how long nothing was heard of a step until one was made; the first of an attempt does not count."""
+        if self._steps or self._steps_inside:
+            self.longest_step = max(self.longest_step, seconds)
+
+    def moved(self, task: Task, step: int, now: float, since: float) -> None:
+        """Take in that a call, which has not ended yet, has come to this step; the last sign of one came ``since``."""
+        self.learn(now - since)
+        self.last_step_at = now
+        self._steps_inside[task] = step
 
     def note(self, event: Reported, now: float) -> None:
         """Take in a heartbeat, that a task has made its last step, or which workers are computing steps."""
@@ -71,6 +87,21 @@ class Progress:
             return self.last_step_at
         return min((self._heartbeats.get(task, self.last_step_at) for task in living), default=self.last_step_at)
 
+    def _come_to(self, task: Task) -> int:
+        return max(self._steps.get(task, self.resumed_at), self._steps_inside.get(task, 0))
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether a step was made in this attempt, or none can be seen here."""
+        return bool(self._steps or self._steps_inside or not self._trainers)
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """The leader's last report, with the step that it has come to inside a call since then."""
+        if self.latest or self._steps_inside.get(self._leader):
+            return {"figures": {}, **self.latest, "step": self._come_to(self._leader)}
+        return {}
+
     @property
     def step(self) -> int:
         """The furthest step of this attempt."""
@@ -85,7 +116,7 @@ class Progress:
         for task, found in findings.items():
             if found.suspended:
                 return task, f"{task} is suspended by a signal (SIGSTOP or Ctrl-Z)"
-        steps = {task: self._steps.get(task, self.resumed_at) for task in self._trainers if task in findings}
+        steps = {task: self._come_to(task) for task in self._trainers if task in findings}
         furthest = max(steps.values(), default=0)
         if behind := [task for task, step in steps.items() if step < furthest]:
             slowest = min(behind, key=lambda task: steps[task])

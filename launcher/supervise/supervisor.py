@@ -26,6 +26,7 @@ from launcher.supervise.events import (
     Tick,
     signal_name,
 )
+from launcher.supervise.hangs import Patience
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.progress import Progress
 from launcher.supervise.recovery import Recovery
@@ -49,13 +50,13 @@ class Supervisor:
         roles: Mapping[Task, Role],
         leader: Task,
         start_timeout: float,
-        stall_timeout: float,
+        patience: Patience,
         budget: RestartBudget | None = None,
         first_attempt: int = 1,
         lost_workers: LostWorkers | None = None,
         grace: float = SAVE_GRACE,
     ) -> None:
-        """Timeouts and ``grace`` (run.grace) are in seconds. Without ``budget`` there are no restarts.
+        """``start_timeout`` and ``grace`` (run.grace) are in seconds. Without ``budget`` nothing restarts.
 
         A resumed run has a ``first_attempt``.
         """
@@ -66,7 +67,7 @@ class Supervisor:
         self.progress = Progress(leader, [task for task, role in roles.items() if role.steps])
         self.lost_workers = lost_workers or LostWorkers()
         self._recovery = Recovery(self._table, self.progress, budget or RestartBudget(0), self.lost_workers)
-        self._training = Training(self._table, self.progress, self._recovery, leader, stall_timeout)
+        self._training = Training(self._table, self.progress, self._recovery, leader, patience)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, if the launcher was asked to stop
         self._stop_signals, self._grace = StopSignals(), grace
@@ -87,6 +88,11 @@ class Supervisor:
     def cause(self) -> Cause | None:
         """The first cause: the earliest error that is not the consequence of another task's end."""
         return self._causes.first
+
+    @property
+    def shown(self) -> Mapping[str, Any]:
+        """What the live line shows."""
+        return self._training.shown
 
     def begin(self, now: float) -> Sequence[Action]:
         """Start every task."""
@@ -114,12 +120,14 @@ class Supervisor:
 
     # Reports
 
-    def _reported(self, event: Reported, now: float) -> None:
+    def _reported(self, event: Reported, now: float) -> None:  # noqa: C901  # a table of reports, one case each
         match event.event:
             case "started":  # the task has checked which cores and GPUs it has
                 self._table.record(event.task, "placed", details=event.details)
+            case "phase" | "moving":
+                self._training.in_phase(event, now)
             case "meeting":
-                self._meeting(event.task, now)
+                self._meets(event, now)
             case "ready":
                 self._ready(event, now)
             case "extended" if self.state is RunState.FORMING and self._deadline:
@@ -135,11 +143,13 @@ class Supervisor:
             case "result":
                 self.result = event.details
 
-    def _meeting(self, task: Task, now: float) -> None:
-        self._table.set_state(task, TaskState.MEETING)
-        self._recovery.mark("starting", task, now)
-        if self.state is RunState.FORMING:
+    def _meets(self, event: Reported, now: float) -> None:
+        self._table.set_state(event.task, TaskState.MEETING)
+        self._recovery.mark("starting", event.task, now)
+        self._training.meets(event.task, now)
+        if self.state is RunState.FORMING:  # from here on the task itself waits for as long
             self._recovery.mark("starting", None, now)  # that of the last one stays
+            self._deadline = now + self._start_timeout + FORMING_GRACE
 
     def _ready(self, event: Reported, now: float) -> None:
         self._table.set_state(event.task, TaskState.READY)
@@ -221,7 +231,7 @@ class Supervisor:
 
     def _check_clock(self, now: float) -> None:
         match self.state:
-            case RunState.FORMING if self._deadline_passed(now):
+            case RunState.FORMING:
                 self._check_formed(now)
             case RunState.TRAINING if self._expects_steps:
                 if cause := self._training.find_hang(now):
@@ -241,12 +251,11 @@ class Supervisor:
         return self._deadline is not None and now >= self._deadline
 
     def _check_formed(self, now: float) -> None:
-        living = self._table.living(self.tasks)
-        late = [task for task in living if self.tasks[task] is not TaskState.READY]
-        if not late:  # some tasks have ended well already, and all others are ready
-            self._deadline = None
-        elif (findings := self._training.hangs.inspect(self._table, living, now)) is not None:
-            self._give_up(Cause.not_formed(late, self._start_timeout, findings), now)
+        cause = self._training.find_overdue(now)
+        if cause is None and self._deadline_passed(now):
+            cause = self._training.find_late(self._start_timeout, now)
+        if cause is not None:
+            self._give_up(cause, now)
 
     @property
     def _expects_steps(self) -> bool:

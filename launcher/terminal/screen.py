@@ -13,12 +13,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.terminal.output import BufferedOutput
 from launcher.text import coloured, indented
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
+_DOING = {
+    Phase.IMPORT: "importing TensorFlow",
+    Phase.BUILD: "building",
+    Phase.DATA: "waiting for data",
+    Phase.EVALUATE: "evaluating",
+    Phase.SAVE: "saving",
+    Phase.REPORT: "reporting",
+}
 
 
 class _Console(Console):
@@ -78,7 +87,7 @@ class TerminalScreen:
     def progress(self, progress: Mapping[str, Any]) -> None:
         """Redraw the live line, if there is one, and write what was kept."""
         now = time.monotonic()
-        if progress:
+        if "step" in progress:
             self._first = self._first or (now, progress["step"])
         self._output.flush()
         if self._live and now - self._drawn_at >= _REDRAW and not self._output.is_behind:
@@ -86,11 +95,12 @@ class TerminalScreen:
             self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
 
     def _describe(self, progress: Mapping[str, Any], now: float) -> str:
-        if not progress:
-            return f"starting · {clock(now - self._began)} elapsed"
+        phase = [doing(progress)] if "phase" in progress else []
+        if "step" not in progress:
+            return f"{phase[0] if phase else 'starting'} · {clock(now - self._began)} elapsed"
         step, steps, (at, first) = progress["step"], progress.get("steps"), self._first or (now, 0)
         speed = (step - first) / (now - at) if now > at else 0.0
-        parts = [f"step {step:,}/{steps:,}" if steps else f"step {step:,}"]
+        parts = [*phase, f"step {step:,}/{steps:,}" if steps else f"step {step:,}"]
         if speed:
             parts.append(f"{speed:,.0f} steps/s")
         parts += [f"{name} {value:.5g}" for name, value in progress["figures"].items() if isinstance(value, float)][:1]
@@ -98,6 +108,14 @@ class TerminalScreen:
         if speed and steps:
             parts.append(f"{clock((steps - step) / speed)} left")
         return " · ".join(parts)
+
+
+def doing(progress: Mapping[str, Any]) -> str:
+    """Return in words what is done instead of steps, and for which task the others wait."""
+    text = _DOING.get(progress["phase"], progress["phase"])
+    if "to_skip" in progress:
+        text = f"skipping {progress['skipped']:,} of {progress['to_skip']:,} batches"
+    return f"{progress['waits_for']}: {text}" if "waits_for" in progress else text
 
 
 def clock(seconds: float) -> str:

@@ -47,15 +47,22 @@ class Loops(LinearRegression):
 """
 
 
-@pytest.mark.parametrize("how", ["compute", "numbers"])
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("compute", "worker:1 has been in evaluate for 12 s (run.timeouts.evaluate)"),
+        ("numbers", "worker:1 failed: no step for 12 s (run.stall_timeout): "),
+    ],
+)
 def test_where_nothing_moves_the_stacks_of_all_are_in_their_logs_and_the_culprit_is_named(
-    workplace: Workplace, how: str
+    workplace: Workplace, how: str, said: str
 ) -> None:
     (workplace.directory / "stuck.py").write_text(SLEEPS.format(how=how))
-    ran = workplace.run(job="stuck.py", args=ARGS, run={"stall_timeout": "12s", "restarts": 0, "start_timeout": "60s"})
+    run = {"stall_timeout": "12s", "timeouts": {"evaluate": "12s"}, "restarts": 0, "start_timeout": "60s"}
+    ran = workplace.run(job="stuck.py", args=ARGS, run=run)
     assert ran.code == 1, ran.output
     assert ran.result["cause"]["task"] == "worker:1"
-    assert "worker:1 failed: no step for 12 s (run.stall_timeout): " in ran.output
+    assert said in ran.output
     for task in ("worker-0", "worker-1"):
         log = (ran.files / f"logs/attempt-1/{task}.log").read_text()
         assert "(most recent call first):" in log

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -119,7 +118,7 @@ class Processes:
         ``fork``: from the fork server, if that is possible, whose tasks all do what the command of a task does.
         """
         request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), "fork": fork}
-        self._send(request | {"began": time.monotonic()}, [output])
+        self._send(request, [output])
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""

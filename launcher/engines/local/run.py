@@ -31,6 +31,7 @@ from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
+from launcher.spec.timeouts import by_phase
 from launcher.supervise.events import (
     Abandon,
     Action,
@@ -47,6 +48,7 @@ from launcher.supervise.events import (
     Start,
     Tick,
 )
+from launcher.supervise.hangs import Patience
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.result import Ending, Outcome, conclude
@@ -102,7 +104,7 @@ class LocalRun:
             roles,
             plan.leader,
             run.start_timeout,
-            run.stall_timeout,
+            Patience(run.stall_timeout, by_phase(run.timeouts), whole=len(roles) == len(plan.tasks)),
             RestartBudget(run.restarts),
             first_attempt,
             LostWorkers(plan.quorum),
@@ -195,7 +197,7 @@ class LocalRun:
         self._memory.look()
         for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
-        self._loop.progress(self._supervisor.progress.latest)
+        self._loop.progress(self._supervisor.shown)
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []

@@ -223,8 +223,7 @@ class _Start:
     @property
     def forked(self) -> Mapping[str, Any]:
         """What the fork server is asked for."""
-        environment, began = self.request["environment"], self.request["began"]
-        return {"environment": environment, "began": began, "into": [[1, 2]]}
+        return {"environment": self.request["environment"], "into": [[1, 2]]}
 
     def spawn(self) -> int:
         """Start it as a new process."""

@@ -10,12 +10,14 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.contract.context import TaskContext
+from launcher.contract.phases import Phase
 from launcher.runtime.job import Job, Shard
 from launcher.runtime.training.trainer import Trainer, in_turn
 
 _POLL = 0.02  # seconds between two checks of the progress
 _FINISH = 12.0  # seconds that scheduled calls get to finish once the task was asked to stop
 _ROUNDS = 10  # calls of each worker after which the coordinator looks whether a checkpoint is due
+_PARTS = 10  # after each of which a call tells that it moves: a step more often would cost a trip to the ps
 _BATCH = 5.0  # seconds that those calls may take: a task that is asked to stop has to finish them
 
 
@@ -29,7 +31,7 @@ class AsyncTrainer(Trainer):
         self._coordinator: Any = None
         self._iterator: Any = None
         self._counts: Any = None
-        self._base = self._progress = 0
+        self._base = self._progress = self._made = 0
         self._repeated_before = 0  # updates that may have been applied twice before this attempt
         self._busy: Sequence[str] = ()  # workers in the middle of a call
         self._lost = [0] * len(self._workers)  # steps by worker of calls that will never end
@@ -41,12 +43,13 @@ class AsyncTrainer(Trainer):
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
         super().prepare(step)
         with self.strategy.scope():
-            # Steps by worker, of the calls that were begun and of those that have ended. A call whose worker dies is
-            # made again, however far it came (coordinator/cluster_coordinator.py, "at-least-once").
-            self._counts = tf.Variable(tf.zeros([2, len(self._workers)], tf.int64), trainable=False)
+            # Steps by worker, of the calls that were begun, of those that have ended, and those made in either, which
+            # only tells that they move. A call whose worker dies is made again, however far it came
+            # (coordinator/cluster_coordinator.py, "at-least-once").
+            self._counts = tf.Variable(tf.zeros([3, len(self._workers)], tf.int64), trainable=False)
         self._base, self._progress, self._repeated_before = step, step, self.repeated
         self._reported = time.monotonic(), self._reported[1]
-        self._batch = len(self._workers) * self.job.steps_per_call
+        self._batch = len(self._workers) * self._length.steps
 
     def _advance(self, target: int) -> tuple[bool, bool]:
         if self._iterator is None:
@@ -61,7 +64,7 @@ class AsyncTrainer(Trainer):
             time.sleep(_POLL)
         self._coordinator.join()
         self._set_batch(target - self.step, time.monotonic() - began)
-        begun, ended = self._counts.numpy().tolist()
+        begun, ended, _ = self._counts.numpy().tolist()
         self.repeated = self._repeated_before + sum(begun) - (target - self._base)
         self._lost = [first - last for first, last in zip(begun, ended, strict=True)]
         self._reached(target, {}, self._step_times(ended))
@@ -69,9 +72,12 @@ class AsyncTrainer(Trainer):
         return stop or self.checkpoints.due(target), stop
 
     def _set_batch(self, steps: int, seconds: float) -> None:
-        """Choose how many steps to schedule next, given how long the last ``steps`` have taken."""
+        """Choose how many steps to schedule next, and in how long calls, given how long the last have taken."""
         workers = len(self._workers)
-        self._batch = min(max(workers, int(steps * _BATCH / seconds)), _ROUNDS * workers * self.job.steps_per_call)
+        if self._first_call:  # which traces the step
+            calls = len(self._calls(steps))
+            self._length.took(-(-steps // calls), seconds * workers / calls)
+        self._batch = min(max(workers, int(steps * _BATCH / seconds)), _ROUNDS * workers * self._length.steps)
 
     @property
     def updates(self) -> Mapping[str, int]:
@@ -92,17 +98,21 @@ class AsyncTrainer(Trainer):
         return self.strategy.distribute_datasets_from_function(lambda _: in_turn([share() for share in shares]))
 
     def _calls(self, steps: int) -> list[int]:
-        """Split the steps into calls, equally many for each worker, none longer than ``steps_per_call``."""
-        rounds = -(-steps // (len(self._workers) * self.job.steps_per_call))
+        """Split the steps into calls, equally many for each worker, none longer than the length of a call."""
+        rounds = -(-steps // (len(self._workers) * self._length.steps))
         calls = min(steps, rounds * len(self._workers))
         size, larger = divmod(steps, calls)
         return [size + (i < larger) for i in range(calls)]
 
     def _tell_progress(self) -> None:
-        begun, ended = self._counts.numpy()
+        begun, ended, made = self._counts.numpy()
         if (applied := self._base + int(ended.sum())) > self._progress:
             self._progress = applied
             self.reporter.tell("progress", step=applied, steps=self.job.steps, figures={})
+        elif made.sum() > self._made:
+            self.pulse.enter(Phase.TRAIN)
+            self.reporter.tell("moving", phase=Phase.TRAIN)
+        self._made = made.sum()
         under_way = (begun - ended - self._lost).tolist()
         busy = [name for name, steps in zip(self._workers, under_way, strict=True) if steps]
         if busy != self._busy:
@@ -114,12 +124,16 @@ class AsyncTrainer(Trainer):
         with tf.control_dependencies([begun]):
             count = tf.identity(count)
         made = tf.zeros_like(count)
-        for _ in tf.range(count):
-            self.strategy.run(self.job.train_step, args=(next(iterator),))
-            made += 1
+        part = tf.maximum(count // _PARTS, 1)
+        while made < count:
+            some = tf.minimum(part, count - made)
+            for _ in tf.range(some):
+                self.strategy.run(self.job.train_step, args=(next(iterator),))
+                made += 1
+            self._count(2, some)
         self._count(1, made)
 
     def _count(self, row: int, count: tf.Tensor) -> tf.Operation:
         worker = tf.distribute.coordinator.experimental_get_current_worker_index()
-        one = tf.one_hot([row * len(self._workers) + worker], 2 * len(self._workers), dtype=tf.int64)
+        one = tf.one_hot([row * len(self._workers) + worker], 3 * len(self._workers), dtype=tf.int64)
         return self._counts.assign_add(tf.reshape(one * tf.cast(count, tf.int64), self._counts.shape), read_value=False)

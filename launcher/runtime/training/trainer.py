@@ -10,12 +10,15 @@ import tensorflow as tf
 
 from launcher.contract.context import TaskContext
 from launcher.contract.history import trained
+from launcher.contract.phases import Phase
 from launcher.errors import UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.job import Job
 from launcher.runtime.reporter import Reporter, plain
+from launcher.runtime.training.call_length import CallLength
 from launcher.runtime.training.finite import refuse_figures
 from launcher.runtime.training.load import build
+from launcher.runtime.training.pulse import Pulse
 from launcher.runtime.training.stop import Stop
 
 
@@ -29,6 +32,8 @@ class Trainer:
         self.step = 0
         self.repeated = 0  # updates that may have been applied twice
         self.checkpoints = Checkpoints(context, job)
+        self.pulse = Pulse(reporter)
+        self._length = CallLength()
         self._context, self._stop = context, stop
         self._trained_before = 0, 0.0  # steps and seconds of the attempts before
         self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
@@ -40,8 +45,10 @@ class Trainer:
 
         UsageError if the job sets no steps, or now ends before that step, or if the checkpoint does not fit it.
         """
+        self.pulse.enter(Phase.BUILD)
         with self.strategy.scope():
             build(self.job)
+        self._length = CallLength(self.job.steps_per_call)
         if step > self.job.steps:
             raise UsageError(
                 f"the run is at step {step}, and the job's args now end at step {self.job.steps}: let them reach "
@@ -57,18 +64,34 @@ class Trainer:
         """Train to the last step and return the final figures; None if the task was asked to stop before."""
         if self.step:
             self._print(f"resumed at step {self.step} of {self.job.steps}")
+        try:
+            return self._train()
+        finally:
+            self.pulse.end()
+
+    def _train(self) -> Mapping[str, Any] | None:
         while self.step < self.job.steps:
+            # The first call is in this phase until its first batch has come.
+            self.pulse.enter(Phase.TRAIN if self._first_call else Phase.DATA)
             save, stop = self._advance(self._next_target())
             if save:
-                self.checkpoints.save(self.step, self.repeated)
+                self._save()
             if stop:
                 return None
         if self.job.steps:
-            self.checkpoints.save(self.step, self.repeated)
+            self._save()
         if not self._evaluated:
-            self._evaluated = self.job.evaluate()
+            self._evaluated = self._evaluate()
             self._check(self._evaluated)
         return plain(self._evaluated)
+
+    def _save(self) -> None:
+        self.pulse.enter(Phase.SAVE)
+        self.checkpoints.save(self.step, self.repeated)
+
+    def _evaluate(self) -> Mapping[str, Any]:
+        self.pulse.enter(Phase.EVALUATE)
+        return self.job.evaluate()
 
     def steps_per_second(self) -> float:
         """Return the speed of the whole run's training, without each attempt's first call, which traces the step.
@@ -107,7 +130,7 @@ class Trainer:
         self._last_call = time.monotonic(), step
         self._first_call = self._first_call or self._last_call
         evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
-        self._evaluated = self.job.evaluate() if evaluates else {}
+        self._evaluated = self._evaluate() if evaluates else {}
         figures = {**figures, **self._evaluated}
         record = self.reporter.report(self.job, step, figures, step_times)
         self._check(figures)

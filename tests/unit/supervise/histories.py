@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.contract.phases import Phase
 from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.supervise.causes import Cause
 from launcher.supervise.events import Action, Event, Exited, Kill, Record, Reported, RunState, Say, Start, Tick
+from launcher.supervise.hangs import Patience
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.supervisor import Supervisor
@@ -95,6 +97,8 @@ def replay(
     stall_timeout: float = 300,
     paused: bool = True,
     grace: float = 20,
+    timeouts: Mapping[Phase, float] | None = None,
+    whole: bool = True,
 ) -> Replay:
     """Play the events to a fresh Supervisor without jitter: its pauses are 1, 2, 4... seconds if ``paused``.
 
@@ -107,7 +111,7 @@ def replay(
         roles,
         leader or leader_of(roles),
         start_timeout=60,
-        stall_timeout=stall_timeout,
+        patience=Patience(stall_timeout, timeouts or {}, whole=whole),
         budget=restarts,
         first_attempt=first_attempt,
         lost_workers=lost_workers,

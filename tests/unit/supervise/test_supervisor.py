@@ -6,6 +6,7 @@ import pytest
 
 from launcher.contract.roles import Role
 from launcher.supervise.events import Event, Exited, Record, Reported, RunState, Start, TaskState, Tick
+from launcher.supervise.hangs import Patience
 from launcher.supervise.shutdown import STOP_GRACE
 from launcher.supervise.supervisor import CAUSE_GRACE, EVALUATE_GRACE, LEAVE_GRACE, Supervisor
 from tests.unit.supervise.histories import (
@@ -188,7 +189,7 @@ def test_a_real_time_signal_which_has_no_name_is_named_by_its_number() -> None:
 
 
 def test_every_change_of_state_is_recorded_with_its_cause() -> None:
-    supervisor = Supervisor({FIRST: Role.TRAIN}, FIRST, start_timeout=60, stall_timeout=300)
+    supervisor = Supervisor({FIRST: Role.TRAIN}, FIRST, start_timeout=60, patience=Patience(300))
     actions = [
         *supervisor.begin(0),
         *supervisor.handle(Reported(FIRST, "meeting"), 1),

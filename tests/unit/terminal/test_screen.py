@@ -127,6 +127,26 @@ def test_without_a_second_step_there_is_no_speed_and_no_remaining_time(now: list
     assert screen._describe({"step": 500, "steps": 3_000, "figures": {}}, now[0]) == "step 500/3,000 · 0:14 elapsed"
 
 
+@pytest.mark.parametrize(
+    ("phase", "shown"),
+    [
+        ({"phase": "import"}, "importing TensorFlow"),
+        ({"phase": "build"}, "building"),
+        ({"phase": "data"}, "waiting for data"),
+        ({"phase": "data", "skipped": 1_200, "to_skip": 17_000}, "skipping 1,200 of 17,000 batches"),
+        ({"phase": "data", "waits_for": "worker:1"}, "worker:1: waiting for data"),
+        ({"phase": "evaluate", "step": 1_200, "figures": {}}, "evaluating · step 1,200"),
+        ({"phase": "save", "step": 1_200, "figures": {}}, "saving · step 1,200"),
+        ({"phase": "report", "step": 1_200, "figures": {}}, "reporting · step 1,200"),
+    ],
+)
+def test_the_live_line_names_the_phase_that_is_not_training(
+    now: list[float], phase: dict[str, object], shown: str
+) -> None:
+    screen = TerminalScreen([CHIEF])
+    assert screen._describe(phase, now[0] + 5) == f"{shown} · 0:05 elapsed"
+
+
 # On a terminal
 
 

@@ -230,3 +230,20 @@ def test_a_spawner_that_ends_at_once_is_a_sentence(make_launch: MakeLaunch, monk
     launch, _, _ = make_launch(*DONE)
     with pytest.raises(LauncherError, match=r"owns this launcher's tasks, ended before any task was started$"):
         launch.run()
+
+
+@pytest.mark.parametrize(
+    ("words", "phase"),
+    [
+        (["phase=import"], "import"),
+        *((["ready", f"phase={phase}"], phase) for phase in ("build", "data", "evaluate", "save", "report")),
+    ],
+)
+def test_a_task_that_stays_in_a_phase_ends_the_run_with_its_name_and_the_key_of_its_bound(
+    make_launch: MakeLaunch, words: list[str], phase: str
+) -> None:
+    launch, files, _ = make_launch("answers", *words, "sleep=600", timeouts={phase: "300ms"}, restarts=0)
+    assert launch.run().exit_code == 1
+    error = json.loads(files.result.read_text())["cause"]["error"]
+    assert error.startswith(f"worker:0 has been in {phase} for 0.3 s (run.timeouts.{phase}); it is in task.py:")
+    assert error.endswith("(act); the logs have the stacks of all threads")

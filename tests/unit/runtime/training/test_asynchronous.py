@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.runtime.training.asynchronous import AsyncTrainer
+from launcher.runtime.training.call_length import CallLength
 
 
 def shares(steps: int, workers: int, steps_per_call: int) -> list[int]:
     there = AsyncTrainer.__new__(AsyncTrainer)
-    vars(there).update(_workers=range(workers), job=SimpleNamespace(steps_per_call=steps_per_call))
+    vars(there).update(_workers=range(workers), _length=CallLength(steps_per_call))
     return there._calls(steps)
 
 
@@ -32,7 +31,7 @@ def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked
     took: float, expected: int
 ) -> None:
     there = AsyncTrainer.__new__(AsyncTrainer)
-    vars(there).update(_workers=range(2), job=SimpleNamespace(steps_per_call=50))
+    vars(there).update(_workers=range(2), _length=CallLength(50), _first_call=None)
     there._set_batch(200, took)
     assert there._batch == expected
 

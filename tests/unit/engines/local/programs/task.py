@@ -5,6 +5,7 @@ A word may have a prefix for whom it is: worker:1/word, first/word (in the first
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -32,6 +33,10 @@ def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words,
             report(value)
         case "ready":
             tell("ready")
+        case "answers":  # a question for stacks
+            faulthandler.register(signal.SIGUSR1)
+        case "phase":
+            tell("phase", phase=value)
         case "step":
             tell("progress", step=int(value), steps=9, figures={})
         case "result":
