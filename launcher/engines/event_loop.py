@@ -29,7 +29,8 @@ class EventLoop:
     def signals(self) -> Iterator[None]:
         """Take the signals that stop a launcher until the end of the block.
 
-        One that was ignored when the launcher began (nohup, a shell's ``&``) stays ignored.
+        One that was ignored when the launcher began (nohup, a shell's ``&``) stays ignored. Once one was
+        taken, all are ignored after the block: the next of a series must not cut the last lines or result.json short.
         """
         read_end, write_end = socket.socketpair()
         with read_end, write_end:
@@ -50,7 +51,8 @@ class EventLoop:
                 yield
             finally:
                 for number, handler in before.items():
-                    signal.signal(number, handler)
+                    # Python's own exit would give a handler back to the kernel, but not what is ignored.
+                    signal.signal(number, signal.SIG_IGN if self._stopping else handler)
                 signal.set_wakeup_fd(wakeup)
                 self.selector.unregister(read_end)
 

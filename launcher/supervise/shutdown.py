@@ -74,6 +74,11 @@ class Shutdown:
             self._gone_by = now + KILL_GRACE
             table.add(*(Abandon(task) for task in table.living(self._all(table))))
 
+    def hasten(self, kill_at: float) -> None:
+        """Kill the tasks at that time, if they were to have longer."""
+        if self._kill_at is not None:
+            self._kill_at = min(self._kill_at, kill_at)
+
     def kill(self, table: TaskTable, now: float) -> None:
         """Kill the tasks, now."""
         self._ask_at = self._kill_at = None

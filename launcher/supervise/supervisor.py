@@ -212,15 +212,17 @@ class Supervisor:
 
     def _signalled(self, number: int, now: float) -> None:
         shortens = self._stop_signals.shortens(number, now)
-        if self.stopped_by is not None:
-            if shortens and self._shutdown:
+        grace = time_to_save(number, self._grace, self.progress.longest_gap)
+        if self.stopped_by is not None and self._shutdown:
+            if shortens:
                 self._shutdown.kill(self._table, now)
+            elif number != signal.SIGINT:  # perhaps after a Ctrl-C, which leaves more time
+                self._shutdown.hasten(now + grace)
             return
         if self._would_restart:
             self._causes.clear()  # a run that would have restarted counts as stopped, not as failed
         self.stopped_by = number
         trains = self.state is RunState.TRAINING
-        grace = time_to_save(number, self._grace, self.progress.longest_gap)
         if trains:
             again = "; Ctrl-C again ends them at once" if number == signal.SIGINT else ""
             limit = f"at most {grace:g} s{again}"

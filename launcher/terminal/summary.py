@@ -73,7 +73,7 @@ def _last_lines_of_run(outcome: Outcome, elsewhere: str) -> list[str]:
 def stopped(result: RunResult, files: RunFiles) -> str:
     """Return how far a run came that was stopped, and the command that resumes it."""
     saved, again = files.last_checkpoint(), f"launcher run --resume {shown(files.directory)}"
-    kept = "" if saved == result.steps else f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
+    kept = f"; the last checkpoint is of step {saved}" if saved else "; no checkpoint"
     return f"stopped at step {result.steps} after {clock(result.wall_s)}{kept}; to continue: {again}"
 
 

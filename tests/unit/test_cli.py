@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +76,38 @@ def test_a_closed_stream_changes_no_exit_code(arguments: str, code: int, closed:
     assert said.returncode == code, said.stderr
     assert "Traceback" not in said.stdout + said.stderr
     assert "2>&-" in closed or code == 0 or said.stderr
+
+
+def closed_beside(directory: Path, arguments: str, closed: str) -> tuple[int, str, dict[str, str]]:
+    """Return the exit code, what was printed, and the files, of a verb in a copy of the cluster file's directory."""
+    shutil.copy(ROOT / "cluster.yaml", directory)
+    command = f"exec {sys.executable} -m launcher {arguments} {closed}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(
+        ["sh", "-c", command], cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    files = {path.name: path.read_text() for path in directory.iterdir() if path.is_file()}
+    return said.returncode, said.stdout + said.stderr, files
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "check",
+        "doctor",
+        "config init --yes --file other.yaml",
+        "config set mode=async",
+        "config show",
+        "config init",  # a file is there: refused
+    ],
+)
+def test_every_other_verb_does_the_same_with_all_streams_closed(tmp_path: Path, arguments: str) -> None:
+    places = tmp_path / "open", tmp_path / "closed"
+    for place in places:
+        place.mkdir()
+    code, printed, files = closed_beside(places[0], arguments, "</dev/null")
+    assert "Traceback" not in printed
+    assert closed_beside(places[1], arguments, "<&- >&- 2>&-") == (code, "", files), printed
 
 
 def test_what_is_opened_next_does_not_get_the_number_of_a_closed_stream() -> None:

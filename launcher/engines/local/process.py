@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from launcher.contract.requests import send_request
 from launcher.contract.task import Task
-from launcher.engines.local.warm import kind_of, waiting
+from launcher.engines.local.warm import kind_of, process_behind, waiting
 from launcher.errors import LauncherError
 
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
@@ -28,6 +28,8 @@ _SPAWNER = "the spawner, the process that owns this launcher's tasks,"
 class Processes:
     """The processes of one run, through their spawner. Use as a context manager: leaving it ends them all."""
 
+    _spawner: subprocess.Popen[bytes] | None = None  # None: it was there before
+
     def __init__(self, network: str, locks: Sequence[int] = (), keep_warm: float = 0.0) -> None:
         """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one.
 
@@ -37,10 +39,10 @@ class Processes:
         self._received = b""
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
         self._keeps_warm, kind = keep_warm > 0, kind_of(network) if keep_warm else ""
-        self._spawner: subprocess.Popen[bytes] | None = None  # None: it was there before
         self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
             self._start_spawner(network, keep_warm, kind)
         )
+        self._pid = self._spawner.pid if self._spawner else process_behind(self.connection)
         self.connection.settimeout(_TAKE)
         if locks:
             self._send({"keep": len(locks)}, locks)
@@ -66,22 +68,35 @@ class Processes:
             self._leave()
             return
         self.connection.close()
+        self._continue()
         if self._spawner:
             try:
                 self._spawner.wait(_END_WAIT)
             except subprocess.TimeoutExpired:
-                self._end_spawner(self._spawner)
+                self._end_spawner()
 
-    def _end_spawner(self, spawner: subprocess.Popen[bytes]) -> None:
-        """End a spawner that a signal has stopped, or that hangs; LauncherError if the kernel does not end it."""
-        spawner.kill()
+    def _end_spawner(self) -> None:
+        """End a spawner that hangs, and all tasks; LauncherError if the kernel does not end it."""
+        self._signal_spawner(signal.SIGKILL)
         self._abandon()
         try:
-            spawner.wait(_END_WAIT)
+            if self._spawner:
+                self._spawner.wait(_END_WAIT)
         except subprocess.TimeoutExpired:
             raise LauncherError(
-                f"{_SPAWNER} (process {spawner.pid}) was killed, and the kernel does not end it"
+                f"{_SPAWNER} (process {self._pid}) was killed, and the kernel does not end it"
             ) from None
+
+    def _continue(self) -> None:
+        """Continue a spawner that a signal has stopped: only through it are tasks asked to end."""
+        self._signal_spawner(signal.SIGCONT)
+
+    def _signal_spawner(self, number: int) -> None:
+        if self._spawner:
+            self._spawner.send_signal(number)
+        elif not self.has_gone:  # or its number may belong to another process by now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
 
     def first_word(self) -> Mapping[str, Any]:
         """Return the spawner's first word: its network, and why; LauncherError if there is none."""
@@ -98,10 +113,15 @@ class Processes:
     def _leave(self) -> None:
         """Let the spawner wait for another run, once nothing of this one is left."""
         self.connection.settimeout(_END_WAIT)
+        self._continue()
         self._send({"leave": True})
-        with contextlib.suppress(EOFError, TimeoutError):
+        try:
             while not any("left" in message for message in self.receive()):
                 pass
+        except EOFError:
+            pass  # it has gone, and every task with it
+        except TimeoutError:
+            self._end_spawner()
         self.connection.close()
 
     def start(
@@ -122,6 +142,7 @@ class Processes:
 
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""
+        self._continue()
         self._send({"kill": str(task), "signal": number})
 
     def signal_only(self, task: Task, number: int) -> None:
@@ -165,8 +186,7 @@ class Processes:
         except BrokenPipeError:
             pass  # its end is on the way to us
         except TimeoutError:  # it was stopped by a signal, or hangs: without it nothing can be started or ended
-            if self._spawner:
-                self._spawner.kill()
+            self._signal_spawner(signal.SIGKILL)
             self.connection.shutdown(socket.SHUT_RDWR)  # so that the end is read from here
 
     def _abandon(self) -> None:

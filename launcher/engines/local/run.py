@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import selectors
@@ -54,6 +55,8 @@ from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.result import Ending, Outcome, conclude
 from launcher.supervise.supervisor import Supervisor
 
+# What a write to a file fails with, which has no name by then.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.ESTALE)
 _TICK = 0.1  # seconds to wait for events before the clock is read
 _NO_KEY = (
     "no key: whoever can read the cluster file and reaches the rendezvous could join this run; "
@@ -121,21 +124,29 @@ class LocalRun:
     def run(self, headline: str = "") -> Outcome:
         """Say the headline, run to the end, whatever it is, and write result.json.
 
-        LauncherError if files cannot be written.
+        LauncherError if files cannot be written, or this machine refuses a process or anything else.
         """
         try:
-            return self._run(headline)
+            with self._loop.signals():
+                self._run(headline)
+                return self._concluded()
         except OSError as error:
-            why = f"{error.strerror or error}; every task was ended"
-            raise LauncherError(f"cannot write to the run directory {self._files.directory}: {why}") from error
+            raise LauncherError(f"{self._refused(error)}: {error.strerror or error}; every task was ended") from error
         finally:
             if self._ready_file:
                 self._ready_file.show(ready=False)
 
-    def _run(self, headline: str) -> Outcome:
+    def _refused(self, error: OSError) -> str:
+        """Return what it was that failed."""
+        directory, name = self._files.directory, error.filename
+        if Path(str(name)).is_relative_to(directory) or (name is None and error.errno in _FULL):
+            return f"cannot write to the run directory {directory}"
+        return f"cannot use {name}" if name else "this machine refused what the launcher needs"
+
+    def _run(self, headline: str) -> None:
         if self._leads:
             self._files.result.unlink(missing_ok=True)  # of the attempt that this one continues
-        with self._loop.signals(), ExitStack() as stack:
+        with ExitStack() as stack:
             if headline:  # its reader may already press Ctrl-C
                 self._loop.say(headline)
             for damage in self._files.damaged():
@@ -157,6 +168,9 @@ class LocalRun:
             self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
+
+    def _concluded(self) -> Outcome:
+        """Return how the run ended, written down."""
         ending = Ending.of(self._supervisor, self._began, time.monotonic())
         outcome = conclude(self._plan, self._files, dataclasses.replace(ending, resumed=self._resumed))
         if outcome.cause and outcome.cause.out_of_memory and not self._leads:

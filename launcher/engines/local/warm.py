@@ -101,8 +101,18 @@ def _changed(package: Path) -> int:
 
 def is_own(connection: socket.socket) -> bool:
     """Whether the other side of a Unix socket is a process of this user."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return bool(struct.unpack("3i", credentials)[1] == os.getuid())
+    return _credentials(connection)[1] == os.getuid()
+
+
+def process_behind(connection: socket.socket) -> int:
+    """Return the process that listened on the other side of a Unix socket."""
+    return _credentials(connection)[0]
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, user, group = struct.unpack("3i", found)
+    return pid, user, group
 
 
 def accept(kind: str, seconds: float) -> socket.socket | None:

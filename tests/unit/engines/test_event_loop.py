@@ -17,12 +17,20 @@ from tests.unit.engines.local.conftest import Watched, nobody_reads
 def test_a_signal_is_a_call_of_the_loop_and_of_no_handler(number: int) -> None:
     taken: list[int] = []
     loop = EventLoop(Watched(), taken.append)
-    before = signal.getsignal(number)
     with loop.signals():
         os.kill(os.getpid(), number)
         assert taken == []
         loop.wait(5.0)
         assert taken == [number]
+    os.kill(os.getpid(), number)  # again, as shells do, while the launcher says how the run ended
+    assert taken == [number]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_loop_that_no_signal_came_to_leaves_signals_as_they_were(number: int) -> None:
+    before = signal.getsignal(number)
+    with EventLoop(Watched(), list[int]().append).signals():
+        assert signal.getsignal(number) is not before
     assert signal.getsignal(number) is before
 
 

@@ -75,6 +75,14 @@ def test_only_a_second_ctrl_c_a_second_later_shortens_a_stop(
     assert seen.supervisor.stopped_by == signals[0][1]
 
 
+def test_a_term_after_a_ctrl_c_bounds_what_a_long_call_would_take() -> None:
+    steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 102.0, 202.0)]
+    asked: Moments = [(250, Signalled(INT)), (260, Signalled(TERM)), (270, Signalled(TERM))]
+    seen = replay({FIRST: Role.TRAIN}, [*ready(FIRST), *steps, *asked, (278.4, Tick()), (278.5, Tick())])
+    assert seen.kills == [(250, "worker:0", "SIGTERM"), (278.5, "worker:0", "SIGKILL")]
+    assert seen.supervisor.stopped_by == INT
+
+
 @pytest.mark.parametrize(("grace", "seconds"), [(20.0, 18.5), (60.0, 58.5), (2.0, 1.0)])
 def test_a_term_is_bounded_by_the_grace_whatever_a_call_takes(grace: float, seconds: float) -> None:
     steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 102.0, 202.0)]

@@ -156,7 +156,11 @@ def test_a_job_without_steps_has_no_speed_and_no_figures(launch: type[FakeLaunch
 
 @pytest.mark.parametrize(
     ("code", "saved", "kept"),
-    [(130, 340, ""), (143, 300, "; the last checkpoint is of step 300"), (143, 0, "; no checkpoint")],
+    [
+        (130, 340, "the last checkpoint is of step 340"),
+        (143, 300, "the last checkpoint is of step 300"),
+        (143, 0, "no checkpoint"),
+    ],
 )
 def test_a_stopped_run_says_what_it_has_saved_and_how_to_go_on(
     launch: type[FakeLaunch], monkeypatch: pytest.MonkeyPatch, code: int, saved: int, kept: str
@@ -166,7 +170,7 @@ def test_a_stopped_run_says_what_it_has_saved_and_how_to_go_on(
     result = call()
     assert result.exit_code == code
     again = f"launcher run --resume runs/{launch.files.name}"
-    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15{kept}; to continue: {again}"
+    assert result.output.splitlines()[-2] == f"stopped at step 340 after 1:15; {kept}; to continue: {again}"
 
 
 def test_the_first_cause_comes_last_with_the_users_lines_and_the_log(launch: type[FakeLaunch]) -> None:

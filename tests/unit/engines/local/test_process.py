@@ -145,7 +145,7 @@ def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(pro
     messages(processes, "network")
     spawner = spawner_of_this_process()
     spawner.suspend()
-    processes.kill(WORKER, signal.SIGTERM)
+    processes.signal_only(WORKER, signal.SIGTERM)
     spawner.kill()
     with pytest.raises(EOFError):
         list(processes.receive())
@@ -207,3 +207,29 @@ def test_a_spawner_that_says_nothing_is_a_sentence_and_ended(monkeypatch: pytest
         with pytest.raises(LauncherError, match="said nothing for"):
             processes.first_word()
     assert all_gone([spawner])
+
+
+def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Processes) -> None:
+    processes.first_word()
+    read_end, write_end = os.pipe()
+    processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
+    os.close(write_end)
+    messages(processes, "started")
+    spawner_of_this_process().suspend()
+    processes.kill(WORKER, signal.SIGTERM)
+    assert messages(processes, "exited")[-1]["code"] == -signal.SIGTERM
+    os.close(read_end)
+
+
+def test_leaving_a_spawner_that_was_stopped_ends_it_with_its_tasks() -> None:
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        processes.first_word()
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
+        os.close(write_end)
+        task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        spawner_of_this_process().suspend()
+    assert processes._spawner
+    assert processes._spawner.returncode == 0  # by itself, once it was continued
+    assert all_gone([task])
+    os.close(read_end)

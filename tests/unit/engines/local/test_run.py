@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -247,3 +248,37 @@ def test_a_task_that_stays_in_a_phase_ends_the_run_with_its_name_and_the_key_of_
     error = json.loads(files.result.read_text())["cause"]["error"]
     assert error.startswith(f"worker:0 has been in {phase} for 0.3 s (run.timeouts.{phase}); it is in task.py:")
     assert error.endswith("(act); the logs have the stacks of all threads")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "cannot write to the run directory {files}: No space left"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "cannot write to the run directory {files}: Disk quota"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "{files}/logs"),
+            "cannot write to the run directory {files}",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/tmp/launcher-x"),
+            "cannot use /tmp/launcher-x: Permission",
+        ),
+        (OSError(errno.EMFILE, "Too many open files"), "this machine refused what the launcher needs: Too many open"),
+        (OSError(errno.EAGAIN, "Try again"), "this machine refused what the launcher needs: Try again; every task was"),
+    ],
+)
+def test_an_error_of_the_system_says_what_it_was_about(
+    make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    launch, files, _ = make_launch("sleep=600")
+    directory = str(files.directory)
+    filename = str(error.filename).format(files=directory) if error.filename else None
+
+    def fail(*_: object) -> None:
+        raise OSError(error.errno, error.strerror, filename)
+
+    monkeypatch.setattr(launch, "_record", fail)  # once the first task has started
+    with pytest.raises(LauncherError) as caught:
+        launch.run()
+    assert str(caught.value).startswith(said.format(files=directory))
+    assert str(caught.value).endswith("; every task was ended")

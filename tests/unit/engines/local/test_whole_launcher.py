@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from launcher.host.ports import free_ports
@@ -225,7 +227,8 @@ def test_a_run_whose_streams_were_closed_at_the_start_is_a_run_like_any_other(pl
 
 def test_a_hang_up_that_comes_twice_leaves_the_time_to_end_well(plays: Start, tmp_path: Path) -> None:
     # As one that finishes its steps and writes a checkpoint.
-    place = plays("ignore", "ready", "step=1", "say=trains", f"await={tmp_path / 'stop'}", "exit=143")
+    words = ("ignore", "ready", "step=1", "say=trains", f"await={tmp_path / 'stop'}", "exit=143")
+    place = plays(*words, cluster={"worker": 1})  # so that all are ready once one of them trains
     launcher = place.start("run")
     seen = read_until(launcher, "worker:0 │ trains")
     launcher.send_signal(signal.SIGHUP)
@@ -234,7 +237,39 @@ def test_a_hang_up_that_comes_twice_leaves_the_time_to_end_well(plays: Start, tm
     (place.directory / "stop").touch()
     ran = place.finish(launcher, seen)
     assert ran.code == 143, ran.output
-    assert [event["cause"] for event in ran.events("stopped")] == ["exited with code 143"] * 2
+    assert [event["cause"] for event in ran.events("stopped")] == ["exited with code 143"]
+
+
+def test_a_spawner_that_was_stopped_does_not_keep_the_tasks_from_being_asked_to_end(
+    plays: Start, tmp_path: Path
+) -> None:
+    words = ("ignore", "ready", "step=1", "say=trains", f"await={tmp_path / 'stop'}", "exit=143")
+    place = plays(*words, cluster={"worker": 1})
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    psutil.Process(task_process(launcher, "worker:0").ppid()).suspend()
+    launcher.send_signal(signal.SIGTERM)
+    seen += read_until(launcher, "stopping: ")
+    (place.directory / "stop").touch()
+    ran = place.finish(launcher, seen)
+    assert ran.code == 143, ran.output
+    assert [event["cause"] for event in ran.events("stopped")] == ["exited with code 143"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_is_repeated_to_the_end_never_cuts_the_last_lines_short(
+    plays: Start, number: signal.Signals
+) -> None:
+    place = plays("ready", "step=1", "say=trains", "sleep=600", cluster={"worker": 1})
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    assert launcher.stdout
+    while launcher.poll() is None:
+        launcher.send_signal(number)
+        time.sleep(0.001)
+    ran = place.finish(launcher, seen)
+    assert (ran.code, ran.result["status"]) == (143, "stopped"), ran.output
+    assert "to continue: launcher run --resume" in ran.output
 
 
 def test_under_nohup_a_hang_up_is_nothing(plays: Start, tmp_path: Path) -> None:
