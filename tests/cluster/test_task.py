@@ -89,7 +89,9 @@ class Ran:
             text=True,
         )
         self.output, _ = process.communicate()
-        self.told = list(map(json.loads, pipe.close()))  # what these jobs tell fits into a pipe
+        told_all = list(map(json.loads, pipe.close()))  # what these jobs tell fits into a pipe
+        self.phases = [there["phase"] for there in told_all if there["event"] == "phase"]
+        self.told = [there for there in told_all if there["event"] not in ("phase", "moving")]
         self.code = process.returncode
         path = files.error(1, told.task.slug)
         self.error: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -107,6 +109,8 @@ def test_a_task_trains_reports_and_ends_with_0(files: RunFiles) -> None:
         "finished",
         "result",
     ]
+    assert (ran.phases[:3], ran.phases[-1]) == (["import", "build", "data"], "report")
+    assert {"evaluate", "save"} <= set(ran.phases)
     assert [there["step"] for there in ran.told if there["event"] == "progress"] == [3, 4]
     assert {key: ran.told[-1][key] for key in ("metrics", "steps")} == {"metrics": {"v": 2.0}, "steps": 4}
     assert ran.output.startswith("step 4/4  ")
