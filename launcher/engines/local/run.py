@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.engines.engine import Screen
 from launcher.engines.event_loop import EventLoop
@@ -227,6 +228,8 @@ class LocalRun:
         for message in messages:
             if "exited" in message:
                 self._ended(Task.parse(message["exited"]), message)
+            elif "imports" in message:  # the fork server, for a task that waits for it
+                self._events.append(Reported(Task.parse(message["imports"]), "phase", {"phase": Phase.IMPORT}))
             elif "spawns" in message:
                 self._spawns(message["spawns"])
 

@@ -136,6 +136,8 @@ class Spawner:
                 self._selector.register(self._fork_server.connection, selectors.EVENT_READ, self._imported)
             elif self._fork_server.is_ready:
                 self._fork_waiting(self._fork_server)
+                return
+            self._say(imports=start.name)
         except (CannotForkError, OSError) as error:
             self._spawn_instead(str(error))
 
