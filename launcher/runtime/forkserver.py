@@ -15,6 +15,7 @@ import random
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -133,6 +134,7 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # which an import may have asked for; a task's own ends with its run
     for descriptor, numbers in zip(descriptors, request["into"], strict=True):
         for number in numbers:
             os.dup2(descriptor, number)
