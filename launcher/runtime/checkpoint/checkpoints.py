@@ -13,7 +13,9 @@ from launcher.contract.context import CheckpointPolicy, TaskContext
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError, UsageError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
+from launcher.runtime.checkpoint.content import damage
+from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.saved import Saved
 from launcher.runtime.failure import is_consequence
 from launcher.runtime.training.finite import refuse_weights
 

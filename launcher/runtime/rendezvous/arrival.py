@@ -15,7 +15,8 @@ from launcher.contract.task import Task
 from launcher.contract.version import mismatch, own_version
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint.files import CheckpointFiles, Offer
+from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.saved import Offer
 from launcher.runtime.failure import peer_failure
 from launcher.runtime.rendezvous.messages import (
     HELLO_LIMIT,

@@ -1,14 +1,14 @@
-"""What happens to a leader (events), and what it has to do about it (actions)."""
+"""What happens to a leader (events), what it has to do about it (actions), and when it is to look again (Agenda)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from launcher.contract.task import Task
 from launcher.errors import LauncherError
-from launcher.runtime.checkpoint.files import Offer
+from launcher.runtime.checkpoint.saved import Offer
 from launcher.runtime.failure import PeerFailed
 
 # Events. A connection is known by a number.
@@ -175,3 +175,34 @@ class Done:
 ConnectionAction = Welcome | Send | SendFiles | HangUp | Close
 TaskAction = Announce | Extended | FindHosts | Formed | NoteLoss | Leave | Done
 Action = ConnectionAction | TaskAction
+
+
+class Agenda:
+    """The actions that follow from an event, and when the next Tick is due."""
+
+    def __init__(self, now: float) -> None:
+        self.wake_at = now
+        self._actions: list[Action] = []
+
+    def act(self, action: Action) -> None:
+        """Add an action."""
+        self._actions.append(action)
+
+    def say_last(self, connection: int, **message: Any) -> None:
+        """Send a message after which nothing follows."""
+        self.act(Send(connection, message))
+        self.act(HangUp(connection))
+
+    def take(self) -> Sequence[Action]:
+        """Return the actions that were added since the last call."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def due(self, at: float, now: float) -> bool:
+        """Whether it is time; if not, a Tick is due then."""
+        return at <= now or self.wake(at) <= now
+
+    def wake(self, at: float) -> float:
+        """Let a Tick be due at this time, and return it."""
+        self.wake_at = min(self.wake_at, at)
+        return at

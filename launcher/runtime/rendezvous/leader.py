@@ -16,8 +16,10 @@ from typing import Self
 from launcher.contract.context import TaskContext
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint.files import CheckpointFiles, Offer, Saved
+from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.saved import Offer, Saved
 from launcher.runtime.failure import is_consequence, peer_failure
+from launcher.runtime.rendezvous.ending import GOODBYE
 from launcher.runtime.rendezvous.events import (
     Action,
     Announce,
@@ -43,7 +45,7 @@ from launcher.runtime.rendezvous.events import (
     Welcome,
 )
 from launcher.runtime.rendezvous.hub import Hub, listen
-from launcher.runtime.rendezvous.leading import GOODBYE, Leading
+from launcher.runtime.rendezvous.leading import Leading
 from launcher.runtime.rendezvous.messages import PROGRESS
 from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait, find_hosts
 

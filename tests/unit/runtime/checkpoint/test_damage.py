@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from launcher.runtime.checkpoint import files as module
+from launcher.runtime.checkpoint import content as module
 from launcher.runtime.checkpoint import progress
-from launcher.runtime.checkpoint.files import CheckpointFiles, Saved, damage
+from launcher.runtime.checkpoint.content import damage
+from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.saved import Saved
 from tests.unit.runtime.rendezvous.meeting import save
 
 

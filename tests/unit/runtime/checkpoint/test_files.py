@@ -15,7 +15,9 @@ from typing import BinaryIO
 import pytest
 
 from launcher.errors import LauncherError
-from launcher.runtime.checkpoint.files import CheckpointFiles, Offer, Saved, damage
+from launcher.runtime.checkpoint.content import damage
+from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.saved import Offer, Saved
 from launcher.runtime.rendezvous.outbox import Outbox
 from tests.unit.runtime.rendezvous.meeting import save
 

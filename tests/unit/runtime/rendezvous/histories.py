@@ -7,7 +7,7 @@ from typing import Any
 
 from launcher.contract.task import Task
 from launcher.contract.version import own_version
-from launcher.runtime.checkpoint.files import Offer
+from launcher.runtime.checkpoint.saved import Offer
 from launcher.runtime.rendezvous.events import (
     Action,
     Announce,

@@ -19,7 +19,8 @@ from launcher.contract.version import own_version
 from launcher.errors import LauncherError
 from launcher.host.ports import free_ports
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint.files import CheckpointFiles, Saved
+from launcher.runtime.checkpoint.files import CheckpointFiles
+from launcher.runtime.checkpoint.saved import Saved
 from launcher.runtime.rendezvous.leader import Leader
 from launcher.runtime.rendezvous.meeting import Meeting, meeting
 from launcher.runtime.rendezvous.member import Member

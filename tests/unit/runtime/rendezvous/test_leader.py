@@ -11,7 +11,7 @@ import pytest
 from launcher.contract.version import own_version
 from launcher.errors import LauncherError
 from launcher.runtime.failure import PeerFailed, PeerGone
-from launcher.runtime.rendezvous import hub, leading
+from launcher.runtime.rendezvous import ending, hub, leading
 from launcher.runtime.rendezvous.leader import Leader
 from tests.unit.runtime.rendezvous.histories import ASYNC, TOKEN
 from tests.unit.runtime.rendezvous.meeting import PATIENCE, Place, go, result, save
@@ -147,7 +147,7 @@ def test_a_task_that_is_lost_while_the_leader_watches_makes_it_leave(place: Plac
 
 def test_a_serving_task_that_is_silent_for_too_long_is_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leading, "_SERVES_SILENTLY", 0.05)
-    monkeypatch.setattr(leading, "GOODBYE", 0.01)
+    monkeypatch.setattr(ending, "GOODBYE", 0.01)
     leader = place.send("chief:0", **{**ASYNC, "cluster": {"chief": ("127.0.0.1:1",), "ps": ("127.0.0.2:1",)}})
     go(place.member("ps:0"))
     result(leader).watch(place.lost.put)

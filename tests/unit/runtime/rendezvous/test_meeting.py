@@ -14,11 +14,10 @@ import pytest
 from launcher.contract.context import TaskContext
 from launcher.errors import FormationError, LauncherError
 from launcher.rundir import RunFiles
-from launcher.runtime.checkpoint import files as checkpoint_files
-from launcher.runtime.checkpoint import progress
+from launcher.runtime.checkpoint import content, progress
 from launcher.runtime.checkpoint.files import CheckpointFiles
 from launcher.runtime.failure import PeerFailed
-from launcher.runtime.rendezvous import leading
+from launcher.runtime.rendezvous import ending
 from launcher.runtime.rendezvous.leader import Leader
 from launcher.runtime.rendezvous.meeting import Alone, meeting
 from launcher.runtime.rendezvous.member import Member
@@ -174,7 +173,7 @@ def test_asynchronous_tasks_know_the_step_and_get_no_files(place: Place) -> None
 def test_the_leader_hears_that_a_member_cannot_write_the_checkpoint(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "GOODBYE", 0.05)
+    monkeypatch.setattr(ending, "GOODBYE", 0.05)
     save(place.files("worker:0"), 7, a=b"x")
     checkpoints = RunFiles(Path(place.context("worker:1").run_directory)).checkpoints
     checkpoints.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +193,7 @@ def test_a_cluster_forms_although_its_checkpoint_takes_long_to_verify_and_who_wa
     copy = Path(place.context("worker:1").run_directory) / "checkpoints" / saved.directory.name
     shutil.copytree(saved.directory, copy)
     go_on = {"worker:0": threading.Event(), "worker:1": threading.Event()}
-    digest = checkpoint_files._digest
+    digest = content._digest
 
     def slow(path: Path, done: progress.Progress | None = None) -> str:
         (held,) = (event for name, event in go_on.items() if name in path.parts)
@@ -203,7 +202,7 @@ def test_a_cluster_forms_although_its_checkpoint_takes_long_to_verify_and_who_wa
             assert held.wait(PATIENCE)
         return digest(path, done)
 
-    monkeypatch.setattr(checkpoint_files, "_digest", slow)
+    monkeypatch.setattr(content, "_digest", slow)
     said: queue.Queue[list[str]] = queue.Queue()
     tasks = [place.send("worker:0"), place.send("worker:1")]
     tasks.append(place.send("worker:2", tell=lambda missing: said.put(list(missing))))
