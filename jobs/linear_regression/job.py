@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,8 @@ class LinearRegression(Job):
         }
 
     def _refuse_divergence(self, training_cost: float) -> None:
-        if np.isfinite(training_cost) and training_cost <= DIVERGED * (self.first_cost + 1):
+        converges = np.isfinite(training_cost) and training_cost <= DIVERGED * (self.first_cost + 1)
+        if converges or self.context.nan == "ignore":
             return
         largest = largest_learning_rate(self.data.train)
         raise ArithmeticError(
@@ -100,8 +101,8 @@ class LinearRegression(Job):
 
     def describe(self, report: Mapping[str, Any]) -> str:
         """Return the tutorial's line for an epoch."""
-        cost_shown = f"{report['training_cost']:.9f}"
-        return f"Epoch: {report['epoch']:04d} cost= {cost_shown} W= {_shown(report['W'])} b= {report['b']:.7f}"
+        cost_shown = _shown(report["training_cost"], 9)
+        return f"Epoch: {report['epoch']:04d} cost= {cost_shown} W= {_shown(report['W'])} b= {_shown(report['b'])}"
 
     def report(self, run: RunFiles, history: History) -> None:
         """Print what was learned, draw the pictures and export the model."""
@@ -136,11 +137,17 @@ class Predictor(tf.Module):
 def _export(path: Path, model: Predictor) -> None:
     """Write the SavedModel to a temporary directory and rename that to ``path``."""
     beside = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")
-    tf.saved_model.save(model, beside, signatures=model.predict)
-    os.chmod(beside, 0o755)
-    shutil.rmtree(path, ignore_errors=True)
-    os.rename(beside, path)
+    try:
+        tf.saved_model.save(model, beside, signatures=model.predict)
+        os.chmod(beside, 0o755)
+        shutil.rmtree(path, ignore_errors=True)
+        os.rename(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)  # of a disk that is full
 
 
-def _shown(w: float | list[float]) -> str:
-    return f"{w:.7f}" if isinstance(w, float) else "[" + ", ".join(f"{value:.7f}" for value in w) + "]"
+def _shown(value: float | Sequence[float | None] | None, digits: int = 7) -> str:
+    """Return a number, or several; a report has None for one that is not finite."""
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(_shown(each, digits) for each in value) + "]"
+    return "nan" if value is None else f"{value:.{digits}f}"

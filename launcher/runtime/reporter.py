@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +13,10 @@ from launcher.contract.reports import encode, send
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles, append_json, read_lines
+from launcher.runtime.figures import plain
 
 if TYPE_CHECKING:
     from launcher.runtime.job import Job  # with TensorFlow, which a task that fails early may not have yet
-
-
-def plain(value: Any) -> Any:
-    """Return tensors, variables and arrays as floats and lists, which JSON has; None for what is not finite."""
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    value = value.numpy() if hasattr(value, "numpy") else value
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    # JSON knows no NaN and no infinity.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Reporter:
@@ -59,17 +47,17 @@ class Reporter:
     ) -> Record:
         """Record the job's figures at a step, tell them, and return the record.
 
-        LauncherError if the disk fails, or if the figures are too long or have a name that is the record's own.
+        LauncherError if the disk fails, or if the figures are too long, are none, or have a name of the record's own.
 
         ``step_times`` has each worker's own seconds per step, if they are known.
         """
         epoch = step // job.steps_per_epoch if job.steps_per_epoch else 0
-        refuse_own_names(figures)
+        refuse_own_names(shown := plain(figures))
         when = {"time": round(self._before + time.monotonic() - self._started, 3), "wall_time": round(time.time(), 3)}
         attempt = {"attempt": self._attempt, "resumed_at": self._resumed_at, "task": self._task}
-        record = {"step": step, "epoch": epoch} | when | attempt | plain(figures)
+        record = {"step": step, "epoch": epoch} | when | attempt | shown
         times = {"step_times": step_times} if step_times else {}
-        line = encode({"event": "progress", "step": step, "steps": job.steps, "figures": plain(figures)} | times)
+        line = encode({"event": "progress", "step": step, "steps": job.steps, "figures": shown} | times)
         self.history.append(record)
         if self._writes:
             self._write(record)

@@ -20,6 +20,7 @@ from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
 from launcher.runtime.failure import leave, record
+from launcher.runtime.figures import by_name
 from launcher.runtime.job import Job
 from launcher.runtime.rendezvous.meeting import Meeting, meeting
 from launcher.runtime.rendezvous.messages import ALIVE_EVERY
@@ -165,7 +166,7 @@ def _is_over(context: TaskContext, since: float) -> bool:
 
 
 def _score(context: TaskContext, job: Job, reporter: Reporter, step: int) -> None:
-    figures = job.evaluate()
+    figures = by_name(job.evaluate(), "evaluate")
     print(job.describe(reporter.report(job, step, figures)), flush=True)
     if context.nan == "stop":
         refuse_figures(figures, step)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from launcher.errors import LauncherError
+from launcher.runtime.figures import numbers
 
 _TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 _REMEDY = (
@@ -19,7 +20,7 @@ _REMEDY = (
 
 def refuse_figures(figures: Mapping[str, Any], step: int) -> None:
     """Raise LauncherError for the first figure that is NaN or infinite."""
-    for name, value in _numbers("", figures):
+    for name, value in numbers(figures):
         if not math.isfinite(value):
             raise LauncherError(f"{name} is {_shown(value)} at step {step}: {_REMEDY}")
 
@@ -43,20 +44,6 @@ def _is_weight(node: Any) -> bool:
     # Keras' variables are no instances of tf.Variable, and its layers are trainable as well.
     is_variable = isinstance(node, tf.Variable) or (hasattr(node, "assign") and hasattr(node, "dtype"))
     return is_variable and bool(getattr(node, "trainable", False)) and tf.as_dtype(node.dtype) in _TYPES
-
-
-def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    """Yield every float inside the value with its name, like ``losses.total`` or ``weights[2]``."""
-    value = value.numpy() if hasattr(value, "numpy") else value
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _numbers(f"{name}.{key}" if name else str(key), item)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _numbers(f"{name}[{index}]", item)
-    elif isinstance(value, float):
-        yield name, value
 
 
 def _shown(value: float) -> str:

@@ -15,6 +15,8 @@ from launcher.contract.context import TaskContext
 from launcher.errors import UsageError
 from launcher.runtime.job import Job
 
+_COUNTS = ("steps", "steps_per_epoch", "steps_per_call", "report_every")  # that a job's build() may set
+
 
 def load_job(context: TaskContext) -> Job:
     """Import the job that the cluster file names and make it from its ``args``; UsageError if that is impossible."""
@@ -24,16 +26,20 @@ def load_job(context: TaskContext) -> Job:
 
 
 def build(job: Job) -> None:
-    """Have the job create what it trains; UsageError if it does not say how many steps."""
+    """Have the job create what it trains; UsageError if it does not say how many steps, or in what is no number."""
     job.build()
-    name, steps = type(job).__name__, getattr(job, "steps", None)
-    if steps is None:
+    name = type(job).__name__
+    if getattr(job, "steps", None) is None:
         raise UsageError(
             f"job: {name} sets no steps, so there is nothing to train: set self.steps in build() to the steps of the "
             "whole training (0: evaluate only)"
         )
-    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 0:
-        raise UsageError(f"job: {name} sets steps to {steps!r}: it must be a whole number of at least 0")
+    for key in _COUNTS:
+        value = getattr(job, key)
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+            raise UsageError(f"job: {name} sets {key} to {value!r}: it must be a whole number of at least 0")
+        if not isinstance(value, int):  # numpy's, which JSON does not know
+            setattr(job, key, int(value))
 
 
 def _import(name: str, context: TaskContext) -> ModuleType:

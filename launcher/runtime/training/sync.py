@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from launcher.contract.context import TaskContext
+from launcher.runtime.figures import by_name
 from launcher.runtime.job import Job, Shard
 from launcher.runtime.training.trainer import Trainer, in_turn
 
@@ -50,7 +51,7 @@ class SyncTrainer(Trainer):
         self._own_time = max(0.0, seconds - waited) / count if measured else 0.0
         self._choose_length(microseconds / self.strategy.num_replicas_in_sync / 1e6)
         self._last_count, self._last_time = count, seconds if self._first_call else 0.0
-        self._reached(self.step + count, figures, self._step_times(times))
+        self._reached(self.step + count, by_name(figures, "train_step"), self._step_times(times))
         return bool(save or stop), bool(stop)
 
     def _choose_length(self, seconds: float) -> None:
@@ -92,11 +93,15 @@ class SyncTrainer(Trainer):
         return in_turn([self.job.dataset(shard) for shard in shards])
 
     def _steps(self, iterator: Any, count: tf.Tensor, contribution: tf.Tensor) -> tuple[Any, tf.Tensor]:
-        figures = self.strategy.run(self.job.train_step, args=(self.pulse.draw(iterator),))
+        figures = self.strategy.run(self._step, args=(self.pulse.draw(iterator),))
         for _ in tf.range(count - 1):
-            figures = self.strategy.run(self.job.train_step, args=(self.pulse.draw(iterator),))
+            figures = self.strategy.run(self._step, args=(self.pulse.draw(iterator),))
         contribution = self.strategy.run(tf.identity, args=(contribution,))
         return tf.nest.map_structure(self._sum, figures), self._sum(contribution)
+
+    def _step(self, batch: Any) -> Any:
+        figures: Any = self.job.train_step(batch)
+        return {} if figures is None else figures  # a graph's loop has no None
 
     def _sum(self, share: Any) -> tf.Tensor:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, share, axis=None)

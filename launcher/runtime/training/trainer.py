@@ -13,8 +13,9 @@ from launcher.contract.history import trained
 from launcher.contract.phases import Phase
 from launcher.errors import UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
+from launcher.runtime.figures import by_name, plain
 from launcher.runtime.job import Job
-from launcher.runtime.reporter import Reporter, plain
+from launcher.runtime.reporter import Reporter
 from launcher.runtime.training.call_length import CallLength
 from launcher.runtime.training.finite import refuse_figures
 from launcher.runtime.training.load import build
@@ -36,7 +37,7 @@ class Trainer:
         self._length = CallLength()
         self._context, self._stop = context, stop
         self._trained_before = 0, 0.0  # steps and seconds of the attempts before
-        self._evaluated: Mapping[str, Any] = {}  # the figures of the present step, if it was evaluated
+        self._evaluated: Mapping[str, Any] | None = None  # the figures of the present step, if it was evaluated
         self._first_call: tuple[float, int] | None = None  # when the first call ended, and its step
         self._began = self._last_call = time.monotonic(), self.step
 
@@ -80,7 +81,7 @@ class Trainer:
                 return None
         if self.job.steps:
             self._save()
-        if not self._evaluated:
+        if self._evaluated is None:
             self._evaluated = self._evaluate()
             self._check(self._evaluated)
         return plain(self._evaluated)
@@ -91,7 +92,7 @@ class Trainer:
 
     def _evaluate(self) -> Mapping[str, Any]:
         self.pulse.enter(Phase.EVALUATE)
-        return self.job.evaluate()
+        return by_name(self.job.evaluate(), "evaluate")
 
     def steps_per_second(self) -> float:
         """Return the speed of the whole run's training, without each attempt's first call, which traces the step.
@@ -130,8 +131,8 @@ class Trainer:
         self._last_call = time.monotonic(), step
         self._first_call = self._first_call or self._last_call
         evaluates = step == self.job.steps or (self.job.report_every and step % self.job.report_every == 0)
-        self._evaluated = self._evaluate() if evaluates else {}
-        figures = {**figures, **self._evaluated}
+        self._evaluated = self._evaluate() if evaluates else None
+        figures = {**figures, **(self._evaluated or {})}
         record = self.reporter.report(self.job, step, figures, step_times)
         self._check(figures)
         if evaluates:

@@ -6,7 +6,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -17,7 +16,7 @@ from launcher.engines.local.report_pipe import ReportPipe
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.job import Job
-from launcher.runtime.reporter import Reporter, plain
+from launcher.runtime.reporter import Reporter
 from tests.unit.runtime.conftest import task_context
 
 
@@ -49,28 +48,6 @@ def job() -> Job:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (tf.constant(0.5), 0.5),
-        (tf.constant([1.0, 2.0]), [1.0, 2.0]),
-        (np.float32(0.5), 0.5),
-        (np.arange(3), [0, 1, 2]),
-        (3, 3),
-        ("text", "text"),
-        (None, None),
-        ({"a": tf.constant(1), "b": {"c": np.float64(2)}}, {"a": 1, "b": {"c": 2.0}}),
-    ],
-)
-def test_figures_become_what_json_has(value: object, expected: object) -> None:
-    assert plain(value) == expected
-    assert json.loads(json.dumps(plain(value))) == expected
-
-
-def test_a_variable_becomes_its_value() -> None:
-    assert plain(tf.Variable([0.5])) == [0.5]
 
 
 def test_a_report_is_a_line_of_the_file_an_event_and_part_of_the_history(

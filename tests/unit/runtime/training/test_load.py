@@ -147,3 +147,25 @@ def test_a_job_says_how_many_steps_it_trains_and_0_only_evaluates(steps: int) ->
 def test_a_job_without_a_number_of_steps_is_refused(steps: object, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         built(steps)
+
+
+@pytest.mark.parametrize("key", ["steps_per_epoch", "steps_per_call", "report_every"])
+@pytest.mark.parametrize("value", [-1, 2.0, True, None])
+def test_a_count_that_is_none_is_refused(key: str, value: object) -> None:
+    job = Job(None, task_context())
+    job.steps = 10
+    setattr(job, key, value)
+    with pytest.raises(
+        UsageError, match=f"^job: Job sets {key} to {value!r}: it must be a whole number of at least 0$"
+    ):
+        build(job)
+
+
+def test_counts_of_numpy_become_pythons_which_reports_can_hold() -> None:
+    job = Job(None, task_context())
+    given = {"steps": np.int64(10), "steps_per_epoch": np.int32(5), "steps_per_call": np.uint8(2)}
+    for key, value in {**given, "report_every": np.int64(5)}.items():
+        setattr(job, key, value)
+    build(job)
+    counts = [job.steps, job.steps_per_epoch, job.steps_per_call, job.report_every]
+    assert [(type(count), count) for count in counts] == [(int, 10), (int, 5), (int, 2), (int, 5)]

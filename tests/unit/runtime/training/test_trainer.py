@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -57,7 +58,7 @@ def sigterm() -> Iterator[None]:
 
 
 def trainer(
-    directory: Path, policy: CheckpointPolicy = NEVER, task: str = "worker:0", step: int = 0, **job: int
+    directory: Path, policy: CheckpointPolicy = NEVER, task: str = "worker:0", step: int = 0, **job: Any
 ) -> SyncTrainer:
     context = task_context(task, directory, checkpoint=policy)
     counting = Counting(None, context)
@@ -244,6 +245,56 @@ def test_a_training_that_is_over_is_only_evaluated(tmp_path: Path, capsys: pytes
     assert again.train() == {"total": 45}
     assert again.job.evaluated == [10]
     assert "resumed at step 10 of 10" in capsys.readouterr().out
+
+
+def test_an_evaluation_without_figures_happens_once(tmp_path: Path) -> None:
+    class Silent(Counting):
+        def evaluate(self) -> Metrics:
+            super().evaluate()
+            return {}
+
+    job = Silent(None, context := task_context(directory=tmp_path))
+    there = made(job, context)
+    there.prepare(0)
+    assert there.train() == {}
+    assert job.evaluated == [10]
+
+
+# What a job returns
+
+
+def test_steps_and_evaluations_may_return_nothing(tmp_path: Path) -> None:
+    class Mute(Counting):
+        def train_step(self, batch: Any) -> Metrics:
+            super().train_step(batch)
+            return None  # type: ignore[return-value]
+
+        def evaluate(self) -> Metrics:
+            return None  # type: ignore[return-value]
+
+    there = made(Mute(None, context := task_context(directory=tmp_path)), context)
+    there.prepare(0)
+    assert there.train() == {}
+    assert steps(there) == [4, 8, 10]
+
+
+@pytest.mark.parametrize("method", ["train_step", "evaluate"])
+def test_what_has_no_names_is_refused_in_a_sentence(tmp_path: Path, method: str) -> None:
+    class Nameless(Counting):
+        pass
+
+    setattr(Nameless, method, lambda *_: tf.constant(0.5))
+    there = made(Nameless(None, context := task_context(directory=tmp_path)), context)
+    there.prepare(0)
+    with pytest.raises(LauncherError, match=rf"^the job's {method}\(\) returns EagerTensor: it must return"):
+        there.train()
+
+
+def test_a_job_may_count_its_steps_with_numpy(tmp_path: Path) -> None:
+    there = trainer(tmp_path, steps=np.int64(10), report_every=np.int64(5))
+    there.train()
+    lines = list(map(json.loads, RunFiles(tmp_path).metrics.read_text().splitlines()))
+    assert [line["step"] for line in lines] == [4, 5, 9, 10]
 
 
 # Speed
