@@ -19,6 +19,7 @@ from launcher.contract.roles import Role
 from launcher.errors import LauncherError
 from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
+from launcher.runtime.checkpoint.saved import Saved
 from launcher.runtime.failure import leave, record
 from launcher.runtime.figures import by_name
 from launcher.runtime.job import Job
@@ -29,6 +30,7 @@ from launcher.runtime.training.asynchronous import AsyncTrainer
 from launcher.runtime.training.finite import refuse_figures
 from launcher.runtime.training.load import build, load_job
 from launcher.runtime.training.placement_check import check_devices, check_placement
+from launcher.runtime.training.pulse import Pulse
 from launcher.runtime.training.server import start_server
 from launcher.runtime.training.stop import Stop
 from launcher.runtime.training.strategy import build_strategy
@@ -132,7 +134,8 @@ def _without_the_missing(context: TaskContext, reporter: Reporter, met: Meeting)
 def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     """Score every checkpoint that appears, until that of the last step."""
     strategy = build_strategy(context)
-    job, stop = load_job(context), Stop()
+    job, stop, pulse = load_job(context), Stop(), Pulse(reporter)
+    pulse.enter(Phase.BUILD)
     with strategy.scope():
         build(job)
     checkpoints, scored = Checkpoints(context, job), reporter.last_step()
@@ -140,18 +143,31 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
     forgets_at = time.monotonic() + context.start_timeout
     reporter.tell("ready", devices=check_devices(context))
     _send_heartbeats(reporter)
+    pulse.rest()
     while scored < job.steps and not stop.asked:
         # Asked first: the last checkpoint is written before the result.
         over = _is_over(context, since=context.launched if time.monotonic() < forgets_at else 0.0)
-        newest = checkpoints.read_newest(other_than=scored)
-        if newest is not None:
-            scored = newest
+        newest = checkpoints.newest(other_than=scored)
+        if newest and _read(checkpoints, newest, pulse):
+            scored = newest.step
             _score(context, job, reporter, scored)
+            pulse.rest()
         elif over:
             return False
         else:
             time.sleep(_LOOK_EVERY)
     return scored >= job.steps
+
+
+def _read(checkpoints: Checkpoints, saved: Saved, pulse: Pulse) -> bool:
+    """Read a checkpoint, to be evaluated next; return whether it is sound."""
+    pulse.enter(Phase.BUILD)
+    sound = checkpoints.read_sound(saved)
+    if sound:
+        pulse.enter(Phase.EVALUATE)
+    else:
+        pulse.rest()
+    return sound
 
 
 def _is_over(context: TaskContext, since: float) -> bool:

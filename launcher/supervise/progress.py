@@ -76,6 +76,10 @@ class Progress:
         elif event.event == "busy":
             self._busy = tuple(map(Task.parse, event.details["workers"]))
 
+    def heard_at(self, task: Task) -> float:
+        """Return when the task sent its last heartbeat; 0 if it has sent none."""
+        return self._heartbeats.get(task, 0.0)
+
     @property
     def has_steps_left(self) -> bool:
         """Whether a task of this host has steps to make; also if no task here makes any, so that only others have."""

@@ -36,7 +36,7 @@ from launcher.supervise.task_table import TaskTable
 from launcher.supervise.training import Training
 
 LEAVE_GRACE = 10.0  # seconds for tasks to exit by themselves once the leader is done
-EVALUATE_GRACE = 60.0  # seconds more for an evaluator, which has the last checkpoint to score
+EVALUATE_GRACE = 60.0  # seconds more for an evaluator to see the last checkpoint; scoring has run.timeouts.evaluate
 CAUSE_GRACE = 2.0  # seconds to wait for the first cause after one of its consequences was seen
 FORMING_GRACE = 10.0  # seconds on top of start_timeout: the tasks themselves know better which are missing
 AGREED_STOP = 128 + signal.SIGTERM  # exit code of a task if all agreed to stop, because one of them was asked to
@@ -109,7 +109,7 @@ class Supervisor:
             case Signalled():
                 self._signalled(event.number, now)
             case Inspected():
-                self._training.hangs.note(event)
+                self._training.note(event)
             case Tick():
                 pass
         self._check_clock(now)
@@ -138,7 +138,7 @@ class Supervisor:
                     self._recovery.leave_out(Task.parse(name), f"{name} did not join the rendezvous")
             case "progress" if self._roles[event.task].joins_cluster:
                 self._training.progressed(event, now)
-            case "alive" | "busy" | "finished":
+            case "alive" | "busy" | "finished" | "idle":
                 self._training.heard(event, now, is_formed=self.state is RunState.TRAINING)
             case "result":
                 self.result = event.details
@@ -235,10 +235,11 @@ class Supervisor:
         match self.state:
             case RunState.FORMING:
                 self._check_formed(now)
-            case RunState.TRAINING if self._expects_steps:
-                if cause := self._training.find_hang(now):
+            case RunState.TRAINING:
+                if cause := (self._training.find_hang if self._expects_steps else self._training.find_overdue)(now):
                     self._give_up(cause, now)
             case RunState.LEAVING if self._deadline_passed(now) and not self._still_evaluates(now):
+                self._training.leave_evaluators()
                 self._stop("the leader has finished", Shutdown(now))
             case RunState.STOPPING if self._shutdown:
                 will_restart = self._would_restart and not self._restart_decided
@@ -247,6 +248,8 @@ class Supervisor:
                 self._start(self._table.to_restart(), now)
             case _:
                 pass
+        if self._is_running:
+            self._training.end_overdue_evaluator(now)
         self._recovery.start_due(now)
 
     def _deadline_passed(self, now: float) -> bool:
@@ -269,8 +272,9 @@ class Supervisor:
 
     def _still_evaluates(self, now: float) -> bool:
         late = self._table.living(self.tasks)
-        in_time = self._deadline is not None and now < self._deadline + EVALUATE_GRACE
-        return in_time and not any(self._roles[task].joins_cluster for task in late)
+        in_time = now < max(self._deadline or 0.0, self._training.evaluated_at) + EVALUATE_GRACE
+        waits = in_time or self._training.evaluates(now)
+        return waits and not any(self._roles[task].joins_cluster for task in late)
 
     # States
 

@@ -111,22 +111,25 @@ class Checkpoints:
         self._read(saved)
         return saved.repeated
 
-    def read_newest(self, other_than: int) -> int | None:
-        """Read the newest checkpoint into the job and return its step, for a task that only evaluates.
-
-        None if there is none but that of the step ``other_than``, or if its files are damaged: the leader, which names
-        what is damaged, may have just removed it.
-        """
+    def newest(self, other_than: int) -> Saved | None:
+        """Return the newest checkpoint, unless it is that of the step ``other_than``."""
         newest = self.files.newest()
-        if newest is None or newest.step == other_than or damage(newest.directory, _say):
-            return None
+        return None if newest is None or newest.step == other_than else newest
+
+    def read_sound(self, saved: Saved) -> bool:
+        """Read a checkpoint into the job, for a task that only evaluates, and return whether its files are sound.
+
+        If not, the leader, which names what is damaged, may have just removed it.
+        """
+        if damage(saved.directory, _say):
+            return False
         try:
-            self._read(newest)
+            self._read(saved)
         except tf.errors.OpError:
-            if damage(newest.directory):
-                return None
+            if damage(saved.directory):
+                return False
             raise
-        return newest.step
+        return True
 
     def _read(self, saved: Saved) -> None:
         prefix = str(saved.directory / _VARIABLES)

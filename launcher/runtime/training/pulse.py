@@ -38,6 +38,13 @@ class Pulse:
             self._phase = phase
             self._reporter.tell("phase", phase=phase)
 
+    def rest(self) -> None:
+        """Tell that this task waits for something to do, as an evaluator does for the next checkpoint."""
+        with self._lock:
+            if self._phase:
+                self._phase = None
+                self._reporter.tell("idle")
+
     def watch(self, to_skip: int, steps: int) -> None:
         """Tell every second how many batches were drawn, of which ``to_skip`` are skipped; ``steps`` is the last."""
         self._to_skip, self._steps = to_skip, steps

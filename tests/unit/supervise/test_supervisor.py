@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from launcher.contract.phases import Phase
 from launcher.contract.roles import Role
+from launcher.contract.task import Task
 from launcher.supervise.events import Event, Exited, Record, Reported, RunState, Start, TaskState, Tick
 from launcher.supervise.hangs import Patience
 from launcher.supervise.shutdown import STOP_GRACE
@@ -137,6 +141,34 @@ def test_an_evaluator_gets_longer_to_score_the_last_checkpoint() -> None:
     history: Moments = [*ready(FIRST), *ended, (4 + LEAVE_GRACE, Tick()), (late, Tick()), (late, Tick())]
     seen = replay({FIRST: Role.TRAIN, EVALUATOR: Role.EVALUATE}, history)
     assert seen.kills == [(late, "evaluator:0", "SIGTERM")]
+
+
+SCORES: Mapping[Task, Role] = {FIRST: Role.TRAIN, EVALUATOR: Role.EVALUATE}
+ENDED: Moments = [*ready(FIRST, EVALUATOR), (3, Reported(FIRST, "result", {})), (4, Exited(FIRST, 0))]
+
+
+def scores(begins: float, ends: float) -> Moments:
+    """The evaluator scores a checkpoint, and says every five seconds that it lives."""
+    begun: Moments = [(begins, Reported(EVALUATOR, "phase", {"phase": "evaluate"}))]
+    lives: Moments = [(begins + second, Reported(EVALUATOR, "alive")) for second in range(0, int(ends - begins), 5)]
+    return [*begun, *lives, (ends, Reported(EVALUATOR, "idle"))]
+
+
+def test_an_evaluation_at_the_end_has_the_bound_of_evaluations_and_so_has_the_one_after_it() -> None:
+    history: Moments = [*ENDED, *scores(5, 500), (501, Tick()), *scores(502, 1000), (1001, Exited(EVALUATOR, 0))]
+    seen = replay(SCORES, history, timeouts={Phase.EVALUATE: 600})
+    assert seen.kills == []
+    assert seen.supervisor.done
+    assert seen.state is RunState.OVER
+
+
+def test_an_evaluation_at_the_end_that_takes_too_long_or_stands_still_is_not_waited_for() -> None:
+    seen = replay(SCORES, [*ENDED, *scores(5, 900)], timeouts={Phase.EVALUATE: 600})
+    assert seen.kills[0] == (610, "evaluator:0", "SIGTERM")  # at its next sign of life
+    assert seen.said == ["evaluator:0 has not scored the last checkpoint in time, and is not waited for"]
+    still: Moments = [*scores(5, 30)[:-1], *((float(second), Tick()) for second in range(31, 200))]
+    seen = replay(SCORES, [*ENDED, *still], timeouts={Phase.EVALUATE: 600})
+    assert seen.kills[0] == (4 + LEAVE_GRACE + EVALUATE_GRACE + 1, "evaluator:0", "SIGTERM")
 
 
 # The first cause

@@ -9,11 +9,24 @@ import pytest
 from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.spec.timeouts import Timeouts, by_phase
-from launcher.supervise.events import Event, Inspect, Inspected, Reported, Tick
+from launcher.supervise.events import Event, Exited, Inspect, Inspected, Reported, RunState, Tick
 from launcher.supervise.hangs import INSPECTION_GRACE, LEARNED
 from launcher.supervise.phases import Phases
 from launcher.supervise.supervisor import FORMING_GRACE
-from tests.unit.supervise.histories import ASYNC, CHIEF, FIRST, SECOND, SYNC, Moments, Replay, ready, replay, ticks
+from tests.unit.supervise.histories import (
+    ASYNC,
+    CHIEF,
+    EVALUATED,
+    EVALUATOR,
+    FIRST,
+    SECOND,
+    SYNC,
+    Moments,
+    Replay,
+    ready,
+    replay,
+    ticks,
+)
 
 STEP = 300.0
 BOUNDS: Mapping[Phase, float] = {
@@ -156,3 +169,54 @@ def test_the_live_line_shows_the_first_task_that_makes_no_steps_and_that_the_lea
     assert phases.shown([FIRST, SECOND]) == waits
     phases.enter(FIRST, Phase.SAVE, 3)
     assert phases.shown([FIRST, SECOND]) == {"phase": Phase.SAVE}
+
+
+# An evaluator, for which nobody waits
+
+SCORED: Moments = [*ready(FIRST, SECOND, EVALUATOR), stepped(FIRST, 1, 2), stepped(SECOND, 1, 2)]
+
+
+def training(until: int) -> Moments:
+    """Both workers make a step every hundred seconds."""
+    return [stepped(task, at, at) for at in range(100, until, 100) for task in SYNC]
+
+
+def scored(history: Moments, until: int, budget: int = 1) -> Replay:
+    seconds = ticks(3, until)
+    moments = sorted([*SCORED, *history, *training(until), *seconds], key=lambda moment: moment[0])
+    return replay(EVALUATED, moments, timeouts=BOUNDS, budget=budget)
+
+
+@pytest.mark.parametrize("phase", [Phase.BUILD, Phase.EVALUATE])
+def test_an_evaluator_that_stays_in_a_phase_is_named_and_killed_alone_and_restarts_alone(phase: Phase) -> None:
+    late = 10 + int(BOUNDS[phase])
+    stays: Moments = [enters(EVALUATOR, phase, 10)]
+    assert scored(stays, late).kills == []
+    died: Moments = [*stays, (late + 7.0, Exited(EVALUATOR, -9))]
+    seen = scored(died, late + 20)
+    assert seen.kills == [(late + INSPECTION_GRACE, "evaluator:0", "SIGKILL")]
+    assert seen.said[0] == f"evaluator:0 has been in {phase} for {late - 10} s (run.timeouts.{phase}){STACKS}"
+    assert seen.restarts == [(late + 8.0, EVALUATOR, 2)]
+    assert seen.state is RunState.TRAINING
+
+
+def test_an_evaluator_that_waits_for_a_checkpoint_is_in_no_phase() -> None:
+    idle: Moments = [enters(EVALUATOR, Phase.EVALUATE, 10), (20, Reported(EVALUATOR, "idle"))]
+    assert scored(idle, 20 + int(BOUNDS[Phase.EVALUATE]) + 10).kills == []
+
+
+def test_what_an_evaluator_does_puts_off_no_bound_of_the_tasks_that_train() -> None:
+    busy = [enters(EVALUATOR, phase, at) for at in range(10, 300, 20) for phase in (Phase.BUILD, Phase.EVALUATE)]
+    moments = sorted([*SCORED, *busy, *ticks(3, 310)], key=lambda moment: moment[0])
+    assert "no step for 300 s" in replay(EVALUATED, moments, timeouts=BOUNDS).cause.error
+
+
+# After the result
+
+
+def test_a_task_that_stays_in_a_phase_after_the_leaders_result_is_found_too() -> None:
+    bound = BOUNDS[Phase.EVALUATE]
+    history: Moments = [*ready(*SYNC), enters(SECOND, Phase.EVALUATE, 5), (6, Reported(FIRST, "result", {}))]
+    assert watched(history, 5 + bound - 1).kills == []
+    seen = watched(history, 5 + bound + INSPECTION_GRACE)
+    assert seen.cause.error == f"worker:1 has been in evaluate for {bound:g} s (run.timeouts.evaluate){STACKS}"

@@ -197,14 +197,19 @@ def test_a_checkpoint_knows_how_many_updates_may_be_in_it_twice(tmp_path: Path) 
 def test_who_looks_on_reads_the_newest_whole_checkpoint_and_each_once(tmp_path: Path) -> None:
     writer, model = checkpoints(tmp_path), Model()
     reader = checkpoints(tmp_path, model, task="evaluator:0")
-    assert reader.read_newest(other_than=0) is None
+    assert reader.newest(other_than=0) is None
     writer.save(5)
-    assert reader.read_newest(other_than=0) == 5
-    assert reader.read_newest(other_than=5) is None
+    newest = reader.newest(other_than=0)
+    assert newest is not None
+    assert newest.step == 5
+    assert reader.read_sound(newest)
+    assert reader.newest(other_than=5) is None
     writer.save(6)
-    (data,) = writer.files.at(6).directory.glob("*.data-*")
+    newest = reader.newest(other_than=5)
+    assert newest is not None
+    (data,) = newest.directory.glob("*.data-*")
     data.write_bytes(b"")
-    assert reader.read_newest(other_than=5) is None
+    assert not reader.read_sound(newest)
 
 
 @pytest.mark.parametrize(("task", "left"), [("worker:0", []), ("worker:1", [".step-9.x"])])
