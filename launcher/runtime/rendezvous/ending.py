@@ -13,7 +13,9 @@ from launcher.runtime.rendezvous.members import Members, Stage
 from launcher.runtime.rendezvous.messages import HELLO_TIMEOUT, failure_message
 
 GOODBYE = 2.0  # seconds that members get to hear why the run has failed
-_FINISH_TIMEOUT = 60.0  # seconds that a leader waits at the end for tasks that have just run the same step
+# Seconds of silence until which a leader waits at the end for tasks that have just run the same step. One that lives may
+# still evaluate or save, and its launcher bounds that (run.timeouts).
+_FINISH_TIMEOUT = 60.0
 
 
 @dataclass
@@ -130,8 +132,7 @@ class Ending:
 
     def _part(self, finish: _Finish, now: float) -> None:
         """Once all that train have finished, send all away; once they have gone, this task may go."""
-        trainers = {name for name, role in self._members.roles.items() if not role.serves}
-        if not finish.agreed and (trainers <= self._finished | self._gone or self._agenda.due(finish.until, now)):
+        if not finish.agreed and self._waits_no_longer(finish, now):
             finish.agreed, finish.until = True, now + HELLO_TIMEOUT
         if finish.agreed:
             self._dismiss({"end": True, "stopped": finish.stopped}, Stage.STARTED)
@@ -139,3 +140,10 @@ class Ending:
             if self._members.roles.keys() <= self._gone or self._agenda.due(finish.until, now):
                 finish.done = True
                 self._agenda.act(Done())
+
+    def _waits_no_longer(self, finish: _Finish, now: float) -> bool:
+        trainers = {name for name, role in self._members.roles.items() if not role.serves}
+        unfinished = trainers - self._finished - self._gone
+        heard = [member.heard_at for member in self._members.here.values() if member.name in unfinished]
+        until = max([finish.until, *(at + _FINISH_TIMEOUT for at in heard)])
+        return not unfinished or self._agenda.due(until, now)

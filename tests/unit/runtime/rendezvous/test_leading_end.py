@@ -275,6 +275,18 @@ def test_a_failure_at_the_end_is_told_and_the_leader_ends_well() -> None:
     assert [type(action) for action in history.asked()] == [NoteLoss, Done]
 
 
+def test_a_task_that_still_evaluates_is_waited_for_as_long_as_it_lives() -> None:
+    history, slow, other = formed()
+    history.happen(Finished(stopped=False))
+    history.say(other, finished=True)
+    for _ in range(60):
+        history.wait(5.0)
+        history.say(slow, alive=True)
+    assert {"end": True, "stopped": False} not in history.told(slow)
+    history.say(slow, finished=True)
+    assert history.told(slow) == ended()
+
+
 def test_a_task_that_hangs_holds_up_the_end_only_so_long() -> None:
     history, first, second = formed()
     history.happen(Finished(stopped=False))
