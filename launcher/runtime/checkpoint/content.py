@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from launcher.errors import LauncherError
 from launcher.rundir import checkpoint_name
 from launcher.runtime.checkpoint.progress import Progress, Watch
-from launcher.runtime.checkpoint.saved import STATE
+from launcher.runtime.checkpoint.saved import STATE, Offer
 
 _CHUNK = 1 << 20  # bytes
 _FLUSH_EVERY = 1 << 28  # received bytes, so that the last flush is short and the sender hears of progress
@@ -31,23 +31,27 @@ def damage(checkpoint: Path, watch: Watch = lambda _: None) -> str:
     Reads all of them: ``watch`` is told how far that is.
     """
     try:
-        content = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        files: Mapping[str, Any] = content.get("files", {})
-        if checkpoint.name != checkpoint_name(int(content["step"])):
-            return f"{STATE} is that of another step"
-        for name, (size, _) in files.items():
-            found = (checkpoint / name).stat().st_size
-            if found != size:
-                return f"{name} has {found} of {size} bytes"
-        total = sum(size for size, _ in files.values())
-        progress = Progress(f"verifying checkpoint step-{content['step']}", total, watch)
-        for name, (_, digest) in files.items():
-            if _digest(checkpoint / name, progress) != digest:
-                return f"{name} has other content than when it was written"
+        state = Offer.from_dict(json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
+        return _differs(checkpoint, state, watch)
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
+        return f"{Path(error.filename or checkpoint).name} cannot be read: {error.strerror}"
+    except (ValueError, RecursionError) as error:
         return f"{STATE} cannot be read: {error}"
+
+
+def _differs(checkpoint: Path, state: Offer, watch: Watch) -> str:
+    if checkpoint.name != checkpoint_name(state.step):
+        return f"{STATE} is that of another step"
+    for name, (size, _) in state.files.items():
+        found = (checkpoint / name).stat().st_size
+        if found != size:
+            return f"{name} has {found} of {size} bytes"
+    progress = Progress(f"verifying checkpoint step-{state.step}", state.total, watch)
+    for name, (_, digest) in state.files.items():
+        if _digest(checkpoint / name, progress) != digest:
+            return f"{name} has other content than when it was written"
     return ""
 
 
@@ -99,8 +103,15 @@ def _next(reader: Reader, count: int) -> bytes:
 def _digest(path: Path, progress: Progress | None = None) -> str:
     digest, buffer = hashlib.sha256(), memoryview(bytearray(_CHUNK))
     with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
+        while count := _read_into(buffer, file, path):
             digest.update(buffer[:count])
             if progress:
                 progress.add(count)
     return digest.hexdigest()
+
+
+def _read_into(buffer: memoryview, file: FileIO, path: Path) -> int:
+    try:
+        return file.readinto(buffer)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # Python names no file here

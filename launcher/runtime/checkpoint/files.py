@@ -115,13 +115,14 @@ class CheckpointFiles:
                 there = read_saved(place / STATE)
                 if there and there.identity == identity:
                     return  # another task of this machine has just received the same
-                self._set_aside(place)
+                self._drop(place)
             else:
                 flush(self._directory)  # those before it may be dropped next
                 return
 
-    def _set_aside(self, place: Path) -> None:
-        aside = Path(tempfile.mkdtemp(dir=self._directory, prefix=f".{place.name}."))
+    def _drop(self, place: Path) -> None:
+        """Remove a checkpoint: it is gone at once, however long its files take to remove."""
+        aside = self._directory / f".{place.name}.{secrets.token_hex(4)}"
         with suppress(FileNotFoundError):  # another task did
             os.rename(place, aside)
         shutil.rmtree(aside, ignore_errors=True)
@@ -129,7 +130,7 @@ class CheckpointFiles:
     def keep(self, number: int) -> None:
         """Remove all but this number of the newest."""
         for old in self.saved()[:-number]:
-            shutil.rmtree(old.directory)
+            self._drop(old.directory)
 
     def remove_unfinished(self) -> None:
         """Remove what a task that was killed has left incomplete."""

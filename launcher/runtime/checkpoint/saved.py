@@ -61,15 +61,15 @@ class Offer:
             files = {Path(name).name: (int(size), str(digest)) for name, (size, digest) in sent.items()}
             return cls(step, str(values.get("id", "")), repeated, files)  # type: ignore[attr-defined]
         except (TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise ValueError(f"no offer of a checkpoint: {error}") from None
+            raise ValueError(f"this describes no checkpoint: {error}") from None
 
 
 def read_saved(state: Path) -> Saved | None:
     """Return the checkpoint of a state.json; None if there is none, or if it is damaged."""
     try:
-        content = json.loads(state.read_text(encoding="utf-8"))
-        return Saved(int(content["step"]), str(content.get("id", "")), state.parent, int(content.get("repeated", 0)))
+        offer = Offer.from_dict(json.loads(state.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None  # the leader has just dropped it for newer ones
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError):
         return None  # damaged: newest_sound says so
+    return Saved(offer.step, offer.identity, state.parent, offer.repeated)

@@ -13,8 +13,8 @@ from launcher.runtime.rendezvous.members import Members, Stage
 from launcher.runtime.rendezvous.messages import HELLO_TIMEOUT, failure_message
 
 GOODBYE = 2.0  # seconds that members get to hear why the run has failed
-# Seconds of silence until which a leader waits at the end for tasks that have just run the same step. One that lives may
-# still evaluate or save, and its launcher bounds that (run.timeouts).
+# Seconds of silence until which a leader waits at the end for tasks that have just run the same step. One that lives
+# may still evaluate or save, and its launcher bounds that (run.timeouts).
 _FINISH_TIMEOUT = 60.0
 
 

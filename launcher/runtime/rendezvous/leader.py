@@ -208,12 +208,17 @@ class _Thread:
         try:
             while not self._closing.is_set():
                 self._turn()
+        except LauncherError as error:
+            self._leave(error)
         except Exception as error:  # noqa: BLE001  # the task would wait for this thread forever
             traceback.print_exc()
-            self._carry_out(Leave(LauncherError(f"the rendezvous broke: {type(error).__name__}: {error}")))
-            self._carry_out(Done())
+            self._leave(LauncherError(f"the rendezvous broke: {type(error).__name__}: {error}"))
         finally:
             self._hub.close()
+
+    def _leave(self, error: LauncherError) -> None:
+        self._carry_out(Leave(error))
+        self._carry_out(Done())
 
     def _turn(self) -> None:
         # Whoever holds Python's lock for long may keep this thread from what has arrived: only what is silent at a time

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from launcher.errors import LauncherError
+
 _MOST_WAITING = 1024  # messages that the other side has not read yet; with more it is lost
 _CHUNK = 1 << 18  # bytes of a file that are in memory at a time
 
@@ -16,7 +18,7 @@ _CHUNK = 1 << 18  # bytes of a file that are in memory at a time
 class Outbox:
     """Messages, and files whose content is read as it is sent. True while something is left to send.
 
-    Each method raises OSError if the connection, or a file, fails.
+    Each method raises OSError if the connection fails, LauncherError if a file of this machine does.
     """
 
     def __init__(self) -> None:
@@ -54,10 +56,13 @@ class Outbox:
 
 
 def _chunks(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while size:
-            chunk = file.read(min(size, _CHUNK))
-            if not chunk:
-                raise OSError(errno.EIO, f"{path.name} is shorter than it was")
-            size -= len(chunk)
-            yield chunk
+    try:
+        with path.open("rb") as file:
+            while size:
+                chunk = file.read(min(size, _CHUNK))
+                if not chunk:
+                    raise LauncherError(f"the checkpoint cannot be sent: {path} is shorter than it was")
+                size -= len(chunk)
+                yield chunk
+    except OSError as error:
+        raise LauncherError(f"the checkpoint cannot be sent: {path} cannot be read: {error.strerror}") from None

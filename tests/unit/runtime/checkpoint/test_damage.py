@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from launcher.runtime.checkpoint.content import damage
 from launcher.runtime.checkpoint.files import CheckpointFiles
 from launcher.runtime.checkpoint.saved import Saved
 from tests.unit.runtime.rendezvous.meeting import save
+
+NO_STATE = "state.json cannot be read: this describes no checkpoint: "
 
 
 @pytest.fixture
@@ -47,6 +51,16 @@ def mistake(saved: Saved) -> None:
     state.write_text(state.read_text().replace('"step": 7', '"step": 9'))
 
 
+def miscount(saved: Saved) -> None:
+    state = saved.directory / "state.json"
+    state.write_text(state.read_text().replace('"repeated": 0', '"repeated": null'))
+
+
+def misname(saved: Saved) -> None:
+    state = saved.directory / "state.json"
+    state.write_text(state.read_text().replace('"a": [', '"a": 7, "b": ['))
+
+
 @pytest.mark.parametrize(
     ("harm", "why"),
     [
@@ -56,6 +70,8 @@ def mistake(saved: Saved) -> None:
         (scribble, "state.json cannot be read: Expecting ',' delimiter: line 1 column 11 (char 10)"),
         (lose, "state.json is missing"),
         (mistake, "state.json is that of another step"),
+        (miscount, f"{NO_STATE}int() argument must be a string, a bytes-like object or a real number, not 'NoneType'"),
+        (misname, f"{NO_STATE}cannot unpack non-iterable int object"),
     ],
 )
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_counts(
@@ -71,6 +87,18 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_counts(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-0000000007", "step-0000000005"]
     assert files.newest_sound(said.append, print) == before
     assert len(said) == 1
+
+
+def test_a_file_that_the_disk_does_not_give_back_is_named(
+    files: CheckpointFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = save(files, 7, a=b"content")
+
+    def unreadable(path: Path, _: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(module, "_digest", unreadable)
+    assert damage(saved.directory) == "a cannot be read: Input/output error"
 
 
 def test_a_step_that_is_damaged_twice_is_set_aside_twice(files: CheckpointFiles, tmp_path: Path) -> None:

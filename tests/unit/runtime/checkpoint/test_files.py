@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -199,6 +200,21 @@ def test_the_newest_few_are_kept(files: CheckpointFiles) -> None:
     assert names(files) == ["step-0000000020", "step-0000001000"]
     files.keep(3)
     assert steps(files) == [20, 1000]
+
+
+def test_one_that_is_dropped_is_gone_at_once_however_long_its_files_take_to_remove(
+    files: CheckpointFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        save(files, step, a=b"content")
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as if the task were killed at that moment
+    files.keep(1)
+    assert steps(files) == [2]
+    (half,) = (name for name in names(files) if name != "step-0000000002")
+    assert half.startswith(".step-0000000001.")
+    monkeypatch.undo()
+    files.remove_unfinished()
+    assert names(files) == ["step-0000000002"]
 
 
 def test_what_is_unfinished_is_removed_and_nothing_else(files: CheckpointFiles) -> None:

@@ -193,15 +193,17 @@ def test_who_does_not_read_holds_up_nobody_and_is_lost_at_last(hub: Hub, connect
     assert happens(hub) == [Lost(1)]
 
 
-def test_a_file_that_has_become_shorter_ends_the_connection(hub: Hub, connect: Connect, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"), [("a", "is shorter than it was"), ("gone", "cannot be read: No such file or directory")]
+)
+def test_a_file_that_cannot_be_sent_is_a_sentence(
+    hub: Hub, connect: Connect, tmp_path: Path, name: str, why: str
+) -> None:
     (tmp_path / "a").write_bytes(b"ab")
-    for path, size in ((tmp_path / "a", 3), (tmp_path / "gone", 1)):
-        stranger = connect()
-        stranger.say({})
-        (heard,) = happens(hub)
-        hub.send_files(heard.connection, {path: size})
-        assert happens(hub) == [Lost(heard.connection)]
-        assert stranger.take(9) in (b"ab", b"")
+    connect().say({})
+    (heard,) = happens(hub)
+    with pytest.raises(LauncherError, match=rf"^the checkpoint cannot be sent: \S+/{name} {why}$"):
+        hub.send_files(heard.connection, {tmp_path / name: 3})
 
 
 def test_who_was_told_the_last_word_hears_it_and_may_still_be_heard(hub: Hub, connect: Connect) -> None:

@@ -115,6 +115,18 @@ def test_who_lacks_the_checkpoint_gets_its_files(place: Place) -> None:
         member.hear_until("go")
 
 
+def test_a_leader_that_cannot_read_its_checkpoint_any_more_ends_the_meeting_with_the_cause(place: Place) -> None:
+    saved = save(place.files("worker:0"), 7, a=b"content")
+    leader = place.send("worker:0")
+    lacks, has = place.member("worker:1"), place.member("worker:2")
+    has.prepare()
+    lacks.hear_until("prepare")
+    (saved.directory / "a").unlink()
+    lacks.say({"lacks": True})
+    with pytest.raises(LauncherError, match=r"^the checkpoint cannot be sent: \S+/a cannot be read: No such file"):
+        result(leader)
+
+
 def test_who_serves_gets_no_files(place: Place) -> None:
     save(place.files("chief:0"), 7, a=b"content")
     leader = place.send("chief:0", **ASYNC)
