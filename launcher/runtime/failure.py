@@ -116,7 +116,9 @@ def record(context: TaskContext, error: BaseException) -> int:
     try:
         write_json(files.error(context.attempt, context.task.slug), content)
         # Straight to the log: the launcher shows the first cause once, at the end, and not every task's traceback.
-        with files.log(context.attempt, context.task.slug).open("a", encoding="utf-8") as log:
+        with files.log(context.attempt, context.task.slug).open(
+            "a", encoding="utf-8", errors="backslashreplace"
+        ) as log:
             log.write(trace)
     except OSError:
         with contextlib.suppress(LauncherError):  # neither disk nor pipe: the exit code is all that is left to tell
@@ -126,15 +128,23 @@ def record(context: TaskContext, error: BaseException) -> int:
 
 def leave(code: int) -> NoReturn:
     """End this process at once, from any thread."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # the job has closed or replaced it
+            stream.flush()
     # Not sys.exit: TensorFlow's threads and remote contexts can hang at interpreter exit, and all that matters is done.
     os._exit(code)
 
 
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as fault:  # noqa: BLE001  # the job's own code, which may raise anything
+        return f"(its text cannot be shown: {type(fault).__name__})"
+
+
 def _silent(error: BaseException, context: TaskContext) -> list[str]:
     """Return the tasks that, by this error, TensorFlow has not heard of for too long."""
-    text = str(error)
+    text = _text(error)
     if silent := _UNHEALTHY.search(text):
         return list(dict.fromkeys(_named(job, int(index), context) for job, index in _TASK.findall(silent[1])))
     return [str(context.leader)] if _HEARTBEAT in text and not context.is_leader else []
@@ -142,7 +152,7 @@ def _silent(error: BaseException, context: TaskContext) -> list[str]:
 
 def _message(error: BaseException) -> str:
     """Return what the error says, without the frames that _user_code shows and without TensorFlow's remarks."""
-    text = str(error)
+    text = _text(error)
     if text.startswith(_TRACED):
         said = textwrap.dedent(text.rpartition("\n\n")[2]).strip()
         return said.removeprefix(f"{type(error).__name__}: ")
@@ -173,6 +183,7 @@ def _user_code(error: BaseException, directory: Path) -> list[str]:
 def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
     for frame in traceback.extract_tb(error.__traceback__):
         yield frame.filename, frame.lineno or 0
-    if str(error).startswith((_TRACED, _RUN)):
-        for name, number in _TRACED_FRAME.findall(str(error)):
+    text = _text(error)
+    if text.startswith((_TRACED, _RUN)):
+        for name, number in _TRACED_FRAME.findall(text):
             yield name, int(number)

@@ -47,7 +47,7 @@ from launcher.runtime.rendezvous.events import (
 from launcher.runtime.rendezvous.hub import Hub, listen
 from launcher.runtime.rendezvous.leading import Leading
 from launcher.runtime.rendezvous.messages import PROGRESS
-from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait, find_hosts
+from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait, find_hosts, start_thread
 
 _LOOK_EVERY = 1.0  # seconds that the connections' thread sleeps at most
 _CLOSE_TIMEOUT = 5.0  # seconds that this thread gets to end
@@ -167,10 +167,10 @@ class _Thread:
     def start(self) -> None:
         """Begin; LauncherError if this machine lets no thread start."""
         try:
-            self._thread.start()
-        except RuntimeError as error:
+            start_thread(self._thread)
+        except LauncherError:
             self._hub.close()
-            raise LauncherError(f"the rendezvous needs a thread: {error}") from None
+            raise
 
     def offer(self, saved: Saved | None) -> None:
         """Let all resume from this checkpoint, or from the beginning."""

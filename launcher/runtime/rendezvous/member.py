@@ -14,7 +14,7 @@ from launcher.errors import LauncherError
 from launcher.runtime.failure import PeerGone, is_consequence, peer_failure
 from launcher.runtime.rendezvous.arrival import Arrival
 from launcher.runtime.rendezvous.messages import ALIVE_EVERY, NONSENSE, SILENCE, failure_message, peer_failed
-from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait
+from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait, start_thread
 from launcher.runtime.rendezvous.wire import Wire
 
 _LAST_WORD = 2.0  # seconds that a leader gets to say which peer was lost
@@ -86,8 +86,8 @@ class _Listening:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin."""
-        threading.Thread(target=self._run, daemon=True).start()
+        """Begin; LauncherError if this machine lets no thread start."""
+        start_thread(threading.Thread(target=self._run, daemon=True))
 
     def send(self, **message: Any) -> None:
         """Send a message, if the leader is still there."""

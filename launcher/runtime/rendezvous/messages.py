@@ -42,6 +42,8 @@ SILENCE = 60.0  # seconds without a heartbeat after which a member takes its lea
 
 LONGEST = 1 << 20  # bytes of a line
 
+_MOST_WORDS = 20_000  # characters of a task's error, none of which takes more than 12 bytes of a line
+
 NONSENSE = (ValueError, RecursionError)  # what Inbox.message raises for anything but our messages
 
 
@@ -83,7 +85,10 @@ class Inbox:
 
 def failure_message(failure: PeerFailed) -> dict[str, Any]:
     """Return the message about a task's failure."""
-    return {"failed": str(failure), "exit_code": failure.exit_code, "own": failure.own}
+    words = str(failure)
+    if len(words) > _MOST_WORDS:
+        words = f"{words[:_MOST_WORDS]}… (the log of that task has the rest)"
+    return {"failed": words, "exit_code": failure.exit_code, "own": failure.own}
 
 
 def peer_failed(message: Mapping[str, Any]) -> PeerFailed:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Collection
 
 from launcher.contract.context import TaskContext
+from launcher.errors import LauncherError
 from launcher.runtime.rendezvous.messages import SAY_EVERY, not_formed
 
 Tell = Callable[[Collection[str]], None]  # is called with the names of the missing tasks
@@ -67,6 +69,14 @@ def _host(address: str) -> str:
 def _is_known(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: no host can be called that
         return False
     return True
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread of the rendezvous; LauncherError if this machine lets no more of them start."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise LauncherError(f"the rendezvous needs a thread: {error}") from None

@@ -32,7 +32,15 @@ class Wire:
     def connect(cls, rendezvous: str) -> Self:
         """Connect to host:port."""
         host, _, port = rendezvous.rpartition(":")
-        return cls(socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT))
+        try:
+            connection = socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT)
+        except UnicodeError:
+            raise OSError(f"no host can be called {host}") from None
+        # While nobody listens at a port of this machine, the kernel may give it to the one that connects, as its own.
+        if connection.getsockname() == connection.getpeername():
+            connection.close()
+            raise ConnectionRefusedError
+        return cls(connection)
 
     def send(self, **message: Any) -> None:
         """Send one message."""

@@ -215,6 +215,32 @@ def test_an_error_is_told_in_a_sentence(error: Exception, said: str) -> None:
     assert str(peer_failure(Task("worker", 1), error)) == f"worker:1 failed: {said}"
 
 
+def test_what_cannot_be_written_in_utf_8_is_recorded_all_the_same(files: RunFiles) -> None:
+    code, value = record(files, ValueError("no data-\udcff.npz"))
+    assert (code, value["message"]) == (1, "no data-\udcff.npz")
+    assert r"data-\udcff.npz" in files.log(1, "worker-0").read_text()
+
+
+def test_an_error_that_cannot_say_what_it_is_is_recorded_by_its_type(files: RunFiles) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    code, value = record(files, Mute())
+    assert code == 1
+    assert value["type"].endswith("Mute")
+    assert value["message"] == "(its text cannot be shown: ValueError)"
+
+
+@pytest.mark.parametrize(
+    "stream", ["sys.stdout.close()", "sys.stdout = None", "sys.stdout = open('/dev/full', 'w'); print('x')"]
+)
+def test_a_task_leaves_whatever_became_of_its_output(stream: str) -> None:
+    script = f"import sys; from launcher.runtime.failure import leave; {stream}; leave(7)"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False)
+    assert ended.returncode == 7
+
+
 def test_a_task_leaves_from_whatever_thread_at_once_and_what_it_printed_is_there() -> None:
     script = """
 import atexit, sys, threading, time

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
+import threading
 import time
 from typing import Any
 
@@ -139,7 +141,41 @@ def test_a_member_that_does_not_know_a_host_says_so_to_the_leader(answering: Ans
     assert failed == {"failed": f"worker:1 failed: {caught.value}", "exit_code": 3, "own": False}
 
 
+@pytest.mark.parametrize("host", ["x" * 64, "a..b"])
+def test_a_leader_at_what_no_host_can_be_called_is_missing_like_any_other(place: Place, host: str) -> None:
+    with pytest.raises(FormationError, match=rf"missing: worker:0 \(no answer at {host}:1\)$"):
+        result(place.send("worker:1", seconds=0.05, rendezvous=f"{host}:1"))
+
+
 # Who answers
+
+
+def test_a_member_that_has_connected_to_itself_has_not_reached_its_leader(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_itself(address: tuple[str, int], timeout: float) -> socket.socket:
+        # As the kernel may do while nobody listens at a port of those that it gives to who connects.
+        connection = place.keep(socket.socket())
+        connection.settimeout(timeout)
+        connection.bind(address)
+        connection.connect(address)
+        return connection
+
+    monkeypatch.setattr(socket, "create_connection", to_itself)
+    with pytest.raises(FormationError, match=r"missing: worker:0 \(no answer at "):
+        result(place.send("worker:1", seconds=0.05))
+
+
+def test_a_member_that_gets_no_thread_says_so(answering: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    meeting = answering.come()
+    leader = answering.accept()
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    leader.say(GO)
+    with pytest.raises(LauncherError, match=r"^the rendezvous needs a thread: can't start new thread$"):
+        result(meeting)
 
 
 def test_a_leader_that_leaves_before_the_go_is_looked_for_again(answering: Answering) -> None:

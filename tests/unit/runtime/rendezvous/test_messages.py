@@ -68,6 +68,16 @@ def test_a_failure_arrives_as_it_was() -> None:
     assert [peer_failed({"failed": "no", **more}).exit_code for more in ({}, {"exit_code": "x"})] == [1, 1]
 
 
+def test_a_failure_that_takes_many_words_is_told_in_one_line_that_can_be_sent() -> None:
+    failure = PeerFailed("worker:1 failed: " + "\U0001f600" * 1_000_000, 3)
+    message = inbox(encoded(failure_message(failure))).message()
+    assert message is not None
+    told = peer_failed(message)
+    assert str(told).startswith("worker:1 failed: \U0001f600")
+    assert str(told).endswith("… (the log of that task has the rest)")
+    assert told.exit_code == 3
+
+
 def test_who_never_came_is_named_with_exit_code_3() -> None:
     error = not_formed(["worker:1", "ps:0"])
     assert str(error) == "the cluster did not form in time (run.start_timeout); missing: worker:1, ps:0"
