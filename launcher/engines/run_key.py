@@ -28,19 +28,14 @@ def key_beside(file: Path) -> Path:
 def find_key(file: Path) -> str:
     """Return the key of LAUNCHER_KEY, or that beside the cluster file; empty if there is none.
 
-    UsageError for a key that others can read, or that is too short.
+    UsageError for a key that others can read, that belongs to another user, or that is too short.
     """
     if key := os.environ.get(KEY_KEY, "").strip():
         return _checked(key, KEY_KEY)
     place = key_beside(file)
     try:
         with place.open(encoding="utf-8") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
-            if mode & _OTHERS:
-                raise UsageError(
-                    f"{place}: other users can read or write this key (mode {stat.S_IMODE(mode):04o}); "
-                    f"chmod 600 {place}, or make another: launcher config key"
-                )
+            _refuse_others(os.fstat(opened.fileno()), place)
             return _checked(opened.read(_LONGEST + 1).strip(), str(place))
     except FileNotFoundError:
         return ""
@@ -48,6 +43,19 @@ def find_key(file: Path) -> str:
         raise UsageError(f"{place}: this is no key; remove it, and make one: launcher config key") from None
     except OSError as error:
         raise UsageError(f"{place}: the key cannot be read: {error.strerror}") from None
+
+
+def _refuse_others(status: os.stat_result, place: Path) -> None:
+    if status.st_uid != os.geteuid():  # who may read it all the same is root
+        raise UsageError(
+            f"{place}: this key belongs to another user (uid {status.st_uid}), and the launcher runs as uid "
+            f"{os.geteuid()}; chown {os.geteuid()} {place} if it is yours, or make another: launcher config key"
+        )
+    if status.st_mode & _OTHERS:
+        raise UsageError(
+            f"{place}: other users can read or write this key (mode {stat.S_IMODE(status.st_mode):04o}); "
+            f"chmod 600 {place}, or make another: launcher config key"
+        )
 
 
 def write_key(file: Path) -> Path:

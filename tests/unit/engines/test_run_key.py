@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_the_environment_comes_before_the_file(file: Path, monkeypatch: pytest.M
 def test_a_key_that_others_can_reach_is_refused(file: Path, mode: int) -> None:
     write_key(file).chmod(mode)
     with pytest.raises(UsageError, match=rf"other users can read or write this key \(mode {mode:04o}\); chmod 600 "):
+        find_key(file)
+
+
+def test_a_key_of_another_user_is_refused_although_nobody_else_can_read_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = write_key(file).stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    sentence = rf"several\.yaml\.key: this key belongs to another user \(uid {owner}\), and .* as uid {owner + 1}; "
+    with pytest.raises(UsageError, match=sentence):
         find_key(file)
 
 

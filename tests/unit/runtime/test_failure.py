@@ -221,6 +221,9 @@ def test_what_cannot_be_written_in_utf_8_is_recorded_all_the_same(files: RunFile
     assert r"data-\udcff.npz" in files.log(1, "worker-0").read_text()
 
 
+FULL = "sys.stdout = open('/dev/full', 'w'); print('x')"
+
+
 def test_an_error_that_cannot_say_what_it_is_is_recorded_by_its_type(files: RunFiles) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
@@ -232,9 +235,7 @@ def test_an_error_that_cannot_say_what_it_is_is_recorded_by_its_type(files: RunF
     assert value["message"] == "(its text cannot be shown: ValueError)"
 
 
-@pytest.mark.parametrize(
-    "stream", ["sys.stdout.close()", "sys.stdout = None", "sys.stdout = open('/dev/full', 'w'); print('x')"]
-)
+@pytest.mark.parametrize("stream", ["sys.stdout.close()", "sys.stdout = None", FULL])
 def test_a_task_leaves_whatever_became_of_its_output(stream: str) -> None:
     script = f"import sys; from launcher.runtime.failure import leave; {stream}; leave(7)"
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False)
