@@ -89,7 +89,9 @@ def _summary(trainer: Trainer) -> Mapping[str, Any]:
 def _serve(context: TaskContext, reporter: Reporter) -> bool:
     with _meeting(context, reporter) as met:
         server = start_server(_without_the_missing(context, reporter, met))
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # Whoever asks all tasks to stop at once, as Docker and Slurm do, asks the leader, too: it needs this server for
+        # its last checkpoint, and then says that the run is over. If it does not, the launcher ends this process.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         reporter.tell("ready", target=server.target)
         _send_heartbeats(reporter)
         return met.wait_for_end()

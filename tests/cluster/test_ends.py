@@ -100,6 +100,25 @@ def test_one_launcher_per_task_forms_a_cluster_and_all_end_with_0(tmp_path: Path
     assert [there.code for there in ran] == [0, 0, 0], ran
 
 
+def test_launchers_of_an_asynchronous_cluster_that_are_all_asked_to_stop_leave_a_checkpoint(tmp_path: Path) -> None:
+    addresses = [f"127.0.0.1:{number}" for number in free_ports(3)]
+    cluster = {job: [address] for job, address in zip(("ps", "worker", "chief"), addresses, strict=True)}
+    places = [Workplace(tmp_path / job) for job in cluster]
+    for place in places:
+        place.directory.mkdir()
+        args = {"epochs": 100_000, "report_every": 5}
+        place.write(mode="async", cluster=cluster, args=args, run={"checkpoint": {"every": "1h"}})
+    started = [place.start("run", "--task", f"{place.directory.name}:0") for place in places]
+    seen = read_until(started[-1], "Epoch: ")
+    for process in started:  # what the chief needs to save first
+        process.send_signal(signal.SIGTERM)
+    texts = ["", "", seen]
+    ran = [place.finish(process, text) for place, process, text in zip(places, started, texts, strict=True)]
+    assert [there.code for there in ran] == [143, 143, 143], ran
+    (checkpoint,) = (ran[-1].files / "checkpoints").glob("step-*")
+    assert int(checkpoint.name.removeprefix("step-")) == ran[-1].result["steps"] > 0
+
+
 # The first operations
 
 

@@ -1,4 +1,4 @@
-"""An evaluator in this process: what it scores, what it tells of it, and when it ends."""
+"""Tasks in this process: what an evaluator scores, and what it tells of it; when it, and a task that serves, ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self
 
 import pytest
 import tensorflow as tf
@@ -102,6 +103,31 @@ def test_a_score_that_is_not_a_number_ends_the_evaluator(tmp_path: Path) -> None
     train(told, 2)
     with pytest.raises(LauncherError, match=r"^count is infinite at step 2: "):
         evaluated(told, tmp_path / "pipe")
+
+
+class Served:
+    """The meeting of a task that serves, which is asked to stop, and then hears that the run is over."""
+
+    left_out = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait_for_end(self) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+
+@pytest.mark.parametrize("role", [Role.SERVE, Role.COMPUTE])
+def test_a_task_that_serves_does_so_until_the_leader_says_that_the_run_is_over_whoever_asks_it_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: Role
+) -> None:
+    monkeypatch.setattr(task, "meeting", lambda *_: Served())
+    monkeypatch.setattr(task, "start_server", lambda _: SimpleNamespace(target="grpc://here"))
+    assert task.run_task(task_context("ps:0", tmp_path, role=role)) is False
 
 
 def test_an_evaluator_that_is_asked_to_stop_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

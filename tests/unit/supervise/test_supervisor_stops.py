@@ -47,6 +47,15 @@ def test_one_signal_asks_and_kills_after_the_grace_in_which_tasks_that_train_sav
     assert seen.supervisor.cause is None
 
 
+def test_a_launcher_of_a_server_alone_waits_for_the_end_of_the_run_as_long_as_the_leader_may_save() -> None:
+    history: Moments = [*ready(PS), (2, Signalled(signal.SIGTERM)), (20.4, Tick()), (20.5, Tick())]
+    seen = replay({PS: Role.SERVE}, history, leader=CHIEF)
+    assert seen.kills == [(2, "ps:0", "SIGTERM"), (20.5, "ps:0", "SIGKILL")]
+    seen = replay({PS: Role.SERVE}, [*history[:2], (9, Exited(PS, AGREED_STOP))], leader=CHIEF)
+    assert seen.state is RunState.OVER
+    assert seen.supervisor.stopped_by == signal.SIGTERM
+
+
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
