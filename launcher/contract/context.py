@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
 from launcher.contract.task import Mode, Task
+
+_LONGEST = 64 << 10  # characters of LAUNCHER_TASK
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,20 @@ class TaskContext:
         task = {"type": self.task.job, "index": self.tensorflow_index}
         return json.dumps({"cluster": self.tensorflow_cluster, "task": task})
 
+    def carried(self, file: Path) -> str:
+        """Return what LAUNCHER_TASK carries: the text of ``to_json``, or this file's path, written then, if it is long.
+
+        The kernel takes no variable of more than 128 KiB (MAX_ARG_STRLEN), nor do programs that a job starts get one.
+        """
+        text = self.to_json()
+        if len(text) <= _LONGEST:
+            return text
+        file.touch(mode=0o600)  # the key is in it
+        file.write_text(text, encoding="utf-8")
+        return str(file)
+
     def to_json(self) -> str:
-        """Return the text that LAUNCHER_TASK carries."""
+        """Return all of it as text, without line breaks."""
         names = {"task": str(self.task), "leader": str(self.leader), "left_out": list(map(str, self.left_out))}
         return json.dumps(asdict(self) | names)
 
@@ -108,4 +123,5 @@ class TaskContext:
     @classmethod
     def from_environment(cls) -> TaskContext:
         """Read LAUNCHER_TASK; raises KeyError if this process was not started by the launcher."""
-        return cls.from_json(os.environ[TASK_KEY])
+        carried = os.environ[TASK_KEY]
+        return cls.from_json(carried if carried.startswith("{") else Path(carried).read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """The environment variables and labels with which launchers, containers and tasks identify each other."""
 
-TASK_KEY = "LAUNCHER_TASK"  # the TaskContext of a task, as JSON
+TASK_KEY = "LAUNCHER_TASK"  # the TaskContext of a task, as JSON, or the path of a file with it
 TASK_LABEL = "launcher.task"  # of a container: the task that it runs
 
 KEY_KEY = "LAUNCHER_KEY"  # for a launcher: the key that the tasks of all launchers of a run prove to have

@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from launcher.contract.environment import TASK_KEY
 from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.engines.engine import Screen
@@ -304,6 +305,7 @@ class LocalRun:
             left_out=self._supervisor.lost_workers.left_out,
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
+        environment[TASK_KEY] = context.carried(reports.with_suffix(".json"))
         output = self._pipes.open(task.task, self._files.log(attempt, task.task.slug), reports)
         self._processes.start(task.task, self._command, environment, output, fork=task.task in self._forked)
         self._pipes.started(task.task)

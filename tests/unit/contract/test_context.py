@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,18 @@ CONTEXT = TaskContext(
 def test_a_context_survives_its_way_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAUNCHER_TASK", CONTEXT.to_json())
     assert TaskContext.from_environment() == CONTEXT
+
+
+def test_a_context_that_is_too_long_for_a_variable_goes_by_a_file_that_nobody_else_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = dataclasses.replace(CONTEXT, args={"words": ["word"] * 50_000})
+    monkeypatch.setenv("LAUNCHER_TASK", long.carried(file := tmp_path / "worker-1.json"))
+    assert len(os.environ["LAUNCHER_TASK"]) < 1000
+    assert TaskContext.from_environment() == long
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert CONTEXT.carried(tmp_path / "other") == CONTEXT.to_json()
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_members_are_all_tasks_of_the_cluster_and_the_leader_is_one_of_them() -> None:

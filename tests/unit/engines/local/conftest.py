@@ -79,10 +79,12 @@ def make_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLaunch:
         cluster: Mapping[str, object] | None = None,
         only: str = "",
         files: RunFiles | None = None,
+        args: Mapping[str, object] | None = None,
         **run: object,
     ) -> tuple[LocalRun, RunFiles, Watched]:
         raw = {
             "job": "hello",
+            "args": args or {},
             "mode": "async" if cluster else "sync",
             "cluster": cluster or {"worker": {"tasks": workers}},
             "run": {"network": "host", **run},

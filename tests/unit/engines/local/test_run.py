@@ -282,3 +282,9 @@ def test_an_error_of_the_system_says_what_it_was_about(
         launch.run()
     assert str(caught.value).startswith(said.format(files=directory))
     assert str(caught.value).endswith("; every task was ended")
+
+
+def test_a_task_gets_args_that_are_longer_than_the_kernel_lets_a_variable_be(make_launch: MakeLaunch) -> None:
+    launch, _, screen = make_launch("args", *DONE, args={"words": ["word"] * 50_000})
+    launch.run()
+    assert screen.of("worker:0") == ["50000"]

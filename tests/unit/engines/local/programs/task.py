@@ -31,6 +31,8 @@ def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words,
             print(value, flush=True)
         case "stray":  # into the pipe of the reports
             report(value)
+        case "args":
+            print(len(CONTEXT["args"]["words"]), flush=True)
         case "ready":
             tell("ready")
         case "answers":  # a question for stacks
@@ -89,7 +91,8 @@ def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words,
             raise ValueError(word)
 
 
-CONTEXT = json.loads(os.environ["LAUNCHER_TASK"])
+CARRIED = os.environ["LAUNCHER_TASK"]
+CONTEXT = json.loads(CARRIED if CARRIED.startswith("{") else Path(CARRIED).read_text())
 MINE = {CONTEXT["task"], "first" if CONTEXT["attempt"] == 1 else "again"}
 
 
