@@ -40,10 +40,13 @@ def folded(records: Iterable[Record]) -> list[Record]:
 
 def is_report(record: Record) -> bool:
     """Whether this is a report, as far as is needed to read it."""
-    return isinstance(record.get("step"), int) and isinstance(record.get("task"), str)
+    kinds = {"step": int, "task": str, "resumed_at": int | None, "time": int | float}
+    has_kinds = all(isinstance(record[name], kind) for name, kind in kinds.items() if name in record)
+    return has_kinds and {"step", "task"} <= record.keys()
 
 
 def trained(history: Iterable[Record]) -> tuple[int, float]:
     """Return the steps and the seconds between reports of the same attempt, in a history of one task."""
     pairs = [(a, b) for a, b in pairwise(history) if a.get("attempt") == b.get("attempt")]
-    return sum(b["step"] - a["step"] for a, b in pairs), sum(b["time"] - a["time"] for a, b in pairs)
+    timed = [(a, b) for a, b in pairs if "time" in a and "time" in b]
+    return sum(b["step"] - a["step"] for a, b in timed), sum(b["time"] - a["time"] for a, b in timed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import faulthandler
 import os
@@ -103,7 +104,8 @@ def _send_heartbeats(reporter: Reporter) -> None:
     def send() -> None:
         while True:
             time.sleep(ALIVE_EVERY)
-            reporter.tell("alive")
+            with contextlib.suppress(LauncherError):  # if it lasts, the launcher takes this task for one that hangs
+                reporter.tell("alive")
 
     threading.Thread(target=send, daemon=True).start()
 

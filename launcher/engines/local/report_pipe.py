@@ -54,7 +54,9 @@ class ReportPipe:
         # Not split again with each piece: a long line comes in a thousand of them.
         before, end, after = chunk.rpartition(b"\n")
         whole = bytes(self._rest + before).split(b"\n") if end else []
-        self._rest = bytearray(after) if end else self._rest + after
+        if end:
+            self._rest.clear()
+        self._rest += after  # in place: 64 MiB would otherwise be copied a thousand times
         lines = [line.decode("utf-8", errors="replace") for line in whole]
         if len(self._rest) > LONGEST:
             lines, self._rest = [*lines, _TOO_LONG], bytearray()

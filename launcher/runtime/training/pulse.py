@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
 import tensorflow as tf
 
 from launcher.contract.phases import Phase
+from launcher.errors import LauncherError
 from launcher.runtime.reporter import Reporter
 
 _EVERY = 1.0  # seconds
@@ -67,7 +69,8 @@ class Pulse:
 
     def _watch(self) -> None:
         while not self._over.wait(_EVERY):
-            self.tell_drawn()
+            with contextlib.suppress(LauncherError):  # what this task reports next says so, if it lasts
+                self.tell_drawn()
 
     def tell_drawn(self) -> None:
         """Tell how many batches were drawn if there are more than before."""

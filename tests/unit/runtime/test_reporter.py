@@ -187,6 +187,18 @@ def test_a_figure_with_a_name_of_the_record_is_refused_by_name(tmp_path: Path, j
     assert not RunFiles(tmp_path).metrics.exists()
 
 
+@pytest.mark.parametrize(
+    "line", [{"step": "4"}, {"task": 7}, {"resumed_at": "0"}, {"time": "soon"}, {"time": None}, {"step": None}]
+)
+def test_a_line_of_another_shape_is_no_report(tmp_path: Path, line: dict[str, Any]) -> None:
+    good = {"step": 3, "task": "worker:0", "time": 1.0, "resumed_at": 0, "attempt": 1}
+    RunFiles(tmp_path).metrics.write_text(json.dumps(good) + "\n" + json.dumps({**good, **line}) + "\n")
+    reporter = Reporter(task_context(directory=tmp_path))
+    assert reporter.last_step() == 3
+    reporter.resume_at(3)
+    assert reporter.history == [good]
+
+
 def test_a_run_without_reports_resumes_with_an_empty_history(tmp_path: Path) -> None:
     reporter = Reporter(task_context(directory=tmp_path))
     reporter.resume_at(0)
