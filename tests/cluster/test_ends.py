@@ -55,7 +55,8 @@ def test_a_figure_that_is_nan_ends_the_run_in_its_first_attempt_and_leaves_no_ch
     (workplace.directory / "train.py").write_text(JOB.format(evaluate='return {"cost": self.v * float("nan")}'))
     cluster = {"worker": 2} if mode == "sync" else {"worker": 1, "ps": 1}
     ran = workplace.run(mode=mode, job="train.py", args={}, cluster=cluster)
-    assert (ran.code, ran.result["attempts"], ran.result["steps"]) == (1, 1, 4), ran.output
+    assert (ran.code, ran.result["attempts"]) == (1, 1), ran.output
+    assert ran.result["steps"] <= 4  # the last call is not counted if another task fails before the leader reports it
     assert " failed: cost is NaN at step 4: lower the learning rate" in ran.output.partition("full log:")[0]
     assert "Traceback" not in ran.output
     assert list((ran.files / "checkpoints").glob("step-*")) == []
