@@ -73,7 +73,7 @@ def test_ctrl_c_while_the_containers_start_removes_them(containers: Containers) 
 
 
 def test_ctrl_c_stops_the_containers_and_removes_them_and_the_run_resumes(containers: Containers) -> None:
-    args = {"epochs": 400, "report_every": 10}
+    args = {"epochs": 200, "report_every": 10}
     containers.write(args=args, run={"checkpoint": {"every": "50 steps"}})
     process = containers.start("run", "--on", "compose")
     seen = read_until(process, "Epoch: 0050")
@@ -86,7 +86,7 @@ def test_ctrl_c_stops_the_containers_and_removes_them_and_the_run_resumes(contai
     resumed = containers.finish(containers.start("run", "--on", "compose", "--resume", "latest"))
     assert resumed.code == 0, resumed.output
     assert "resumed at step" in resumed.output
-    assert resumed.result["steps"] == 400 * 17
+    assert resumed.result["steps"] == 200 * 17
     assert containers.left() == []
 
 
