@@ -35,7 +35,7 @@ types:
 
 # Clusters take turns (tests/conftest.py), and everything else runs beside them; they fill two cores.
 pytest:
-	$(python) -m pytest -n logical --maxprocesses=8 --durations=20 $(TESTS) $(ARGS)
+	$(python) -m pytest -n auto --no-loadscope-reorder --durations=20 $(TESTS) $(ARGS)
 
 ## make faults  inject faults into running clusters at random moments; needs an hour, and root
 ##                N=200 SEED=7     how many faults, and which ones

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 
+from launcher.engines.local.warm import waiting
 from tests.support.jobs import LOOK_EVERY
 
 
@@ -16,9 +23,10 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def task_process(launcher: subprocess.Popen[str], task: str) -> psutil.Process:
-    """Return the process of this launcher's task, as soon as there is one."""
+    """Return the process of this launcher's task, as soon as there is one; a warm spawner's is no descendant."""
+    directory = Path(psutil.Process(launcher.pid).cwd())
     while launcher.poll() is None:
-        for process in descendants(launcher):
+        for process in survivors(directory):
             if _identity(process).startswith((f"launcher {task} of ", f'{{"task": "{task}"')):
                 return process
         time.sleep(LOOK_EVERY)
@@ -42,3 +50,17 @@ def _identity(process: psutil.Process) -> str:
 def all_gone(processes: list[psutil.Process]) -> bool:
     """Whether these processes have ended; waits for the kernel to say so."""
     return not psutil.wait_procs(processes, timeout=20)[1]
+
+
+@contextmanager
+def warm_spawners() -> Iterator[str]:
+    """Yield an XDG_RUNTIME_DIR, in which spawners wait for the next run; they are ended afterwards."""
+    runtime = tempfile.mkdtemp(prefix="w")  # pytest's own are too long for a socket
+    yield runtime
+    with patch.dict(os.environ, XDG_RUNTIME_DIR=runtime):
+        spawners = [psutil.Process(warm.pid) for warm in waiting()]
+    for spawner in spawners:
+        family = [spawner, *spawner.children()]
+        spawner.kill()
+        assert all_gone(family)
+    shutil.rmtree(runtime)
