@@ -27,14 +27,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="how many scenarios (200)")
     parser.add_argument("--seed", type=int, default=7, help="which ones (7)")
-    parser.add_argument("--only", type=int, default=None, metavar="NUMBER", help="just this one of them")
+    parser.add_argument("--only", type=_numbers, metavar="NUMBER[-LAST]", help="just this one of them, or these")
     parser.add_argument("--start", choices=START_METHODS, default="auto", help="run.start_method of all runs (auto)")
     parser.add_argument("--jobs", type=int, default=1, help="how many scenarios at once (1)")
     parser.add_argument("--logs", type=Path, help="write what a failed scenario printed into this directory")
     arguments = parser.parse_args()
     if os.geteuid():
         sys.exit("the fault runner mounts small disks, to fill them, and only root may; run it as root")
-    chosen = [one for one in scenarios(arguments.seed, arguments.runs) if arguments.only in (None, one.number)]
+    chosen = [
+        one for one in scenarios(arguments.seed, arguments.runs) if not arguments.only or one.number in arguments.only
+    ]
     if not chosen:
         sys.exit(f"of {arguments.runs} scenarios there is none to run; --only takes one of their numbers, from 1 on")
     began = time.monotonic()
@@ -50,6 +52,11 @@ def main() -> None:
     which = f"seed {arguments.seed}, start method {arguments.start}"
     print(f"{passed} of {len(verdicts)} passed in {minutes:.0f} min, {which}")
     sys.exit(passed < len(verdicts))
+
+
+def _numbers(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def _tell(verdict: Verdict, logs: Path | None) -> None:

@@ -16,6 +16,7 @@ from tests.support.workplace import Workplace
 
 DISK = "24m"  # of the small disk; a run takes a tenth of it
 MEMORY, MEMORY_NAMED = 2 << 30, "limit of the control group: 2.0 GiB"  # a run takes half of it
+TEMPORARY = "tmp"  # the directory of a scenario's temporary files
 STALL = 8  # seconds that nothing may move where steps or batches are slow; the other runs have more
 SLOW_STEP = 3.2  # seconds
 LEAST = 300  # steps that a run makes until it is in the middle
@@ -80,11 +81,11 @@ def workplace(scenario: Scenario, start_method: str) -> Iterator[Workplace]:
     with ExitStack() as stack:
         temporary = tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True)
         directory = Path(stack.enter_context(temporary))
-        for name in ("runs", "tmp"):
+        for name in ("runs", TEMPORARY):
             (directory / name).mkdir()
         if scenario.fault == "disk full":
             stack.enter_context(_small_disk(directory / "runs"))
-        place = stack.enter_context(Workplace(directory, TMPDIR=str(directory / "tmp")))
+        place = stack.enter_context(Workplace(directory, TMPDIR=str(directory / TEMPORARY)))
         if scenario.fault == "out of memory":
             place.command = (*stack.enter_context(memory_group(MEMORY)), *place.command)
         place.write(**_content(scenario, start_method))

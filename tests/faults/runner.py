@@ -19,6 +19,7 @@ from tests.faults.expect import (
     history,
     left_behind,
     restarts_told,
+    temporary_files,
     wrong_cause,
     wrong_extent,
     wrong_result,
@@ -109,7 +110,8 @@ def _problem(scenario: Scenario, ran: Ran, run: Watched, expected: Truth) -> tup
     if ran.code not in codes(scenario):
         return f"exit code {ran.code}", ran.output
     # A process that was killed takes a moment to go, and its launcher can no longer see to it.
-    if problem := wrong_cause(scenario, ran.code, files, ran.output) or left_behind(ran.directory, ports):
+    problem = wrong_cause(scenario, ran.code, files, ran.output) or left_behind(ran.directory, ports)
+    if problem or (problem := temporary_files(ran.directory, ran.code)):
         return problem, ran.output
     output = ran.output
     if ran.code in (1, 3) and scenario.fault != "disk full":

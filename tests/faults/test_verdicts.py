@@ -216,6 +216,14 @@ def test_the_table_is_one_for_a_markdown_file(
     ]
 
 
+def test_a_part_of_the_scenarios_is_chosen_by_its_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for only, number in (("42", 1), ("21-40", 20)):
+        assert told(monkeypatch, "--only", only) == 0
+        assert f"{number} of {number} passed" in capsys.readouterr().out
+
+
 def test_one_that_fails_fails_all_and_is_told_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
