@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -24,13 +24,28 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def task_process(launcher: subprocess.Popen[str], task: str) -> psutil.Process:
     """Return the process of this launcher's task, as soon as there is one; a warm spawner's is no descendant."""
-    directory = Path(psutil.Process(launcher.pid).cwd())
+    directory, starts = Path(psutil.Process(launcher.pid).cwd()), (f"launcher {task} of ", f'{{"task": "{task}"')
+    return _process(launcher, task, lambda: survivors(directory), lambda one: _identity(one).startswith(starts))
+
+
+def spawner_process(launcher: subprocess.Popen[str]) -> psutil.Process:
+    """Return the process of this launcher's spawner, as soon as there is one."""
+    module = "launcher.engines.local.spawner"
+    return _process(launcher, "its spawner", lambda: descendants(launcher), lambda one: module in _title(one))
+
+
+def _process(
+    launcher: subprocess.Popen[str],
+    what: str,
+    candidates: Callable[[], list[psutil.Process]],
+    is_it: Callable[[psutil.Process], bool],
+) -> psutil.Process:
     while launcher.poll() is None:
-        for process in survivors(directory):
-            if _identity(process).startswith((f"launcher {task} of ", f'{{"task": "{task}"')):
+        for process in candidates():
+            if is_it(process):
                 return process
         time.sleep(LOOK_EVERY)
-    raise AssertionError(f"the launcher has ended, and {task} was not there")
+    raise AssertionError(f"the launcher has ended, and {what} was not there")
 
 
 def survivors(directory: Path) -> list[psutil.Process]:
@@ -38,12 +53,32 @@ def survivors(directory: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if str(directory) in _identity(process)]
 
 
+def all_within(directory: Path) -> list[psutil.Process]:
+    """Return every process of a run in this directory: its tasks, and those that own them."""
+    return [process for process in psutil.process_iter() if is_within(process, directory)]
+
+
+def is_within(process: psutil.Process, directory: Path) -> bool:
+    """Whether this is a task of a run in this directory, or was started in it and stayed there."""
+    try:
+        return str(directory) in _identity(process) or Path(process.cwd()).is_relative_to(directory)
+    except psutil.Error:
+        return False
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended, or is somebody else's
+        return ""
+
+
 def _identity(process: psutil.Process) -> str:
     """Return a task's title, or what the launcher told it, if it has no title yet."""
+    title = _title(process)
     try:
-        title = " ".join(process.cmdline())
         return title if title.startswith("launcher ") else process.environ().get("LAUNCHER_TASK", "")
-    except psutil.Error:  # it has just ended, or is somebody else's
+    except psutil.Error:
         return ""
 
 
