@@ -19,22 +19,12 @@ import pytest
 from launcher.contract.task import Task
 from launcher.engines.local import way_out
 from launcher.engines.local.process import Processes
+from tests.support.outside import outward_address
 from tests.support.processes import all_gone
 from tests.unit.engines.local.conftest import spawner_of_this_process
 
 ANSWER = b"from the host"
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
-
-
-def outward_address() -> str:
-    """Return the address by which this machine is known outside; skips if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.200", 9))  # sends nothing
-        except OSError as error:
-            pytest.skip(f"this machine has no way out itself: {error}")
-        address: str = probe.getsockname()[0]
-        return address
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
