@@ -36,7 +36,7 @@ noun = "container"
 starts_parts = False
 section = ComposeSection
 
-_WAY_OUT = "the containers' network is internal and reaches nothing outside; --set compose.internal=false opens it"
+_WAY_OUT = "the containers' network is internal and reaches no other machine; --set compose.internal=false opens it"
 _STOPPED = (130, 143)
 
 

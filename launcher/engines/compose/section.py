@@ -16,5 +16,5 @@ class ComposeSection(Model):
 
     internal: Annotated[
         bool,
-        Field(strict=True, description="close the containers' network: they reach nothing outside", examples=[True]),
+        Field(strict=True, description="close the containers' network: they reach no other machine", examples=[True]),
     ] = False

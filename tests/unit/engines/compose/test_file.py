@@ -231,7 +231,7 @@ def test_without_an_output_the_head_knows_no_command(tmp_path: Path) -> None:
 def test_the_text_is_the_same_for_the_same_input_and_ends_with_a_line(tmp_path: Path) -> None:
     path = write(tmp_path, mode="async", worker=3, ps=2)
     assert render(path) == render(path)
-    assert render(path).endswith("internal: true\n")
+    assert render(path).endswith("internal: false\n")
 
 
 def test_a_hundred_tasks_are_rendered(tmp_path: Path) -> None:
