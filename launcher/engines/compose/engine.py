@@ -47,6 +47,12 @@ def plan(asked: ClusterFile, inventory: Inventory, here: Task | str | None = Non
     return plan_containers(asked, inventory)
 
 
+def network(plan: Plan, section: BaseModel | None) -> str:  # noqa: ARG001
+    """Return whether the containers' network is closed."""
+    out = "it reaches no other machine (compose.internal)" if _is_internal(section) else "it lets connections out"
+    return f"one of the containers' own, with no published port; {out}"
+
+
 def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) -> Rendered:
     """Return the compose file, and the plan that the launchers in its containers read."""
     place = output or asked.directory / "compose.yaml"

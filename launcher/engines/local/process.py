@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from launcher.contract.requests import send_request
 from launcher.contract.task import Task
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.warm import kind_of, process_behind, waiting
 from launcher.errors import LauncherError
 
@@ -98,8 +99,8 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, number)
 
-    def first_word(self) -> Mapping[str, Any]:
-        """Return the spawner's first word: its network, and why; LauncherError if there is none."""
+    def first_word(self) -> Network:
+        """Return the spawner's first word: the network that the tasks get; LauncherError if there is none."""
         self.connection.settimeout(_FIRST_WORD)
         try:
             (word,) = self.receive()
@@ -108,7 +109,7 @@ class Processes:
         except TimeoutError:
             raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s; was it stopped?") from None
         self.connection.settimeout(_TAKE)
-        return word
+        return Network(**word)
 
     def _leave(self) -> None:
         """Let the spawner wait for another run, once nothing of this one is left."""

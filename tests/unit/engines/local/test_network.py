@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launcher.engines.local.network import enter_private_network
+from launcher.engines.local.network.namespace import enter_private_network
 from tests.unit.engines.local.test_ports import listen
 
 PROGRAM = Path(__file__).parent / "programs" / "network.py"

@@ -87,7 +87,7 @@ def test_a_request_that_breaks_off_is_the_end_of_the_other_side(
 
 
 def test_a_spawner_says_its_network_and_why_then_each_start_and_each_end(processes: Processes) -> None:
-    assert messages(processes, "network") == [{"network": "host", "why": "run.network is host", "closed": ""}]
+    assert messages(processes, "name") == [{"name": "host", "why": "", "way": "", "closed": ""}]
     start(processes, "raise SystemExit(7)")
     started, exited = messages(processes, "exited")
     assert started["started"] == exited["exited"] == "worker:0"
@@ -118,7 +118,7 @@ def test_a_task_finds_the_packages_wherever_it_starts(
 
 
 def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
-    messages(processes, "network")
+    messages(processes, "name")
     read_end, write_end = os.pipe()
     # The child keeps the pipe open until the signal ends it too.
     child = "import signal; print(1, flush=True); signal.pause()"
@@ -135,14 +135,14 @@ def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
 
 def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None:
     processes.kill(WORKER, signal.SIGKILL)
-    messages(processes, "network")
+    messages(processes, "name")
     start(processes, "")
     messages(processes, "exited")
     processes.kill(WORKER, signal.SIGKILL)  # its number may belong to somebody else by now
 
 
 def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(processes: Processes) -> None:
-    messages(processes, "network")
+    messages(processes, "name")
     spawner = spawner_of_this_process()
     spawner.suspend()
     processes.signal_only(WORKER, signal.SIGTERM)
