@@ -38,6 +38,7 @@ class Processes:
         """
         self._pids: dict[Task, int] = {}
         self._received = b""
+        self._early: list[Mapping[str, Any]] = []  # messages that came with the first word
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
         self._keeps_warm, kind = keep_warm > 0, kind_of(network) if keep_warm else ""
         self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
@@ -103,7 +104,7 @@ class Processes:
         """Return the spawner's first word: the network that the tasks get; LauncherError if there is none."""
         self.connection.settimeout(_FIRST_WORD)
         try:
-            (word,) = self.receive()
+            word, *self._early = self.receive()  # a way out that ended just then is told right after it
         except EOFError:
             raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
         except TimeoutError:
@@ -173,6 +174,8 @@ class Processes:
             self._abandon()
             raise EOFError
         *lines, self._received = (self._received + chunk).split(b"\n")
+        early, self._early = self._early, []
+        yield from early
         for line in lines:
             message = json.loads(line)
             if "pid" in message:

@@ -19,6 +19,7 @@ _PORT = 53
 _PATIENCE = 10.0  # seconds for an answer; resolvers wait 5 and ask again
 _MOST = 64  # questions at once; the others wait
 _LONGEST = 1 << 16  # bytes
+_ASKED = 3  # resolv.conf(5): MAXNS
 
 Client = tuple[str | int, ...]  # as recvfrom gives it
 Listening = tuple[str, socket.socket, socket.socket]  # the server's address, for datagrams, for connections
@@ -31,15 +32,16 @@ def listeners() -> list[Listening]:
 
 
 def on_loopback(text: str) -> list[str]:
-    """Return the name servers on loopback that a resolv.conf names."""
-    lines = [line.split() for line in text.splitlines()]
-    return list(dict.fromkeys(line[1] for line in lines if line[:1] == ["nameserver"] and _is_loopback(line[1:2])))
+    """Return the name servers on loopback among those of a resolv.conf that are asked."""
+    servers = [words[1] for line in text.splitlines() if (words := line.split())[:1] == ["nameserver"] and words[1:]]
+    return [server for server in dict.fromkeys(servers[:_ASKED]) if _is_loopback(server)]
 
 
-def _is_loopback(words: Sequence[str]) -> bool:
-    with suppress(ValueError):
-        return bool(words) and ip_address(words[0]).is_loopback
-    return False
+def _is_loopback(server: str) -> bool:
+    try:
+        return ip_address(server).is_loopback
+    except ValueError:  # no resolver takes it either
+        return False
 
 
 def _listening(server: str) -> Listening:

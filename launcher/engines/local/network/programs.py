@@ -42,13 +42,24 @@ def start(program: str, process: int, subnet: IPv4Network, spaces: Spaces) -> su
             )
         except OSError as error:
             raise NoWayError(error.strerror or str(error)) from None
-        deadline = time.monotonic() + _READY
-        while time.monotonic() < deadline and running.poll() is None:
-            if _has_route(process):
+        try:
+            if _sets_up(running, process):
                 return running
-            time.sleep(_LOOK_EVERY)
+        except OSError:  # that process has ended
+            running.kill()
+            raise
         running.kill()
-        raise NoWayError(reason(said, running.wait(), f"set up no interface within {_READY:g} s"))
+        raise NoWayError(_reason(said, running.wait(), f"set up no interface within {_READY:g} s"))
+
+
+def _sets_up(program: subprocess.Popen[bytes], process: int) -> bool:
+    """Wait until that process's network has a route, as long as the program runs; return whether it has."""
+    deadline = time.monotonic() + _READY
+    while time.monotonic() < deadline and program.poll() is None:
+        if _has_route(process):
+            return True
+        time.sleep(_LOOK_EVERY)
+    return False
 
 
 def _command(program: str, subnet: IPv4Network, spaces: Spaces) -> list[str]:
@@ -70,7 +81,7 @@ def _has_route(process: int) -> bool:
     return any(line.split()[1] == "0" * 8 for line in lines[1:])
 
 
-def reason(said: IO[bytes], code: int, killed: str) -> str:
+def _reason(said: IO[bytes], code: int, killed: str) -> str:
     """Return the last that a program said, or how it ended; ``killed`` is why it was killed."""
     said.seek(0)
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines()]

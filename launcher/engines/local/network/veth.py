@@ -56,7 +56,7 @@ def start(process: int, subnet: IPv4Network, spaces: Spaces) -> subprocess.Popen
         up = (f"addr add {inside}/{subnet.prefixlen} dev {_INSIDE}", f"link set {_INSIDE} up")
         _ip(*up, f"route add default via {host}", space=spaces["net"])
         return _translating(name, subnet, spaces["net"])
-    except NoWayError:
+    except (NoWayError, OSError, subprocess.SubprocessError):
         _ip(f"link del {name}")
         raise
 
@@ -83,17 +83,24 @@ def _translating(name: str, subnet: IPv4Network, space: int) -> subprocess.Popen
         nft = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, bufsize=0)
         assert nft.stdin is not None
         nft.stdin.write(rules.replace("\n", ";").encode() + b"\n")  # a line is taken whole, or not at all
-        deadline = time.monotonic() + _READY
-        while time.monotonic() < deadline and nft.poll() is None:
-            _send_probe(space)
-            if _is_forwarded(name):
-                return nft
-            time.sleep(_LOOK_EVERY)
+        if _forwards(nft, name, space):
+            return nft
         nft.kill()
         nft.wait()
         said.seek(0)
         why = said.read().decode(errors="replace").strip().partition("\n")[0]
         raise NoWayError(f"nft: {why}" if why else "this host's firewall or routes let nothing of it through")
+
+
+def _forwards(nft: subprocess.Popen[bytes], name: str, space: int) -> bool:
+    """Try whether what leaves the network is forwarded by this host, as long as nft runs."""
+    deadline = time.monotonic() + _READY
+    while time.monotonic() < deadline and nft.poll() is None:
+        _send_probe(space)
+        if _is_counted(name):
+            return True
+        time.sleep(_LOOK_EVERY)
+    return False
 
 
 def _send_probe(space: int) -> None:
@@ -108,7 +115,7 @@ def _send_probe(space: int) -> None:
     os.waitpid(child, 0)
 
 
-def _is_forwarded(name: str) -> bool:
+def _is_counted(name: str) -> bool:
     command = ["nft", "list", "counter", "inet", name, "probe"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     return bool(re.search(r"packets [1-9]", done.stdout))

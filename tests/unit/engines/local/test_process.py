@@ -17,6 +17,7 @@ import pytest
 from launcher.contract.requests import receive_request, send_request
 from launcher.contract.task import Task
 from launcher.engines.local import process
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.process import Processes
 from launcher.errors import LauncherError
 from tests.support.processes import all_gone
@@ -207,6 +208,18 @@ def test_a_spawner_that_says_nothing_is_a_sentence_and_ended(monkeypatch: pytest
         with pytest.raises(LauncherError, match="said nothing for"):
             processes.first_word()
     assert all_gone([spawner])
+
+
+def test_what_comes_with_the_first_word_is_heard_after_it(processes: Processes) -> None:
+    processes.first_word()
+    spawner = processes.connection
+    processes.connection, theirs = socket.socketpair()
+    with theirs, processes.connection:
+        theirs.sendall(b'{"way": "pasta"}\n{"closed": "pasta has ended"}\n')
+        assert processes.first_word() == Network(way="pasta")
+        theirs.sendall(b'{"left": true}\n')
+        assert list(processes.receive()) == [{"closed": "pasta has ended"}, {"left": True}]
+    processes.connection = spawner
 
 
 def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Processes) -> None:
