@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -27,6 +28,14 @@ while True:
 _numbers = itertools.count()
 
 
+@dataclass(frozen=True)
+class Other:
+    """A machine with a server."""
+
+    namespace: str
+    server: tuple[str, int]
+
+
 def outward_address() -> str:
     """Return the address by which this machine is known outside; skips if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -38,9 +47,9 @@ def outward_address() -> str:
         return address
 
 
-def fetching(where: tuple[str, int]) -> str:
+def fetching(other: Other) -> str:
     """Return a line of Python that prints what the server there answers."""
-    return f"import socket; print(socket.create_connection({where}, timeout=30).recv(99).decode(), flush=True)"
+    return f"import socket; print(socket.create_connection({other.server}, timeout=30).recv(99).decode(), flush=True)"
 
 
 def need(*commands: str) -> None:
@@ -71,7 +80,7 @@ def namespace() -> Iterator[str]:
 
 
 @contextmanager
-def other_machine(beside: str = "") -> Iterator[tuple[str, int]]:
+def other_machine(beside: str = "") -> Iterator[Other]:
     """A machine with a server, joined by a wire to this one, or to a namespace that plays this one."""
     with namespace() as there:
         wire, here = f"w{there.removeprefix('launcher-')}", ["-n", beside] if beside else []
@@ -84,6 +93,6 @@ def other_machine(beside: str = "") -> Iterator[tuple[str, int]]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             try:
-                yield _THERE, int(server.stdout.readline())
+                yield Other(there, (_THERE, int(server.stdout.readline())))
             finally:
                 server.kill()

@@ -160,8 +160,8 @@ def test_the_containers_are_alone_on_a_network_that_lets_out_healthy_and_the_use
     (network,) = json.loads(docker("network", "inspect", containers.network()))
     assert not network["Internal"]
     assert {there["Name"] for there in network["Containers"].values()} == names(containers)
-    with other_machine() as where:
-        assert docker("exec", containers.container("worker:0"), "python", "-c", fetching(where)) == f"{ANSWER}\n"
+    with other_machine() as other:
+        assert docker("exec", containers.container("worker:0"), "python", "-c", fetching(other)) == f"{ANSWER}\n"
     for task in ("worker:0", "worker:1"):
         container = containers.container(task)
         docker_says = json.loads(docker("inspect", container))[0]
@@ -187,8 +187,8 @@ def names(containers: Containers) -> set[str]:
 def test_a_network_that_the_file_closes_lets_nothing_out_and_the_failure_says_how_to_open_it(
     containers: Containers,
 ) -> None:
-    with other_machine() as where:
-        connect = f'__import__("socket").create_connection({where}, timeout=10)'
+    with other_machine() as other:
+        connect = f'__import__("socket").create_connection({other.server}, timeout=10)'
         (containers.directory / "train.py").write_text(JOB.format(evaluate=connect))
         asked = {"cluster": {"worker": 1}, "run": {"restarts": 0}, "compose": {"internal": True}}
         ran = containers.run("--on", "compose", job="train.py", args={}, **asked)

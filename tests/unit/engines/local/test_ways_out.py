@@ -19,7 +19,7 @@ import pytest
 
 from launcher.engines.local.network import programs, veth
 from launcher.engines.local.network.way_out import NOT_INSTALLED
-from tests.support.outside import ANSWER, fetching, ip, namespace, need, other_machine
+from tests.support.outside import ANSWER, Other, fetching, ip, namespace, need, other_machine
 from tests.support.processes import all_gone
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -59,7 +59,7 @@ sys.stdin.read()
 class Machine:
     """A namespace that plays this machine."""
 
-    def __init__(self, name: str, outside: tuple[str, int], path: Path) -> None:
+    def __init__(self, name: str, outside: Other, path: Path) -> None:
         self.name, self.outside, self.path = name, outside, path
 
     def offer(self, *commands: str) -> None:
@@ -105,11 +105,12 @@ class Machine:
         command = ["ip", "-n", self.name, "-brief", "link"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    def reaches(self, host: str, port: int) -> bool:
-        """Whether a process of this machine can connect there."""
-        code = f"import socket; socket.create_connection(({host!r}, {port}), timeout=1)"
-        command = ["ip", "netns", "exec", self.name, sys.executable, "-c", code]
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+def reaches(namespace: str, host: str, port: int) -> bool:
+    """Whether a process of that machine can connect there."""
+    code = f"import socket; socket.create_connection(({host!r}, {port}), timeout=1)"
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", code]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -123,7 +124,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         place.chmod(0o755)  # pytest's own directories are private
     (tmp_path / "bin").mkdir()
     with namespace() as name, other_machine(name) as outside:
-        ip("-n", name, "route", "add", "default", "via", outside[0])
+        ip("-n", name, "route", "add", "default", "via", outside.server[0])
         settings = Path("/etc/netns") / name  # what `ip netns exec` mounts over /etc
         settings.mkdir(parents=True)
         (settings / "resolv.conf").write_text("nameserver 127.0.0.53\n")
@@ -153,11 +154,11 @@ def test_each_way_reaches_another_machine(machine: Machine, way: str) -> None:
 @pytest.mark.parametrize("name", ["there.test", "long.test"])
 def test_names_are_those_of_the_name_server_on_the_hosts_loopback(machine: Machine, way: str, name: str) -> None:
     code = f"import socket; print(socket.gethostbyname({name!r}), flush=True)"
-    with machine.running(str(PROGRAMS / "name_server.py"), machine.outside[0]) as server:
+    with machine.running(str(PROGRAMS / "name_server.py"), machine.outside.server[0]) as server:
         assert line(server) == "ready"
         with machine.inside(code) as process:
             assert json.loads(line(process))["way"] == way
-            assert line(process) == machine.outside[0]
+            assert line(process) == machine.outside.server[0]
 
 
 def test_nobody_outside_reaches_what_listens_inside_and_the_gateway_is_not_the_hosts_loopback(
@@ -168,9 +169,12 @@ def test_nobody_outside_reaches_what_listens_inside_and_the_gateway_is_not_the_h
         assert json.loads(line(process))["way"] == way
         reaches_loopback, address, port = json.loads(line(process))
         assert not reaches_loopback
-        assert machine.reaches("127.0.0.1", PORT + 1)
+        assert reaches(machine.name, "127.0.0.1", PORT + 1)
+        ip("-n", machine.outside.namespace, "route", "add", "198.18.0.0/15", "via", "198.51.100.1")
+        assert reaches(machine.outside.namespace, "198.51.100.1", PORT)
         for host in ("127.0.0.1", "198.51.100.1", address):
-            assert not machine.reaches(host, port), host
+            assert not reaches(machine.name, host, port), host
+            assert not reaches(machine.outside.namespace, host, port), host
 
 
 def below(launcher: subprocess.Popen[str]) -> dict[str, psutil.Process]:
