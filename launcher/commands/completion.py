@@ -18,7 +18,12 @@ from launcher.spec.keys import known_keys, values
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.
-_VALUES = {"mode": get_args(Mode), "run.network": ("private", "host"), "run.on": tuple(ENGINES)}
+_VALUES = {
+    "mode": get_args(Mode),
+    "run.network": ("private", "host"),
+    "run.on": tuple(ENGINES),
+    "compose.internal": ("true", "false"),
+}
 
 
 def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:

@@ -21,6 +21,7 @@ import psutil
 
 from launcher.commands.findings import Finding, State
 from launcher.engines.compose.docker import Docker
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.warm import waiting
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
@@ -31,6 +32,7 @@ from launcher.text import counted, size
 SUPPORTED = (2, 21)  # versions of TensorFlow
 _IMPORT = 120  # seconds; the first time after an install takes a good part of a minute
 _NETWORK = 60  # seconds
+_OPEN = "until it can, the tasks' ports are open to the host's network: keep a firewall"
 _FEW = 4  # tasks: a machine that has no memory for so many has little
 MORE_MEMORY = "run fewer tasks here, close other programs, or add memory"
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy")
@@ -213,18 +215,16 @@ def ask_tensorflow(version: str) -> dict[str, Any] | Finding:
 
 
 def private_network() -> Finding:
-    """Try whether the kernel gives a network namespace."""
-    code = "from launcher.engines.local.network import enter_private_network as e; print(e())"
-    command = [sys.executable, "-P", "-c", code]
+    """Try whether the kernel gives a network namespace, and what leads out of it, in a process of its own."""
+    command = [sys.executable, "-P", "-m", "launcher.engines.local.network.settled"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_NETWORK, check=False)
-        why = done.stdout.strip() or done.stderr.strip().rpartition("\n")[2]
     except subprocess.TimeoutExpired:
-        why = f"could not be created within {_NETWORK} s"
-    if not why:
-        return Finding("ok", "private network", "available: nobody else can reach the tasks' ports")
-    remedy = "the tasks' ports are open to the host's network: allow user namespaces, or keep a firewall"
-    return Finding("warning", "private network", why, remedy)
+        return Finding("warning", "private network", f"could not be created within {_NETWORK} s", _OPEN)
+    if done.returncode:
+        return Finding("warning", "private network", done.stderr.strip().rpartition("\n")[2], _OPEN)
+    network = Network(**json.loads(done.stdout))
+    return Finding("ok" if network.is_as_asked else "warning", "private network", network.state, network.remedy)
 
 
 def containers() -> Finding:

@@ -118,6 +118,9 @@ class Engine(Protocol):
         ``here`` is the machine that the inventory is of, by a task or by its name; None: all are like it.
         """
 
+    def network(self, plan: Plan, section: BaseModel | None) -> str:
+        """Return what the tasks' network will let in and out, before anything is tried; empty if it is the host's."""
+
     def render(self, asked: ClusterFile, plan: Plan, source: Path, output: Path | None) -> Rendered:
         """Return the plan as text; UsageError if there is no such text.
 

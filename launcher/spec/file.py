@@ -20,6 +20,7 @@ from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
 from launcher.spec.overrides import apply, expand_jobs, keep_typed_env
 from launcher.spec.rules import UNKNOWN, broken_rules
+from launcher.spec.run_spec import RunSpec
 from launcher.spec.yaml_nodes import Node
 from launcher.spec.yaml_parser import parse
 from launcher.text import whole_number
@@ -29,6 +30,7 @@ MAX_BYTES = 1 << 20
 Engines = Mapping[str, type[BaseModel] | None]  # of each engine's name: the model of its section, if it has one
 _KEYS = "name, mode, job, args, cluster, run"
 # Values for keys that are missing or wrong, so that the rest of the file can still be checked.
+_RUN = RunSpec()
 _STAND_INS: dict[str, Any] = {"job": "unknown", "cluster": {}}
 
 
@@ -103,16 +105,22 @@ def no_engine(name: str, engines: Iterable[str]) -> str:
 
 
 def _sections(data: Mapping[str, Any], engines: Engines) -> tuple[dict[str, BaseModel | None], list[Fault]]:
-    """Return the sections of engines in the data, None for one that is wrong, and what is wrong with them."""
+    """Return the sections of engines in the data, None for one that is wrong, and what is wrong with them.
+
+    The engine that ``run.on`` names always has its own, by its defaults if the data have none.
+    """
+    run = data.get("run")
+    used = (*data, run.get("on", _RUN.on) if isinstance(run, dict) else _RUN.on)
     found: dict[str, BaseModel | None] = {}
     wrong: list[Fault] = []
     for name in engines:
-        if name in data and (model := engines[name]):
+        if name in used and (model := engines[name]):
+            written = data.get(name, {})
             try:
-                found[name] = model.model_validate(data[name])
+                found[name] = model.model_validate(written)
             except ValidationError as error:
                 found[name] = None
-                wrong += [replace(fault, path=(name, *fault.path)) for fault in faults(error, data[name], model)]
+                wrong += [replace(fault, path=(name, *fault.path)) for fault in faults(error, written, model)]
     return found, wrong
 
 

@@ -52,14 +52,20 @@ def values_at(found: Mapping[str, Value], key: str) -> dict[str, Any]:
     return inside
 
 
-def values(file: ClusterFile) -> dict[str, Value]:
-    """Return all values of a file by dotted key, in the order of the models, defaults included."""
+def values(file: ClusterFile, engines: Engines | None = None) -> dict[str, Value]:
+    """Return all values of a file by dotted key, in the order of the models, defaults included.
+
+    ``engines`` are those whose sections' defaults count.
+    """
     found: dict[str, Value] = {}
-    for key, default in _defaults(ClusterSpec, file.data).items():
+    defaults = _defaults(ClusterSpec, file.data)
+    for name, model in (engines or {}).items():
+        defaults |= _defaults(model, file.data.get(name), f"{name}.") if model else {}
+    for key, default in defaults.items():
         found[key] = Value(default, "default")
     for key, value in _leaves(file.expanded()):
         found[key] = Value(value, file.locate(key))
-    order = {key: place for place, key in enumerate(known_keys())}
+    order = {key: place for place, key in enumerate(known_keys(engines))}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], order.get(item[0].split(".")[0], 0))))
 
 

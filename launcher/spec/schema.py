@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import create_model
+from pydantic import BaseModel, Field, create_model
 
 from launcher.spec.file import Engines
 from launcher.spec.keys import written_duration
@@ -17,7 +17,7 @@ PATH = Path(__file__).with_name("cluster.schema.json")  # as it is committed and
 
 def json_schema(engines: Engines) -> dict[str, Any]:
     """Return the schema (draft 2020-12), with the short forms that the models take apart before they check."""
-    sections: dict[str, Any] = {name: (model | None, None) for name, model in engines.items() if model}
+    sections: dict[str, Any] = {name: (model | None, _section(model)) for name, model in engines.items() if model}
     model = create_model("ClusterFile", __base__=ClusterSpec, __doc__=ClusterSpec.__doc__, **sections)
     schema = model.model_json_schema()
     definitions = schema["$defs"]
@@ -39,6 +39,14 @@ def json_schema(engines: Engines) -> dict[str, Any]:
         for key in definition["properties"].values():
             _tidy(key)
     return {"$schema": _DIALECT, "title": "cluster.yaml"} | {key: schema[key] for key in schema if key != "title"}
+
+
+def _section(model: type[BaseModel]) -> Any:
+    """Return the key of an engine's section, with the words and the examples of its model, if that has any."""
+    extra = model.model_config.get("json_schema_extra")
+    words = (model.__doc__ or "").partition("\n")[0].removesuffix(".")
+    description = words[:1].lower() + words[1:] or None
+    return Field(None, description=description, examples=extra.get("examples") if isinstance(extra, dict) else None)  # type: ignore[arg-type]
 
 
 def _tidy(key: dict[str, Any]) -> None:

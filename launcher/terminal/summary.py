@@ -17,10 +17,12 @@ from launcher.terminal.output import BufferedOutput
 from launcher.terminal.screen import clock
 from launcher.text import indented
 
-# What Python, C libraries and curl say if a name has no address, or an address no way to it.
+# What Python, C libraries and curl say if a name has no address, or an address no way to it. Docker drops what would
+# leave a closed network, so that a connection there times out.
 _CUT_OFF = re.compile(
     r"name resolution|Name or service not known|No address associated with hostname|gaierror|[Cc]ould not resolve"
     r"|[Ff]ailed to resolve|(Network|Host) is unreachable|No route to host|ConnectionRefusedError|\[Errno 111\]"
+    r"|TimeoutError|\[Errno 110\]|Connection timed out"
 )
 _LONGEST_VECTOR = 8  # numbers of a figure in the last lines
 _LAST_LINES = 5  # of a task's log, if it left no exception

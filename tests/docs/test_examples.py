@@ -13,18 +13,20 @@ import jsonschema
 import pytest
 import yaml
 
+from launcher.engines.local.network.settled import Network
 from launcher.errors import SpecError
 from tests.docs.pages import PAGES, README, ROOT, asked, block_named, blocks, named_files
 from tests.unit.plan.machines import machine
 
 TAKE = "launcher.commands.train.plan.take"  # reads this machine
+EXPECTED = "launcher.engines.local.engine.expected"  # what this machine has for a private network
 DOCS = "\n".join(page.read_text() for page in PAGES)
 FILES = {name: content for page in PAGES for name, content in named_files(page)}
 
 
 def planned(file: Path, there: object, *options: str) -> str:
     """Return what ``launcher plan`` says of a file on a machine that was invented."""
-    with patch(TAKE, return_value=there):
+    with patch(TAKE, return_value=there), patch(EXPECTED, return_value=Network(way="pasta")):
         return asked("plan", *options, str(file))
 
 

@@ -92,7 +92,7 @@ def keys_of(key: str) -> list[str]:
 def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
     """Print the value of KEY, or its default if the file does not set it."""
     keys_of(key)
-    found = values(load(file, overrides))
+    found = values(load(file, overrides), SECTIONS)
     inside = values_at(found, key)
     if not inside:
         above, _, name = key.rpartition(".")
@@ -178,7 +178,7 @@ def _known_job(job: str) -> None:
 @the_file
 def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     """Show every value, defaults included, and where each comes from."""
-    found = values(load(file, overrides))
+    found = values(load(file, overrides), SECTIONS)
     if as_json:
         click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
         return
@@ -210,8 +210,8 @@ def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Pa
         other = RunFiles.find(file.parent / here.spec.run.output, run).cluster_file
     if other is None and not overrides:
         raise UsageError("name what to compare with: another file, --run latest, or --set KEY=VALUE")
-    before = values(load(other) if other else here)
-    after = values(load(file, overrides))
+    before = values(load(other) if other else here, SECTIONS)
+    after = values(load(file, overrides), SECTIONS)
     changed = [key for key in {**before, **after} if _value(before, key) != _value(after, key)]
     for key in changed:
         for mark, colour, side in (("-", "red", before), ("+", "green", after)):

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,7 @@ from launcher.contract.task import Task
 from launcher.engines.local.engine import network_of
 from launcher.engines.local.run import LocalRun
 from launcher.engines.table import load
+from launcher.errors import LauncherError
 from launcher.host.inventory import take
 from launcher.plan.placement import place_file, ports_needed
 from launcher.rundir import RunFiles
@@ -57,7 +59,7 @@ def command(file: Path, overrides: Sequence[str], live: bool, as_json: bool) -> 
 
 def _all(file: Path, overrides: Sequence[str], *, live: bool) -> Iterator[Finding]:
     found = []
-    for finding in chain(file_probes.examine(file, overrides), _tensorflow()):
+    for finding in chain(file_probes.examine(file, overrides), _network(file, overrides), _tensorflow()):
         found.append(finding)
         yield finding
     if live and all(finding.ok for finding in found):
@@ -70,6 +72,14 @@ def _live(file: ClusterFile) -> Iterator[Finding]:
         yield Finding("problem", "--live", message, "to try this machine: --set run.on=local")
         return
     yield from run_hello(file)
+
+
+def _network(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
+    """Try the network of the tasks, if it is to be one of their own."""
+    with suppress(LauncherError):  # which is a finding already
+        file = load(path, overrides)
+        if file.spec.run.on == "local" and network_of(place_file(file, take(ports_needed(file.spec)))) == "private":
+            yield machine_probes.private_network()
 
 
 def _tensorflow() -> Iterator[Finding]:

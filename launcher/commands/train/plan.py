@@ -57,7 +57,8 @@ def command(file: Path, overrides: Sequence[str], on: str | None, as_json: bool,
     elif as_json:
         click.echo(json.dumps(plan.to_dict(), indent=2))
     else:
-        _show(plan, inventory, plan if engine.starts_parts else _on_this_machine(plan))
+        network = engine.network(plan, asked.sections.get(asked.spec.run.on))
+        _show(plan, inventory, plan if engine.starts_parts else _on_this_machine(plan), network)
 
 
 def exports(variables: dict[str, str]) -> str:
@@ -84,7 +85,7 @@ def _on_this_machine(plan: Plan) -> Plan:
     return replace(plan, tasks=tuple(replace(task, address="") for task in plan.tasks))
 
 
-def _show(plan: Plan, inventory: Inventory, drawn: Plan) -> None:
+def _show(plan: Plan, inventory: Inventory, drawn: Plan, network: str) -> None:
     click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {printable(plan.spec.job)}\n")
     for line in table(plan):
         click.echo(line)
@@ -92,7 +93,7 @@ def _show(plan: Plan, inventory: Inventory, drawn: Plan) -> None:
     for line in device_map(drawn, inventory):
         click.echo(line)
     click.echo()
-    for name, text in _notes(drawn, inventory):
+    for name, text in (*_notes(drawn, inventory), *([("network", network)] if network else [])):
         click.echo(click.style(f"{name:<{_INDENT}}", bold=True) + _wrapped(printable(text)))
 
 

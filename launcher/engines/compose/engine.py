@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from launcher.contract.environment import KEY_KEY, RUN_KEY, USER_KEY
 from launcher.contract.task import Task
 from launcher.engines.compose.containers import inside, plan_containers
@@ -18,6 +20,7 @@ from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.file import PLAN_SUFFIX, compose
 from launcher.engines.compose.image import image_of, owner
 from launcher.engines.compose.run import ContainerRun, ContainersEnded, refuse_second
+from launcher.engines.compose.section import ComposeSection
 from launcher.engines.engine import Rendered, Request
 from launcher.engines.run_key import new_key
 from launcher.errors import UsageError
@@ -31,9 +34,9 @@ from launcher.text import one_line
 
 noun = "container"
 starts_parts = False
-section = None
+section = ComposeSection
 
-_WAY_OUT = "the containers' network is internal and reaches nothing outside; bring what the job needs along"
+_WAY_OUT = "the containers' network is internal and reaches no other machine; --set compose.internal=false opens it"
 _STOPPED = (130, 143)
 
 
@@ -44,10 +47,17 @@ def plan(asked: ClusterFile, inventory: Inventory, here: Task | str | None = Non
     return plan_containers(asked, inventory)
 
 
+def network(plan: Plan, section: BaseModel | None) -> str:  # noqa: ARG001
+    """Return whether the containers' network is closed."""
+    out = "it reaches no other machine (compose.internal)" if _is_internal(section) else "it lets connections out"
+    return f"one of the containers' own, with no published port; {out}"
+
+
 def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) -> Rendered:
     """Return the compose file, and the plan that the launchers in its containers read."""
     place = output or asked.directory / "compose.yaml"
-    text = compose(plan, place, source=source, relative=output is not None)
+    internal = _is_internal(asked.sections.get("compose"))
+    text = compose(plan, place, source=source, relative=output is not None, internal=internal)
     if output is None:
         text = f"# To start it, write it with its plan: launcher render compose --output {_word(place.name)}\n{text}"
     return Rendered(text, {PLAN_SUFFIX: json.dumps(inside(plan).to_dict(), indent=2) + "\n"})
@@ -59,11 +69,12 @@ def _word(name: str) -> str:
 
 def run(request: Request) -> Outcome:
     """Build the image, run the cluster in containers, and remove them."""
+    internal = _is_internal(request.section)
     image, docker = image_of(request.plan), Docker.find()
     user = owner(docker)
     if request.files:
         refuse_second(docker, request.files)
-    files = _prepare(request, user)
+    files = _prepare(request, user, internal=internal)
     environment = {**os.environ, RUN_KEY: files.name, KEY_KEY: new_key(), USER_KEY: "{}:{}".format(*user)}
     with request.screen as screen:
         containers = ContainerRun(request.plan, files, docker, screen, environment)
@@ -72,7 +83,8 @@ def run(request: Request) -> Outcome:
         files.result.unlink(missing_ok=True)
         resumed = {"steps": steps, "wall_s": before} if before else None
         ended = containers.run(image, request.headline)
-    return replace(concluded(files, request.plan, ended, request.began_ns, resumed), way_out=_WAY_OUT)
+    outcome = concluded(files, request.plan, ended, request.began_ns, resumed)
+    return replace(outcome, way_out=_WAY_OUT if internal else "")
 
 
 def concluded(
@@ -105,26 +117,35 @@ def _ending(files: RunFiles, plan: Plan, ended: ContainersEnded, wall_s: float) 
     )
 
 
-def _prepare(request: Request, user: tuple[int, int]) -> RunFiles:
+def _prepare(request: Request, user: tuple[int, int], *, internal: bool) -> RunFiles:
     """Return the run's directory with all that the containers need in it, owned by the user that they run as."""
     made = [place for place in (request.output, *request.output.parents) if not place.exists()]
     files = request.make_directory()
     # A run of that name may have been asked for otherwise before; its containers read what is asked now.
     request.write_down(files)
     write_json(files.compose_plan, inside(request.plan).to_dict())
-    write_whole(files.compose, _compose_file(request.plan, files))
+    write_whole(files.compose, _compose_file(request.plan, files, internal=internal))
     if os.geteuid() == 0 and user[0]:
         # Under sudo everything is made by root, and is to belong to the user who called it.
         _give([*(place for place in made if place.exists()), *_all(files)], user)  # a run that was moved is elsewhere
     return files
 
 
-def _compose_file(plan: Plan, files: RunFiles) -> str:
+def _is_internal(section: BaseModel | None) -> bool:
+    """Return what the cluster file says; UsageError if there is only a plan, which has no engine's section."""
+    if isinstance(section, ComposeSection):
+        return section.internal
+    raise UsageError("a plan does not say whether its containers' network is closed; start them with the cluster file")
+
+
+def _compose_file(plan: Plan, files: RunFiles, *, internal: bool) -> str:
     # This launcher restarts containers by itself: the engine would do so whatever the exit code says, and could not
     # count over all of them.
     spec = plan.spec.model_copy(update={"run": plan.spec.run.model_copy(update={"restarts": 0})})
     once = replace(plan, spec=spec)
-    return compose(once, files.compose, source=files.cluster_file, relative=False, runs=files.directory.parent)
+    return compose(
+        once, files.compose, source=files.cluster_file, relative=False, runs=files.directory.parent, internal=internal
+    )
 
 
 def _all(files: RunFiles) -> Iterable[Path]:

@@ -26,12 +26,14 @@ _INDENT = "  "
 _PLAIN = re.compile(r"(?!(?i:no|off|on|yes|y|n|true|false|null)$)[A-Za-z/.][A-Za-z0-9_./-]*")  # the same text to YAML
 
 
-def compose(plan: Plan, output: Path, *, source: Path, relative: bool, runs: Path | None = None) -> str:
+def compose(
+    plan: Plan, output: Path, *, source: Path, relative: bool, runs: Path | None = None, internal: bool = False
+) -> str:
     """Return the compose file of a containerised plan: a service for each task.
 
     It is for ``output``, beside which the plan is; ``source`` is the cluster file that the plan is of. Paths are
     absolute unless ``relative``: then they are relative to that place. ``runs`` is where the runs' directories are
-    (``run.output`` unless given).
+    (``run.output`` unless given). An ``internal`` network reaches nothing outside.
     """
     runs = runs or Path(plan.directory) / plan.spec.run.output
     place = _Place(output.absolute().parent if relative else None)
@@ -55,7 +57,7 @@ def compose(plan: Plan, output: Path, *, source: Path, relative: bool, runs: Pat
     parts += ["services:"]
     for task in plan.tasks:
         parts += [f"  {task.task.slug}:", "    <<: *task", *_mapping(_service(plan, task), 2)]
-    parts += ["", "networks:", "  cluster:", "    internal: true"]
+    parts += ["", "networks:", "  cluster:", f"    internal: {_flow(internal)}"]
     return "\n".join(parts) + "\n"
 
 

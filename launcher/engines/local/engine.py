@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import BaseModel
+
 from launcher.contract.task import Task
 from launcher.engines.engine import Rendered, Request
+from launcher.engines.local.network.settled import expected
 from launcher.engines.local.ports import HeldPorts, ports_of
 from launcher.engines.local.run import LocalRun
 from launcher.engines.run_lock import locked
@@ -23,7 +26,7 @@ starts_parts = True
 section = None
 
 _WAY_OUT = (
-    "this run's network is its own and reaches nothing outside; --set run.network=host lets the job out "
+    "the tasks' network is their own and reaches nothing outside; --set run.network=host lets the job out "
     "(and the tasks' ports are open to this host's network)"
 )
 
@@ -40,10 +43,10 @@ def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) ->
 
 def run(request: Request) -> Outcome:
     """Run the tasks that belong here, and restart them as the Supervisor decides."""
-    network = network_of(request.plan)
+    chosen = network_of(request.plan)
     # Before the run gets a directory: a port that is in use means that nothing was started.
     with HeldPorts() as ports:
-        if network == "host":
+        if chosen == "host":
             ports.hold(ports_of(request.plan, request.tasks))
         with request.directory() as files, locked(files, [task.task for task in request.tasks], request.say) as locks:
             request.write_down(files, shared=True)
@@ -53,7 +56,7 @@ def run(request: Request) -> Outcome:
                     request.tasks,
                     files,
                     screen,
-                    network=network,
+                    network=chosen,
                     ports=ports,
                     began=request.began,
                     locks=locks,
@@ -61,6 +64,11 @@ def run(request: Request) -> Outcome:
                 )
                 outcome = here.run(request.headline)
     return replace(outcome, way_out=_WAY_OUT if here.is_closed else "")
+
+
+def network(plan: Plan, section: BaseModel | None) -> str:  # noqa: ARG001
+    """Return what a private network will be, before it is tried."""
+    return "" if network_of(plan) == "host" else f"{expected()}; launcher check tries it"
 
 
 def network_of(plan: Plan) -> Literal["private", "host"]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from launcher.contract.requests import send_request
 from launcher.contract.task import Task
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.warm import kind_of, process_behind, waiting
 from launcher.errors import LauncherError
 
@@ -47,6 +48,7 @@ class Processes:
         self._say = say
         self._pids: dict[Task, int] = {}
         self._received = b""
+        self._early: list[Mapping[str, Any]] = []  # messages that came with the first word
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
         self._keeps_warm, kind = keep_warm > 0, kind_of(network) if keep_warm else ""
         self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
@@ -119,20 +121,20 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, number)
 
-    def first_word(self) -> Mapping[str, Any]:
-        """Return the spawner's first word: its network, and why; LauncherError if there is none."""
+    def first_word(self) -> Network:
+        """Return the spawner's first word: the network that the tasks get; LauncherError if there is none."""
         self.connection.settimeout(_LOOK)
         until = time.monotonic() + _FIRST_WORD
         while time.monotonic() < until:
             self.watch()
             try:
-                (word,) = self.receive()
+                word, *self._early = self.receive()  # a way out that ended just then is told right after it
             except EOFError:
                 raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
             except TimeoutError:
                 continue
             self.connection.settimeout(_TAKE)
-            return word
+            return Network(**word)
         raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s")
 
     def _leave(self) -> None:
@@ -192,6 +194,8 @@ class Processes:
             self._abandon()
             raise EOFError
         *lines, self._received = (self._received + chunk).split(b"\n")
+        early, self._early = self._early, []
+        yield from early
         for line in lines:
             message = json.loads(line)
             if "pid" in message:

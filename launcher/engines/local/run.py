@@ -21,6 +21,7 @@ from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.engines.engine import Screen
 from launcher.engines.event_loop import EventLoop
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.ports import HeldPorts, ports_of
 from launcher.engines.local.process import Processes
 from launcher.engines.local.stacks import StackDumps
@@ -186,14 +187,17 @@ class LocalRun:
     def _settle_network(self) -> None:
         """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
         network = self._processes.first_word()
-        self.is_closed = bool(network["closed"])
-        if self.is_closed:
-            remedy = "install one, or --set run.network=host, if the job loads or reports anything"
-            self._loop.say(f"this run's network reaches nothing outside: {network['closed']}; {remedy}")
-        if network["network"] != self._network:
-            self._network = network["network"]
-            self._loop.say(f"the tasks' ports are open to this host's network: {network['why']}")
+        if network.closed:
+            self._is_cut_off(network)
+        if network.name != self._network:
+            self._network = network.name
+            self._loop.say(str(network))
             self._ports.hold(ports_of(self._plan, self._tasks.values()))
+
+    def _is_cut_off(self, network: Network) -> None:
+        """Take in that the tasks' network reaches nothing outside, from the start or from now on."""
+        self.is_closed = True
+        self._loop.say(str(network))
 
     def _renew_ports(self) -> None:
         """Move the tasks to other ports; those that the file fixes stay."""
@@ -234,6 +238,9 @@ class LocalRun:
                 self._events.append(Reported(Task.parse(message["imports"]), "phase", {"phase": Phase.IMPORT}))
             elif "spawns" in message:
                 self._spawns(message["spawns"])
+            elif "closed" in message:  # in the middle of the run, which goes on
+                self._is_cut_off(Network(closed=message["closed"]))
+                self._note("closed", message["closed"])
 
     def _to_fork(self) -> frozenset[Task]:
         if self._plan.spec.run.start_method == "spawn":
@@ -245,7 +252,11 @@ class LocalRun:
         if self._plan.spec.run.start_method == "fork":
             raise UsageError(f"run.start_method is fork, and tasks cannot be forked here: {why}; write auto or spawn")
         self._loop.say(f"each task imports TensorFlow itself: {why}")
-        self._record(Record(None, "spawns", why, attempt=max(self._supervisor.attempts.values())))
+        self._note("spawns", why)
+
+    def _note(self, what: str, why: str) -> None:
+        """Write down a fact of this machine that a run's tasks depend on."""
+        self._record(Record(None, what, why, attempt=max(self._supervisor.attempts.values())))
 
     def _ended(self, task: Task, message: Mapping[str, Any]) -> None:
         if task not in self._pipes.tasks:

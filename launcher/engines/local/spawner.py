@@ -19,12 +19,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from launcher.contract.requests import receive_request
 from launcher.engines.local.fork_server import CannotForkError, ForkServer
-from launcher.engines.local.network import settle
+from launcher.engines.local.network.settled import Network, led, settle
+from launcher.engines.local.network.way_out import WayOut
 from launcher.engines.local.warm import accept
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ _NOTHING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # for the launcher al
 class Spawner:
     """Starts processes, signals their groups, and says how they ended."""
 
-    def __init__(self, *, keeps_warm: bool) -> None:
+    def __init__(self, network: Network, way_out: WayOut | None, *, keeps_warm: bool) -> None:
         """``keeps_warm``: the fork server, and what is a child of this process now, outlive a launcher."""
+        self.network, self._way_out = network, way_out
         self._launcher: socket.socket
         self._keeps_warm, self._keepers = keeps_warm, _children() if keeps_warm else frozenset()
         self._unsaid = bytearray()  # what the launcher has not taken yet
@@ -56,6 +58,8 @@ class Spawner:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake.fileno())
         self._selector.register(woken, selectors.EVENT_READ, self._reap)
+        if way_out:
+            self._selector.register(way_out.connection, selectors.EVENT_READ, self._cut_off)
 
     def serve(self, launcher: socket.socket) -> None:
         """Serve a launcher until it goes; nothing that was started for it is left then."""
@@ -122,6 +126,14 @@ class Spawner:
                 self._waiting.remove(start)
                 start.close()
                 self._say(exited=name, code=-number, time_ns=time.time_ns())
+
+    def _cut_off(self) -> None:
+        """Take in that the network has lost its way out."""
+        assert self._way_out, "only what is registered is called"
+        self._selector.unregister(self._way_out.connection)
+        self.network = led(self.network, self._way_out.heard())
+        self._way_out.abandon()
+        self._say(closed=self.network.closed)
 
     # Starting
 
@@ -314,12 +326,11 @@ def main() -> None:
         signal.signal(ignored, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    first_word = settle(network)
-    spawner, launcher = Spawner(keeps_warm=seconds > 0), socket.socket(fileno=number)
+    spawner, launcher = Spawner(*settle(network), keeps_warm=seconds > 0), socket.socket(fileno=number)
     os.set_inheritable(number, False)
     while True:
         with launcher, suppress(OSError):
-            launcher.sendall((json.dumps(first_word) + "\n").encode())
+            launcher.sendall((json.dumps(asdict(spawner.network)) + "\n").encode())
             spawner.serve(launcher)
         following = accept(kind, seconds) if seconds and spawner.is_warm else None
         if following is None:

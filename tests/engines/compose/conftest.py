@@ -1,4 +1,4 @@
-"""Clusters in containers of a real engine: images that are built here, an internal network, real faults."""
+"""Clusters in containers of a real engine: images that are built here, networks, real faults."""
 
 from __future__ import annotations
 

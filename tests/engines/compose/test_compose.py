@@ -13,6 +13,7 @@ import pytest
 from tests.docs.pages import commands, run
 from tests.engines.compose.conftest import Containers, docker, left_of
 from tests.support.jobs import JOB, QUICK, QUICK_STEPS
+from tests.support.outside import ANSWER, fetching, other_machine
 from tests.support.workplace import PATIENCE, ROOT, read_until
 
 pytestmark = pytest.mark.timeout(600)  # the first test builds the image
@@ -150,7 +151,7 @@ def by_hand(containers: Containers, compose: str, owner: int, *arguments: str) -
 # What the containers are
 
 
-def test_the_containers_are_alone_on_an_internal_network_healthy_and_the_user_s_who_started_it_under_sudo(
+def test_the_containers_are_alone_on_a_network_that_lets_out_healthy_and_the_user_s_who_started_it_under_sudo(
     containers: Containers, other_owner: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUDO_UID", str(other_owner))
@@ -159,7 +160,10 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_the_user_s_
     process = containers.start("run", "--on", "compose")
     read_until(process, "trains")
     (network,) = json.loads(docker("network", "inspect", containers.network()))
-    assert network["Internal"]
+    assert not network["Internal"]
+    assert {there["Name"] for there in network["Containers"].values()} == names(containers)
+    with other_machine() as other:
+        assert docker("exec", containers.container("worker:0"), "python", "-c", fetching(other)) == f"{ANSWER}\n"
     for task in ("worker:0", "worker:1"):
         container = containers.container(task)
         docker_says = json.loads(docker("inspect", container))[0]
@@ -174,6 +178,26 @@ def test_the_containers_are_alone_on_an_internal_network_healthy_and_the_user_s_
     assert (ran.code, ran.result["status"], ran.result["exit_code"]) == (143, "stopped", 143), ran.output
     there = [containers.directory / "runs", *(containers.directory / "runs").rglob("*")]
     assert {path.lstat().st_uid for path in there} == {other_owner}
+    assert containers.left() == []
+
+
+def names(containers: Containers) -> set[str]:
+    there = [containers.container(task) for task in ("worker:0", "worker:1")]
+    return set(docker("inspect", "--format", "{{slice .Name 1}}", *there).split())
+
+
+def test_a_network_that_the_file_closes_lets_nothing_out_and_the_failure_says_how_to_open_it(
+    containers: Containers,
+) -> None:
+    with other_machine() as other:
+        connect = f'__import__("socket").create_connection({other.server}, timeout=10)'
+        (containers.directory / "train.py").write_text(JOB.format(evaluate=connect))
+        asked = {"cluster": {"worker": 1}, "run": {"restarts": 0}, "compose": {"internal": True}}
+        ran = containers.run("--on", "compose", job="train.py", args={}, **asked)
+    assert ran.code == 1, ran.output
+    *lines, hint, _ = ran.output.rstrip().splitlines()
+    assert "worker:0 failed: TimeoutError: timed out" in lines, ran.output
+    assert hint.endswith(" is internal and reaches no other machine; --set compose.internal=false opens it")
     assert containers.left() == []
 
 

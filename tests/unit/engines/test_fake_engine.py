@@ -79,6 +79,12 @@ def test_the_command_line_chooses_it_and_sets_its_keys(call: Call) -> None:
     assert "worker:0 │ hi" in out.splitlines()
 
 
+def test_without_its_section_it_has_the_defaults(call: Call) -> None:
+    Path("cluster.yaml").write_text("job: hello\ncluster: {worker: 1}\nrun: {on: fake}\n")
+    assert "worker:0 │ hello" in call("run")[1].splitlines()
+    assert json.loads(call("render", "fake")[1]) == {"worker:0": "hello"}
+
+
 def test_it_is_planned_and_rendered(call: Call) -> None:
     assert call("plan")[0] == 0
     code, out, error = call("render", "fake")
@@ -95,7 +101,7 @@ def test_it_is_planned_and_rendered(call: Call) -> None:
         ("fake: {word: 3}", "cluster.yaml:4: fake.word: must be text, not 3"),
         ("fake: x", "cluster.yaml:4: fake: must be a mapping, not 'x' (text)"),
         ("fake:", "cluster.yaml:4: fake: must be a mapping, not empty"),
-        ("compose: {}", "cluster.yaml:4: compose: unknown key"),
+        ("local: {}", "cluster.yaml:4: local: unknown key"),
     ],
 )
 def test_its_section_is_checked_with_the_file(call: Call, line: str, sentence: str) -> None:
@@ -113,8 +119,10 @@ def test_a_wrong_section_is_told_with_everything_else_that_is_wrong(call: Call) 
 
 
 def test_its_keys_are_edited_and_shown_like_all_others(call: Call) -> None:
+    assert call("config", "unset", "fake")[0] == 0
+    assert call("config", "get", "fake.word") == (0, "hello\n", "")
     assert call("config", "set", "fake.word=hi")[0] == 0
-    assert "fake: {word: hi}" in Path("cluster.yaml").read_text()
+    assert re.search(r"^fake:\s+\{?word: hi", Path("cluster.yaml").read_text(), re.MULTILINE)
     assert call("config", "get", "fake.word") == (0, "hi\n", "")
     assert "did you mean 'fake.word'?" in call("config", "set", "fake.wrd=hi")[2]
     assert call("config", "add", "worker")[0] == 0

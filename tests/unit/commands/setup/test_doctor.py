@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,8 @@ from launcher.commands import file_probes, machine_probes
 from launcher.commands.findings import Finding
 from launcher.commands.setup import doctor
 from launcher.engines.compose.docker import Docker
+from launcher.engines.local.network.settled import Network
+from launcher.engines.local.network.way_out import NOT_INSTALLED
 from launcher.errors import UsageError
 from launcher.host.cores import Core
 from launcher.host.gpus import Gpu
@@ -222,11 +224,33 @@ def test_a_tensorflow_that_cannot_be_imported_says_why(monkeypatch: pytest.Monke
     assert line.message == "2.21.0 cannot be imported: ImportError: libfoo.so: cannot open"
 
 
-def test_a_kernel_without_namespaces_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = SimpleNamespace(returncode=0, stdout="the kernel forbids a network namespace here\n", stderr="")
+@pytest.mark.parametrize(
+    ("found", "state", "said", "remedy"),
+    [
+        ({"way": "pasta"}, "ok", "their own, and lets connections out through pasta", ""),
+        ({"closed": NOT_INSTALLED}, "warning", f"reaches nothing outside: {NOT_INSTALLED}", "install one, or --set "),
+        ({"closed": "pasta: no tap"}, "warning", "reaches nothing outside: pasta: no tap", "mend that, or --set "),
+        ({"name": "host", "why": "forbidden"}, "warning", "open to this host's network: forbidden", "allow user"),
+    ],
+)
+def test_a_private_network_is_tried_with_its_way_out(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], state: str, said: str, remedy: str
+) -> None:
+    done = SimpleNamespace(returncode=0, stdout=json.dumps(asdict(Network()) | found), stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     line = machine_probes.private_network()
-    assert (line.state, line.message) == ("warning", "the kernel forbids a network namespace here")
+    assert (line.state, line.about) == (state, "private network")
+    assert line.message.startswith("the tasks' ")
+    assert line.message.endswith(said)
+    assert line.remedy.startswith(remedy)
+    assert bool(line.remedy) == bool(remedy)
+
+
+def test_a_trial_of_the_network_that_fails_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = SimpleNamespace(returncode=1, stdout="", stderr="Traceback:\nOSError: no pidfd\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    line = machine_probes.private_network()
+    assert (line.state, line.message) == ("warning", "OSError: no pidfd")
 
 
 @pytest.mark.parametrize(("docker", "state"), [("/bin/docker", "warning"), (None, "ok")])

@@ -39,6 +39,12 @@ def held() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.fixture(autouse=True)
+def tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that need not be tried: test_doctor.py does."""
+    monkeypatch.setattr(machine_probes, "private_network", lambda: Finding("warning", "private network", "closed"))
+
+
 def call(*overrides: str) -> Result:
     arguments = [word for override in overrides for word in ("--set", override)]
     return CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -52,9 +58,16 @@ def problems(result: Result) -> list[str]:
 def test_a_file_and_a_machine_that_are_right_end_in_zero() -> None:
     result = call()
     assert result.exit_code == 0
-    assert [line.split(":")[0].split() for line in result.output.splitlines()] == [
-        ["ok", about] for about in ("cluster.yaml", "job", "devices", "memory", "ports", "output", "TensorFlow")
+    assert [line.split(":")[0].split(maxsplit=1) for line in result.output.splitlines()] == [
+        *(["ok", about] for about in ("cluster.yaml", "job", "devices", "memory", "ports", "output")),
+        ["warning", "private network"],
+        ["ok", "TensorFlow"],
     ]
+
+
+@pytest.mark.parametrize("override", ["run.network=host", "cluster.worker=1", "run.on=compose", "mode=asink"])
+def test_a_network_that_the_run_does_not_make_is_not_tried(override: str) -> None:
+    assert "private network" not in call(override).output
 
 
 def test_nothing_is_written() -> None:

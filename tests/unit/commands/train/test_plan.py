@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from launcher.commands.train import plan as module
 from launcher.commands.train.plan import command
+from launcher.engines.local.network.way_out import NOT_INSTALLED
 from launcher.errors import LauncherError
 from launcher.host.inventory import Core, Inventory, Memory
 from tests.unit.plan.machines import machine
@@ -51,6 +52,39 @@ def test_strategy_communication_and_gpus_are_explained() -> None:
     output = call().output
     assert "MultiWorkerMirroredStrategy: 2 tasks take each step together; RING over gRPC" in output
     assert "\nGPUs         none (" in output
+
+
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        (["pasta", "slirp4netns"], "the tasks' network is their own, and lets connections out through pasta; launcher"),
+        (["slirp4netns"], "the tasks' network is their own, and lets connections out through slirp4netns; launcher"),
+        (
+            [],
+            f"the tasks' network reaches nothing outside: {NOT_INSTALLED}; install one, or --set run.network=host, if",
+        ),
+    ],
+)
+def test_what_leads_out_of_a_private_network_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: list[str], said: str
+) -> None:
+    for name in installed:
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert f"\nnetwork      {said} " in call().output
+
+
+@pytest.mark.parametrize("override", ["run.network=host", "cluster.worker=1", WRITTEN[1]])
+def test_of_the_hosts_network_nothing_is_said(override: str) -> None:
+    assert "\nnetwork" not in call("--set", override).output
+
+
+@pytest.mark.parametrize(
+    ("internal", "said"), [("false", "lets connections out"), ("true", "reaches no other machine")]
+)
+def test_of_containers_it_is_said_whether_their_network_is_closed(internal: str, said: str) -> None:
+    output = call("--on", "compose", "--set", f"compose.internal={internal}").output
+    assert f"\nnetwork      one of the containers' own, with no published port; it {said}" in output
 
 
 def test_no_cell_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +214,8 @@ GPU_LEFT_OUT = "GPU 1 left out: split by MIG (nvidia-smi --multi-instance-gpu 0 
 
 
 def test_a_machine_whose_gpus_and_cores_are_all_of_use_has_no_notes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(notes(monkeypatch, machine(2), "--set", "cluster.worker.gpus=1")) == {"not started", "strategy", "ports"}
+    found = notes(monkeypatch, machine(2), "--set", "cluster.worker.gpus=1")
+    assert set(found) == {"not started", "strategy", "ports", "network"}
 
 
 @pytest.mark.parametrize(("gpus", "idle"), [("0", "0-3"), ("[0, 2]", "1,3"), ("1", "2-3"), ("auto", None)])

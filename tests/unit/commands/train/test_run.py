@@ -204,7 +204,7 @@ def test_a_job_that_wants_out_of_a_private_network_gets_the_hint(
 ) -> None:
     launch.outcome = ended("failed", 1, Cause(WORKER, error, record={"code": []}))
     result = call("--set", f"run.network={network}")
-    said = "this run's network is its own and reaches nothing outside; --set run.network=host lets the job out"
+    said = "the tasks' network is their own and reaches nothing outside; --set run.network=host lets the job out"
     assert (said in result.output) == hint
 
 

@@ -50,12 +50,17 @@ def in_containers(path: Path, machine: Inventory, overrides: Sequence[str] = ())
 
 
 def render(
-    path: Path, machine: Inventory | None = None, overrides: Sequence[str] = (), output: Path | None = None
+    path: Path,
+    machine: Inventory | None = None,
+    overrides: Sequence[str] = (),
+    output: Path | None = None,
+    *,
+    internal: bool = False,
 ) -> str:
     """Return the compose file of a cluster file."""
     plan = in_containers(path, machine or machine_with(), overrides)
     place = output or path.absolute().parent / "compose.yaml"
-    return compose(plan, place, source=path, relative=output is not None)
+    return compose(plan, place, source=path, relative=output is not None, internal=internal)
 
 
 def read(text: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_only_the_tasks_that_start_have_a_service(tmp_path: Path) -> None:
 def test_the_file_is_for_both_composes_and_opens_no_port(tmp_path: Path) -> None:
     found = read(render(write(tmp_path, worker={"tasks": 2, "port": 3000})))
     assert set(found) == {"x-task", "services", "networks"}  # docker compose 2 warns of a version
-    assert found["networks"] == {"cluster": {"internal": True}}
+    assert found["networks"] == {"cluster": {"internal": False}}
     for mine in found["services"].values():
         assert mine["networks"] == ["cluster"]
         assert not {"ports", "expose", "network_mode", "privileged", "links", "container_name"} & set(mine)
@@ -92,6 +92,11 @@ def test_tasks_run_as_the_user_who_starts_them_and_never_as_root_unless_asked(tm
 @pytest.mark.parametrize(("restarts", "policy"), [(0, "no"), (1, "on-failure:1"), (3, "on-failure:3")])
 def test_the_engine_starts_again_as_often_as_the_run_may(tmp_path: Path, restarts: int, policy: str) -> None:
     assert service(write(tmp_path, run={"restarts": restarts}, worker=1))["restart"] == policy
+
+
+def test_the_network_is_closed_to_the_outside_if_the_section_says_so(tmp_path: Path) -> None:
+    found = read(render(write(tmp_path, worker=1), internal=True))
+    assert found["networks"] == {"cluster": {"internal": True}}
 
 
 # Devices
@@ -226,7 +231,7 @@ def test_without_an_output_the_head_knows_no_command(tmp_path: Path) -> None:
 def test_the_text_is_the_same_for_the_same_input_and_ends_with_a_line(tmp_path: Path) -> None:
     path = write(tmp_path, mode="async", worker=3, ps=2)
     assert render(path) == render(path)
-    assert render(path).endswith("internal: true\n")
+    assert render(path).endswith("internal: false\n")
 
 
 def test_a_hundred_tasks_are_rendered(tmp_path: Path) -> None:

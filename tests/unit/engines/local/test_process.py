@@ -18,6 +18,7 @@ import pytest
 from launcher.contract.requests import receive_request, send_request
 from launcher.contract.task import Task
 from launcher.engines.local import process
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.process import Processes
 from launcher.errors import LauncherError
 from tests.support.processes import all_gone
@@ -91,7 +92,7 @@ def test_a_request_that_breaks_off_is_the_end_of_the_other_side(
 
 
 def test_a_spawner_says_its_network_and_why_then_each_start_and_each_end(processes: Processes) -> None:
-    assert messages(processes, "network") == [{"network": "host", "why": "run.network is host", "closed": ""}]
+    assert messages(processes, "name") == [{"name": "host", "why": "", "way": "", "closed": ""}]
     start(processes, "raise SystemExit(7)")
     started, exited = messages(processes, "exited")
     assert started["started"] == exited["exited"] == "worker:0"
@@ -122,7 +123,7 @@ def test_a_task_finds_the_packages_wherever_it_starts(
 
 
 def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
-    messages(processes, "network")
+    messages(processes, "name")
     read_end, write_end = os.pipe()
     # The child keeps the pipe open until the signal ends it too.
     child = "import signal; print(1, flush=True); signal.pause()"
@@ -139,14 +140,14 @@ def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
 
 def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None:
     processes.kill(WORKER, signal.SIGKILL)
-    messages(processes, "network")
+    messages(processes, "name")
     start(processes, "")
     messages(processes, "exited")
     processes.kill(WORKER, signal.SIGKILL)  # its number may belong to somebody else by now
 
 
 def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(processes: Processes) -> None:
-    messages(processes, "network")
+    messages(processes, "name")
     spawner = spawner_of_this_process()
     spawner.suspend()
     processes.signal_only(WORKER, signal.SIGTERM)
@@ -225,7 +226,7 @@ def test_a_spawner_that_was_stopped_before_its_first_word_is_continued_and_that_
     said: list[str] = []
     with Processes("host", say=said.append) as processes:
         suspend(spawner_of_this_process())
-        assert processes.first_word()["network"] == "host"
+        assert processes.first_word().name == "host"
     assert said == [CONTINUED]
 
 
@@ -240,6 +241,18 @@ def test_a_spawner_is_continued_whenever_it_is_looked_at_and_left_alone_where_no
             time.sleep(0.01)
         processes.watch()
     assert said == [CONTINUED]
+
+
+def test_what_comes_with_the_first_word_is_heard_after_it(processes: Processes) -> None:
+    processes.first_word()
+    spawner = processes.connection
+    processes.connection, theirs = socket.socketpair()
+    with theirs, processes.connection:
+        theirs.sendall(b'{"way": "pasta"}\n{"closed": "pasta has ended"}\n')
+        assert processes.first_word() == Network(way="pasta")
+        theirs.sendall(b'{"left": true}\n')
+        assert list(processes.receive()) == [{"closed": "pasta has ended"}, {"left": True}]
+    processes.connection = spawner
 
 
 def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Processes) -> None:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from launcher.cli import main
+from launcher.engines.local.network.programs import PROGRAMS
 from launcher.host.ports import free_ports
 from tests.support.processes import all_gone, descendants, survivors, task_process
 from tests.support.workplace import ROOT, Workplace, read_until
@@ -221,6 +222,50 @@ def test_tasks_that_may_be_forked_and_cannot_be_are_spawned_and_it_is_said_why(
     assert f"each task imports TensorFlow itself: {why}" in ran.output
     assert [event["cause"] for event in ran.events("spawns")] == [why]
     assert ran.code == 0, ran.output  # the small programs import nothing
+
+
+# Networks
+
+
+def test_a_network_without_a_way_out_is_said_with_its_remedy_before_the_first_task(
+    plays: Start, tmp_path: Path
+) -> None:
+    place = plays(*DONE)
+    place.environment["PATH"] = str(tmp_path)  # no program is there
+    ran = place.finish(place.start("run"))
+    assert ran.code == 0, ran.output
+    lines = ran.output.splitlines()
+    if "open to this host's network" in lines[1]:
+        pytest.skip(lines[1])
+    assert lines[1] == (
+        "the tasks' network reaches nothing outside: neither pasta nor slirp4netns is installed (Debian, Ubuntu: "
+        "apt install passt, or slirp4netns); install one, or --set run.network=host, if the job loads or reports "
+        "anything"
+    )
+
+
+def test_a_way_out_that_ends_in_the_middle_is_said_once_and_the_run_goes_on(plays: Start, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    place = plays("ready", "step=1", "say=trains", f"await={end}", "result", "exit=0")
+    launcher = place.start("run")
+    seen = read_until(launcher, "trains")
+    carriers = [process for process in descendants(launcher) if is_way_out(process)]
+    if not carriers:
+        assert not os.environ.get("CI"), seen
+        pytest.skip("there is no way out of a private network")
+    carriers[0].kill()
+    seen += read_until(launcher, "reaches nothing outside")
+    end.touch()
+    ran = place.finish(launcher, seen)
+    assert ran.code == 0, ran.output
+    (event,) = ran.events("closed")
+    assert event["cause"].endswith(" has ended, killed by signal 9")
+    said = f"the tasks' network reaches nothing outside: {event['cause']}; mend that, or --set run.network=host, if "
+    assert ran.output.count("reaches nothing outside") == ran.output.count(said) == 1
+
+
+def is_way_out(process: psutil.Process) -> bool:
+    return any(Path(word).name.partition(".")[0] in PROGRAMS for word in process.cmdline()[:1])
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -5,26 +5,14 @@ The first argument is the user to become (0: stay), the second the step that the
 
 from __future__ import annotations
 
-import codecs
-import ctypes
 import json
 import os
 import socket
 import sys
 from pathlib import Path
 
-from launcher.engines.local import network
-
-PR_SET_DUMPABLE = 4
-
-
-def become(user: int) -> None:
-    for codec in ("ascii", "idna"):
-        codecs.lookup(codec)  # while Python's own files can still be read
-    os.setgroups([])
-    os.setgid(user)
-    os.setuid(user)
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)  # as after an exec: /proc/self is the user's own again
+from launcher.engines.local.network import namespace
+from tests.support.users import become
 
 
 def refuse(*_: object) -> None:
@@ -35,9 +23,9 @@ user, refused = int(sys.argv[1]), sys.argv[2]
 if user:
     become(user)
 if refused:
-    setattr(network, refused, refuse)
+    setattr(namespace, refused, refuse)
 before = Path("/proc/self/ns/net").readlink()
-why = network.enter_private_network()
+why = namespace.enter_private_network()
 with socket.create_server(("127.0.0.1", 0)) as server:
     port = server.getsockname()[1]
     socket.create_connection(("127.0.0.1", port), timeout=5).close()

@@ -1,4 +1,4 @@
-"""A network of its own for a run, as the kernel has it."""
+"""A network namespace for a run, as the kernel has it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,8 @@ import socket
 import struct
 import sys
 
-from launcher.engines.local.way_out import WayOut
-
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
-
-
-def settle(network: str) -> dict[str, str]:
-    """Enter the network that was asked for; return which it is, and why it is another, or closed to the outside."""
-    if network != "private":
-        return {"network": "host", "why": "run.network is host", "closed": ""}
-    way_out = WayOut()
-    if why := enter_private_network():
-        way_out.abandon()
-        return {"network": "host", "why": why, "closed": ""}
-    return {"network": "private", "why": "", "closed": way_out.open(user_namespace=os.getuid() != 0)}
 
 
 def enter_private_network() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 # A spawner that has been told to leave: it waits for another run, and has closed what the launcher gave it.
 LEFT = """
 import os, sys
-from launcher.engines.local.way_out import WayOut
+from launcher.engines.local.network.way_out import WayOut
 
 kept = WayOut()
 nothing = os.open(os.devnull, os.O_RDWR)
@@ -27,7 +27,7 @@ def test_who_reads_what_a_launcher_prints_comes_to_its_end_while_a_warm_spawner_
     program = tmp_path / "pasta"
     program.write_text("")
     program.chmod(0o755)
-    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[4])}
+    environment = {**os.environ, "PATH": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[5])}
     with subprocess.Popen(
         [sys.executable, "-c", LEFT], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as spawner:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from launcher.engines.local.network import enter_private_network
+from launcher.engines.local.network.namespace import enter_private_network
 from tests.unit.engines.local.test_ports import listen
 
-PROGRAM = Path(__file__).parent / "programs" / "network.py"
-ROOT = Path(__file__).parents[4]
+PROGRAM = Path(__file__).parents[1] / "programs" / "network.py"
+ROOT = Path(__file__).parents[5]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="network namespaces need Linux")
 
 

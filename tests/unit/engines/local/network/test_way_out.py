@@ -17,24 +17,15 @@ import psutil
 import pytest
 
 from launcher.contract.task import Task
-from launcher.engines.local import way_out
+from launcher.engines.local.network import programs, way_out
+from launcher.engines.local.network.settled import Network
 from launcher.engines.local.process import Processes
+from tests.support.outside import outward_address
 from tests.support.processes import all_gone
 from tests.unit.engines.local.conftest import spawner_of_this_process
 
 ANSWER = b"from the host"
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
-
-
-def outward_address() -> str:
-    """Return the address by which this machine is known outside; skips if it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.200", 9))  # sends nothing
-        except OSError as error:
-            pytest.skip(f"this machine has no way out itself: {error}")
-        address: str = probe.getsockname()[0]
-        return address
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
@@ -57,7 +48,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(params=way_out.PROGRAMS)
+@pytest.fixture(params=programs.PROGRAMS)
 def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The only one of the programs that is found."""
     name: str = request.param
@@ -71,9 +62,12 @@ def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return name
 
 
-def network(processes: Processes) -> dict[str, Any]:
-    (said,) = processes.receive()
-    return dict(said)
+def network(processes: Processes) -> Network:
+    """Return the network that it is; skips if the kernel grants none."""
+    network = processes.first_word()
+    if network.why:
+        pytest.skip(network.why)
+    return network
 
 
 def test_what_is_outside_is_reached_and_what_is_inside_is_not(program: str, server: str) -> None:
@@ -85,10 +79,7 @@ def test_what_is_outside_is_reached_and_what_is_inside_is_not(program: str, serv
     )
     read, write = os.pipe()
     with Processes("private") as processes, open(read) as output:  # noqa: PTH123
-        said = network(processes)
-        if said["why"]:
-            pytest.skip(said["why"])
-        assert said == {"network": "private", "why": "", "closed": ""}, program
+        assert network(processes) == Network(way=program)
         processes.start(Task.parse("worker:0"), [sys.executable, "-c", code], {}, write)
         assert output.readline().strip() == ANSWER.decode()
         port = int(output.readline())
@@ -102,9 +93,7 @@ def test_what_is_outside_is_reached_and_what_is_inside_is_not(program: str, serv
 def test_nothing_is_left_of_it_whoever_dies(program: str, victim: str) -> None:
     before = {name for _, name in socket.if_nameindex()}
     processes = Processes("private")
-    said = network(processes)
-    if said["why"]:
-        pytest.skip(said["why"])
+    assert network(processes).way == program
     spawner = spawner_of_this_process()
     children = [child for child in spawner.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
     assert program in {Path(child.cmdline()[0]).name.partition(".")[0] for child in children}
@@ -122,10 +111,7 @@ def test_nothing_is_left_of_it_whoever_dies(program: str, victim: str) -> None:
 def test_without_a_program_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with Processes("private") as processes:
-        said = network(processes)
-    if said["why"]:
-        pytest.skip(said["why"])
-    assert said["closed"] == way_out.NOT_INSTALLED
+        assert network(processes) == Network(closed=way_out.NOT_INSTALLED)
 
 
 def test_a_program_that_fails_is_named_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,10 +120,7 @@ def test_a_program_that_fails_is_named_with_what_it_said(tmp_path: Path, monkeyp
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with Processes("private") as processes:
-        said = network(processes)
-    if said["why"]:
-        pytest.skip(said["why"])
-    assert said["closed"] == "pasta: no tap device"
+        assert network(processes) == Network(closed="pasta: no tap device")
 
 
 @pytest.mark.parametrize(
