@@ -35,12 +35,14 @@ types:
 
 # Clusters take turns (tests/conftest.py), and everything else runs beside them; they fill two cores.
 pytest:
-	$(python) -m pytest -n logical --maxprocesses=8 --durations=20 $(TESTS) $(ARGS)
+	$(python) -m pytest -n auto --no-loadscope-reorder --durations=20 $(TESTS) $(ARGS)
 
 ## make faults  inject faults into running clusters at random moments; needs an hour, and root
 ##                N=200 SEED=7     how many faults, and which ones
+##                START=spawn      how tasks are started: auto, fork or spawn
+##                JOBS=2           two at once, in half of the time if cores and memory allow it
 faults: setup-dev
-	$(python) -m tests.faults --runs $(or $(N),200) --seed $(or $(SEED),7) $(ARGS)
+	$(python) -m tests.faults --runs $(or $(N),200) --seed $(or $(SEED),7) --start $(or $(START),auto) --jobs $(or $(JOBS),1) $(ARGS)
 
 ## make gpu     check and measure what needs a machine with NVIDIA GPUs
 gpu: setup-dev

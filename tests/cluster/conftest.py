@@ -5,18 +5,20 @@ The runs here are each made once and looked at by tests of several files.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.processes import warm_spawners
 from tests.support.workplace import Ran, Workplace
 
 # 51 steps in calls of 20: the last call of an epoch's reports, and of the run, is shorter.
 UNEVEN = {"args": {"epochs": 3, "report_every": 2, "steps_per_call": 20}}
 # Every task that a mode can have, and what the workers shall have.
 WHOLE = {"worker": {"tasks": 2, "cpus": 1, "gpus": 0}, "ps": 1, "evaluator": 1}
-# Three steps an epoch, since the rows that are left over wait their turn: 1500 steps, a report every 75 of them.
-SHUFFLED = {"epochs": 500, "report_every": 25, "batch_size": 5, "learning_rate": 0.0002}
+# Three steps an epoch, since the rows that are left over wait their turn: 900 steps, a report every 75 of them.
+SHUFFLED = {"epochs": 300, "report_every": 25, "batch_size": 5, "learning_rate": 0.0002}
 # A generator made in build() is saved with the rest of the job; each replica draws numbers of its own from it.
 RANDOM = """
 import tensorflow as tf
@@ -42,6 +44,24 @@ def write_walk(place: Workplace) -> None:
     """Write the job that shuffles and draws random numbers, on two workers."""
     (place.directory / "walk.py").write_text(RANDOM)
     place.write(**WALK)
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Iterator[str]:
+    """The directory of the spawners that are kept warm for the runs of this session."""
+    with warm_spawners() as directory:
+        yield directory
+
+
+@pytest.fixture
+def warm(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the tasks of this test's runs from an import of TensorFlow that was there before.
+
+    For tests of what TensorFlow does, and of how a run ends. Those of starts, of faults, and the runs that many tests
+    look at, begin with an import, so that nothing depends on a spawner's second run.
+    """
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    monkeypatch.setattr(Workplace, "settings", {"keep_warm": "10m"})
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,10 @@ import pytest
 
 from launcher.host.ports import free_ports
 from tests.support.jobs import JOB
-from tests.support.processes import all_gone, descendants
+from tests.support.processes import survivors
 from tests.support.workplace import Workplace, read_until
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 # Stopped
 
@@ -20,11 +22,10 @@ def test_ctrl_c_at_the_end_leaves_a_finished_or_a_stopped_run_and_no_process(wor
     workplace.write()
     process = workplace.start("run")
     seen = read_until(process, "Optimization Finished!")
-    tasks = descendants(process)
     process.send_signal(signal.SIGINT)
     ran = workplace.finish(process, seen)
     assert (ran.code, ran.result["status"]) in [(0, "done"), (130, "stopped")]
-    assert all_gone(tasks)
+    assert survivors(workplace.directory) == []
 
 
 # Failed
@@ -54,7 +55,8 @@ def test_a_figure_that_is_nan_ends_the_run_in_its_first_attempt_and_leaves_no_ch
     (workplace.directory / "train.py").write_text(JOB.format(evaluate='return {"cost": self.v * float("nan")}'))
     cluster = {"worker": 2} if mode == "sync" else {"worker": 1, "ps": 1}
     ran = workplace.run(mode=mode, job="train.py", args={}, cluster=cluster)
-    assert (ran.code, ran.result["attempts"], ran.result["steps"]) == (1, 1, 4), ran.output
+    assert (ran.code, ran.result["attempts"]) == (1, 1), ran.output
+    assert ran.result["steps"] <= 4  # the last call is not counted if another task fails before the leader reports it
     assert " failed: cost is NaN at step 4: lower the learning rate" in ran.output.partition("full log:")[0]
     assert "Traceback" not in ran.output
     assert list((ran.files / "checkpoints").glob("step-*")) == []
@@ -74,7 +76,7 @@ def test_wrong_args_of_a_script_are_a_sentence_and_exit_code_2(workplace: Workpl
 
 def test_a_task_that_never_comes_is_named_and_ends_with_exit_code_3(workplace: Workplace) -> None:
     addresses = [f"127.0.0.1:{number}" for number in free_ports(2)]
-    ran = workplace.run("--task", "worker:0", cluster={"worker": addresses}, run={"start_timeout": "20s"})
+    ran = workplace.run("--task", "worker:0", cluster={"worker": addresses}, run={"start_timeout": "8s"})
     assert ran.code == 3
     assert "waiting for worker:1" in ran.output
     assert ran.last.startswith("  full log:")
@@ -83,7 +85,7 @@ def test_a_task_that_never_comes_is_named_and_ends_with_exit_code_3(workplace: W
 
 def test_a_leader_that_never_comes_is_named_by_the_task_that_waits(workplace: Workplace) -> None:
     addresses = [f"127.0.0.1:{number}" for number in free_ports(2)]
-    ran = workplace.run("--task", "worker:1", cluster={"worker": addresses}, run={"start_timeout": "10s"})
+    ran = workplace.run("--task", "worker:1", cluster={"worker": addresses}, run={"start_timeout": "6s"})
     assert ran.code == 3
     assert "missing: worker:0" in ran.output
 

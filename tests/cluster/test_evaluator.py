@@ -14,6 +14,8 @@ from tests.support.jobs import ARGS, LOOK_EVERY, STEPS
 from tests.support.processes import survivors, task_process
 from tests.support.workplace import Ran, Workplace, read_until
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 CONTENT: dict[str, Any] = {
     "job": "holding.py",
     "args": ARGS,

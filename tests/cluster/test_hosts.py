@@ -109,13 +109,6 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
         yield there
 
 
-def test_a_cluster_on_two_hosts_trains_what_one_machine_does(hosts: Hosts, undisturbed: Ran) -> None:
-    hosts.write(cluster=SYNC)
-    first, second = hosts.finish(hosts.start())
-    assert (first.code, second.code) == (0, 0), first.output + second.output
-    assert first.metrics == undisturbed.metrics
-
-
 def test_the_host_without_the_leader_says_where_the_results_are(hosts: Hosts) -> None:
     hosts.write(mode="async", cluster=ASYNC, args={"epochs": 60})
     first, second = hosts.finish(hosts.start())
@@ -126,7 +119,7 @@ def test_the_host_without_the_leader_says_where_the_results_are(hosts: Hosts) ->
     assert not (second.files / "checkpoints").exists()
 
 
-def test_after_a_death_both_hosts_resume_from_the_checkpoint_that_one_of_them_has(
+def test_a_cluster_on_two_hosts_trains_what_one_machine_does_though_both_resume_from_the_checkpoint_of_one_of_them(
     hosts: Hosts, undisturbed: Ran
 ) -> None:
     hosts.write(cluster=SYNC)

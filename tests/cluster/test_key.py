@@ -9,6 +9,8 @@ import pytest
 from launcher.host.ports import free_ports
 from tests.support.workplace import Ran, Workplace
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def run_both(directory: Path, first_key: str, second_key: str) -> tuple[Ran, Ran]:
     """Run a worker with each launcher; an empty key is none."""

@@ -149,14 +149,14 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 def test_strangers_at_the_rendezvous_neither_stop_nor_join_a_run_and_a_proxy_gets_nothing_of_it(
     workplace: Workplace, proxy: socket.socket, mode: str, cluster: dict[str, int]
 ) -> None:
-    args = {"epochs": 200, "report_every": 5}
+    args = {"epochs": 100, "report_every": 5}
     workplace.write(mode=mode, args=args, cluster=cluster, run={"network": "host", "restarts": 0})
     launcher = workplace.start("run")
     rendezvous = int(plan(workplace)["rendezvous"].rpartition(":")[2])
     with strangers(rendezvous):
         ran = workplace.finish(launcher, read_until(launcher, FORMED))
     assert ran.code == 0, ran.output
-    assert ran.result["steps"] == 200 * 17
+    assert ran.result["steps"] == 100 * 17
     assert (ran.result["attempts"], ran.result["left_out"]) == (1, [])
     with pytest.raises(BlockingIOError):
         proxy.accept()

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.workplace import Workplace
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 # Every phase takes as many seconds as ``args`` say: a step turns round in the graph, on whichever task makes it.
 PACED = """
 import time
@@ -60,13 +62,13 @@ def paced(workplace: Workplace) -> None:
 
 def test_a_call_and_phases_that_take_longer_than_a_step_may_do_not_end_a_run(workplace: Workplace) -> None:
     """Only one task builds slowly, and the other waits for its first step meanwhile."""
-    args = {"steps_per_call": 8, "step": 1.5, "build": 9, "evaluate": 9}
+    args = {"steps_per_call": 8, "step": 1.0, "build": 7, "evaluate": 7}
     ran = workplace.run(job="paced.py", args=args, run={"stall_timeout": "6s", "restarts": 0})
     assert (ran.code, ran.metrics) == (0, {"total": 2 * sum(range(8))}), ran.output
 
 
 def test_a_call_of_an_asynchronous_worker_may_take_longer_than_a_step_may(workplace: Workplace) -> None:
-    args = {"steps_per_call": 8, "step": 1.5}
+    args = {"steps_per_call": 8, "step": 1.0}
     cluster, run = {"worker": 1, "ps": 1}, {"stall_timeout": "6s", "restarts": 0}
     ran = workplace.run(mode="async", job="paced.py", args=args, cluster=cluster, run=run)
     assert (ran.code, ran.metrics) == (0, {"total": sum(range(8))}), ran.output

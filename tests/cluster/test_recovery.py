@@ -95,7 +95,7 @@ def test_an_output_that_becomes_read_only_ends_the_run_with_the_cause_and_keeps_
 
 
 def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(workplace: Workplace) -> None:
-    workplace.write(**SYNC | {"cluster": {"worker": {"tasks": 2, "min": 1}}, "run": RUN | {"start_timeout": "20s"}})
+    workplace.write(**SYNC | {"cluster": {"worker": {"tasks": 2, "min": 1}}, "run": RUN | {"start_timeout": "12s"}})
     launcher = workplace.start("run")
     task_process(launcher, "worker:1").suspend()
     ran = workplace.finish(launcher)

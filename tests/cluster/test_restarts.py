@@ -16,7 +16,7 @@ from tests.support.processes import all_gone, descendants, survivors, task_proce
 from tests.support.workplace import Ran, Workplace, read_until, records
 
 TWO = ASYNC | {"cluster": {"worker": 2, "ps": 1}}
-WALKED = "Epoch: 0125"  # step 375 of 1500
+WALKED = "Epoch: 0125"  # step 375 of 900
 
 
 def begun(place: Workplace, content: dict[str, Any]) -> tuple[subprocess.Popen[str], str]:
@@ -85,7 +85,7 @@ def test_a_run_that_ctrl_c_stopped_resumes_and_ends_bit_for_bit_as_an_undisturbe
     assert len(tasks) >= 4  # two workers, what they were forked from, and the process that owns all
     assert all_gone(tasks)
     resumed = workplace.finish(workplace.start("run", "--resume", "latest"))
-    assert f"resumed at step {step} of 1500" in resumed.output
+    assert f"resumed at step {step} of 900" in resumed.output
     assert resumed.metrics == walk.metrics
     assert resumed.result["attempts"] == 2
     lines = records(resumed.files / "metrics.jsonl")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.workplace import Workplace
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 # Each step of the second worker waits 20 ms for its data, which prefetching cannot hide.
 SLOW = """

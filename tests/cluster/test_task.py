@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ import pytest
 from launcher.contract.context import CheckpointPolicy, TaskContext
 from launcher.contract.environment import TASK_KEY
 from launcher.contract.roles import Role
+from launcher.contract.task import Task
+from launcher.engines.local.process import Processes
 from launcher.engines.local.report_pipe import ReportPipe
 from launcher.rundir import RunFiles
+from tests.support.workplace import PATIENCE, ROOT
 from tests.unit.runtime.conftest import task_context
 
-ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-P", "-m", "launcher.runtime.main"]
 JOB = """
     import tensorflow as tf
     from launcher.runtime.job import Job
@@ -74,27 +77,56 @@ def context(files: RunFiles, **changes: Any) -> TaskContext:
     return task_context(directory=directory, **changes)
 
 
+@pytest.fixture(scope="module")
+def spawner() -> Iterator[Processes]:
+    """A spawner whose tasks are forked from one import."""
+    with Processes("host") as processes:
+        processes.first_word()
+        processes.connection.settimeout(PATIENCE)
+        yield processes
+
+
 class Ran:
     """A task that has ended."""
 
-    def __init__(self, files: RunFiles, script: str, **changes: Any) -> None:
+    def __init__(self, files: RunFiles, script: str, spawner: Processes | None = None, **changes: Any) -> None:
+        """Without a spawner it is a process of its own from the beginning."""
         (files.directory.parent / "train.py").write_text(textwrap.dedent(script))
         pipe = ReportPipe(files.directory.parent / "reports")
         told = context(files, reports=str(files.directory.parent / "reports"), **changes)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "launcher.runtime.main"],
-            env={**os.environ, "PYTHONPATH": str(ROOT), TASK_KEY: told.to_json(), "CUDA_VISIBLE_DEVICES": "-1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.output, _ = process.communicate()
+        environment = {TASK_KEY: told.to_json(), "CUDA_VISIBLE_DEVICES": "-1"}
+        if spawner:
+            self.output, self.code = "", forked(spawner, told.task, environment)
+        else:
+            self.output, self.code = started(environment)
         told_all = list(map(json.loads, pipe.close()))  # what these jobs tell fits into a pipe
         self.phases = [there["phase"] for there in told_all if there["event"] == "phase"]
         self.told = [there for there in told_all if there["event"] not in ("phase", "moving")]
-        self.code = process.returncode
         path = files.error(1, told.task.slug)
         self.error: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+
+def started(environment: Mapping[str, str]) -> tuple[str, int]:
+    """Run a task as a new process; return what it printed and its exit code."""
+    process = subprocess.Popen(
+        COMMAND,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    output, _ = process.communicate()
+    return output, process.returncode
+
+
+def forked(spawner: Processes, task: Task, environment: Mapping[str, str]) -> int:
+    """Run a task that the spawner forks; return its exit code."""
+    with open(os.devnull, "w") as output:  # noqa: PTH123
+        spawner.start(task, COMMAND, environment, output.fileno(), fork=True)
+    while True:
+        for message in spawner.receive():
+            if "exited" in message:
+                return int(message["code"])
 
 
 def test_a_task_trains_reports_and_ends_with_0(files: RunFiles) -> None:
@@ -119,8 +151,8 @@ def test_a_task_trains_reports_and_ends_with_0(files: RunFiles) -> None:
     assert [path.name for path in files.checkpoints.iterdir()] == ["step-0000000004"]
 
 
-def test_a_job_uses_keras_as_always(files: RunFiles) -> None:
-    ran = Ran(files, KERAS)
+def test_a_job_uses_keras_as_always(files: RunFiles, spawner: Processes) -> None:
+    ran = Ran(files, KERAS, spawner)
     assert ran.error == {}
     assert ran.told[-1]["metrics"] == {"ones": 2.0, "same": True}
 
@@ -134,22 +166,22 @@ def test_a_task_whose_step_fails_ends_with_1_and_the_users_lines(files: RunFiles
     assert "Traceback" not in ran.output
 
 
-def test_a_job_that_sets_no_steps_ends_with_2_before_it_trains(files: RunFiles) -> None:
-    ran = Ran(files, JOB.replace("steps, steps_per_call = 4, 3", ""))
+def test_a_job_that_sets_no_steps_ends_with_2_before_it_trains(files: RunFiles, spawner: Processes) -> None:
+    ran = Ran(files, JOB.replace("steps, steps_per_call = 4, 3", ""), spawner)
     assert (ran.code, [there["event"] for there in ran.told][-1]) == (2, "ready")
     assert ran.error["message"].startswith("job: Mine sets no steps, so there is nothing to train: ")
 
 
-def test_an_evaluator_whose_figure_is_nan_reports_it_and_fails(files: RunFiles) -> None:
-    assert Ran(files, JOB).code == 0
+def test_an_evaluator_whose_figure_is_nan_reports_it_and_fails(files: RunFiles, spawner: Processes) -> None:
+    assert Ran(files, JOB, spawner).code == 0
     nan = JOB.replace('{"v": self.v}', '{"v": self.v, "accuracy": float("nan")}')
-    ran = Ran(files, nan, task="evaluator:0", role=Role.EVALUATE)
+    ran = Ran(files, nan, spawner, task="evaluator:0", role=Role.EVALUATE)
     assert (ran.code, ran.error["mendable"], ran.error["own"]) == (1, False, False)
     assert ran.error["message"].startswith("accuracy is NaN at step 4: ")
     assert ran.told[-1]["figures"] == {"v": 2.0, "accuracy": None}
 
 
-def test_a_task_without_its_job_ends_with_2_and_a_sentence(files: RunFiles) -> None:
-    ran = Ran(files, JOB, job="gone.py")
+def test_a_task_without_its_job_ends_with_2_and_a_sentence(files: RunFiles, spawner: Processes) -> None:
+    ran = Ran(files, JOB, spawner, job="gone.py")
     assert (ran.code, ran.error["code"]) == (2, [])
     assert ran.error["message"] == f"job: there is no script {files.directory.parent}/gone.py"

@@ -12,6 +12,8 @@ from launcher.contract.history import OWN
 from tests.cluster.conftest import SHUFFLED, UNEVEN
 from tests.support.workplace import ROOT, Ran, Workplace, records
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ONE = {"cluster": {"worker": 1}}
 
 
@@ -21,10 +23,10 @@ def assert_same(metrics: Mapping[str, Any], expected: Mapping[str, Any]) -> None
 
 
 def test_a_synchronous_cluster_reaches_the_weights_of_one_process(workplace: Workplace, alone: Ran) -> None:
-    ran = workplace.run(cluster={"worker": 5}, **UNEVEN)
+    ran = workplace.run(cluster={"worker": 3}, **UNEVEN)
     assert_same(ran.metrics, alone.metrics)
     assert ran.result["strategy"] == "MultiWorkerMirroredStrategy"
-    assert (ran.result["world_size"], ran.result["steps"]) == (5, 51)
+    assert (ran.result["world_size"], ran.result["steps"]) == (3, 51)
 
 
 @pytest.mark.parametrize("devices", [1, 3])
@@ -55,7 +57,7 @@ def test_asynchronous_training_reaches_the_truth_on_the_full_batch(asynchronous:
 
 
 def test_asynchronous_workers_draw_batches_of_their_own_and_two_ps_share_the_variables(workplace: Workplace) -> None:
-    args = {"epochs": 200, "batch_size": 7, "report_every": 1, "steps_per_call": 3}
+    args = {"epochs": 200, "batch_size": 7, "report_every": 10, "steps_per_call": 3}
     ran = workplace.run(mode="async", args=args, cluster={"worker": 2, "ps": 2})
     assert ran.metrics["training_cost"] == pytest.approx(0.0769288, rel=0.1)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import psutil
 import pytest
 
 from launcher.engines.local.warm import waiting
-from tests.support.processes import all_gone, survivors
+from tests.support.processes import all_gone, survivors, warm_spawners
 from tests.support.workplace import Ran, Workplace, read_until
 
 # Says which process its own was forked for, a word, and a variable.
@@ -51,16 +49,10 @@ class WarmPlace(Workplace):
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WarmPlace]:
-    runtime = tempfile.mkdtemp(prefix="w")  # pytest's own are too long for a socket
-    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-    with WarmPlace(tmp_path, XDG_RUNTIME_DIR=runtime) as there:
-        yield there
-    for warm in waiting():
-        spawner = psutil.Process(warm.pid)
-        family = [spawner, *spawner.children()]
-        spawner.kill()
-        assert all_gone(family)
-    shutil.rmtree(runtime)
+    with warm_spawners() as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        with WarmPlace(tmp_path) as there:
+            yield there
 
 
 def test_the_next_run_takes_the_warm_spawner_with_its_own_code_and_variables(place: WarmPlace) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from rich import box
@@ -17,6 +18,7 @@ from rich.table import Table
 from tests.faults.runner import Verdict, judge, truth
 from tests.faults.scenario import scenarios
 
+START_METHODS = ("auto", "fork", "spawn")
 WIDTH = 140  # of the table, wherever it is printed: a row that is broken in two is none
 
 
@@ -25,31 +27,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="how many scenarios (200)")
     parser.add_argument("--seed", type=int, default=7, help="which ones (7)")
-    parser.add_argument("--only", type=int, default=None, metavar="NUMBER", help="just this one of them")
+    parser.add_argument("--only", type=_numbers, metavar="NUMBER[-LAST]", help="just this one of them, or these")
+    parser.add_argument("--start", choices=START_METHODS, default="auto", help="run.start_method of all runs (auto)")
+    parser.add_argument("--jobs", type=int, default=1, help="how many scenarios at once (1)")
     parser.add_argument("--logs", type=Path, help="write what a failed scenario printed into this directory")
     arguments = parser.parse_args()
     if os.geteuid():
         sys.exit("the fault runner mounts small disks, to fill them, and only root may; run it as root")
-    chosen = [one for one in scenarios(arguments.seed, arguments.runs) if arguments.only in (None, one.number)]
+    chosen = [
+        one for one in scenarios(arguments.seed, arguments.runs) if not arguments.only or one.number in arguments.only
+    ]
     if not chosen:
         sys.exit(f"of {arguments.runs} scenarios there is none to run; --only takes one of their numbers, from 1 on")
     began = time.monotonic()
-    expected, verdicts = truth(), []
-    for scenario in chosen:
-        verdict = judge(scenario, expected)
-        verdicts.append(verdict)
-        told = "passed" if verdict.passed else f"FAILED: {verdict.problem}"
-        what = f"{scenario.number:4} {scenario}: exit code {verdict.code}, {verdict.attempts} attempts"
-        what += "" if verdict.struck else ", too late to strike"
-        print(f"{what}, {verdict.seconds:.0f} s: {told}", flush=True)
-        if arguments.logs and not verdict.passed:
-            arguments.logs.mkdir(exist_ok=True)
-            (arguments.logs / f"{scenario.number}.txt").write_text(f"{what}: {told}\n{verdict.output}")
+    expected, verdicts = truth(arguments.start), []
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        judged = [pool.submit(judge, scenario, expected, arguments.start) for scenario in chosen]
+        for verdict in map(Future.result, as_completed(judged)):
+            verdicts.append(verdict)
+            _tell(verdict, arguments.logs)
     _conclude(verdicts)
     minutes = (time.monotonic() - began) / 60
     passed = sum(verdict.passed for verdict in verdicts)
-    print(f"{passed} of {len(verdicts)} passed in {minutes:.0f} min, seed {arguments.seed}")
+    which = f"seed {arguments.seed}, start method {arguments.start}"
+    print(f"{passed} of {len(verdicts)} passed in {minutes:.0f} min, {which}")
     sys.exit(passed < len(verdicts))
+
+
+def _numbers(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _tell(verdict: Verdict, logs: Path | None) -> None:
+    """Print one line; with ``logs``, write what a failed scenario printed into a file of that directory."""
+    told = "passed" if verdict.passed else f"FAILED: {verdict.problem}"
+    what = f"{verdict.scenario.number:4} {verdict.scenario}: exit code {verdict.code}, {verdict.attempts} attempts"
+    what += "" if verdict.struck else ", too late to strike"
+    print(f"{what}, {verdict.seconds:.0f} s: {told}", flush=True)
+    if logs and not verdict.passed:
+        logs.mkdir(exist_ok=True)
+        (logs / f"{verdict.scenario.number}.txt").write_text(f"{what}: {told}\n{verdict.output}")
 
 
 def _conclude(verdicts: Sequence[Verdict]) -> None:

@@ -6,35 +6,34 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from tests.faults.cluster import workplace
 from tests.faults.expect import (
-    KILLED,
     STOPPED,
-    TERMINATED,
     Truth,
     codes,
     history,
     left_behind,
+    restarts_told,
+    temporary_files,
     wrong_cause,
+    wrong_extent,
     wrong_result,
 )
-from tests.faults.faults import corrupt, free, strike
+from tests.faults.faults import corrupt, free, hurry, strike
 from tests.faults.scenario import LAUNCHER, Scenario
 from tests.faults.watched import TooLate, Watched
-from tests.support.jobs import ARGS, RUN, STEPS, SYNC
+from tests.support.jobs import STEPS, SYNC
 from tests.support.processes import survivors
 from tests.support.workplace import Ran, Workplace
 
 LIMIT = 180.0  # seconds that a start of the launcher may take, whatever happens to it
 GONE_AFTER = 5.0  # seconds that are waited for the tasks of a launcher that was killed
-DISK = "24m"  # of the small disk; a run takes a tenth of it
+LOSSLESS = {"term", "closed stdout", "hang-up twice", "spawner stopped", "slow skip"}
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,11 @@ class Verdict:
         return not self.problem
 
 
-def truth() -> Truth:
+def truth(start_method: str = "auto") -> Truth:
     """Run the cluster undisturbed and return what it ends with."""
     with tempfile.TemporaryDirectory(prefix="faults-") as directory:
-        return truth_of(Workplace(Path(directory)).run(**SYNC))
+        run = {**SYNC["run"], "start_method": start_method}
+        return truth_of(Workplace(Path(directory)).run(**{**SYNC, "run": run}))
 
 
 def truth_of(undisturbed: Ran) -> Truth:
@@ -67,13 +67,12 @@ def truth_of(undisturbed: Ran) -> Truth:
     return Truth(undisturbed.metrics, history(undisturbed.files))
 
 
-def judge(scenario: Scenario, expected: Truth) -> Verdict:
+def judge(scenario: Scenario, expected: Truth, start_method: str = "auto") -> Verdict:
     """Run one scenario and return what came of it."""
-    with _workplace(small_disk=scenario.fault == "disk full") as place:
-        place.write(**_content(scenario.mode, scenario.target, scenario.network))
+    with workplace(scenario, start_method) as place:
         began, run = time.monotonic(), Watched(place)
         struck = _hit(run, scenario)
-        killed = struck and (scenario.target, scenario.fault) == (LAUNCHER, "kill")
+        killed = struck and scenario.target == LAUNCHER and scenario.fault in ("kill", "big checkpoint")
         outlived = _seconds_until_gone(place) if killed else None
         try:
             ran = run.end(LIMIT)
@@ -111,15 +110,20 @@ def _problem(scenario: Scenario, ran: Ran, run: Watched, expected: Truth) -> tup
     if ran.code not in codes(scenario):
         return f"exit code {ran.code}", ran.output
     # A process that was killed takes a moment to go, and its launcher can no longer see to it.
-    if problem := wrong_cause(scenario, ran.code, files, ran.output) or left_behind(ran.directory, ports):
+    problem = wrong_cause(scenario, ran.code, files, ran.output) or left_behind(ran.directory, ports)
+    if problem or (problem := temporary_files(ran.directory, ran.code)):
         return problem, ran.output
-    if ran.code == 0:
-        return wrong_result(scenario, files, expected), ran.output
-    ends_so = ran.code not in (KILLED, STOPPED, TERMINATED) and scenario.fault != "disk full"
-    if ends_so or not (files / "plan.json").exists():  # or it was hit before there was anything to go on with
-        return "", ran.output
-    problem, output = _resumed(scenario, run, ran)
-    return problem or wrong_result(scenario, files, expected) or left_behind(ran.directory, ports), ran.output + output
+    output = ran.output
+    if ran.code in (1, 3) and scenario.fault != "disk full":
+        return "", output
+    if ran.code:
+        if not (files / "plan.json").exists():  # it was hit before there was anything to go on with
+            return "", output
+        problem, more = _resumed(scenario, run, ran)
+        output += more
+        if problem or (problem := left_behind(ran.directory, ports)):
+            return problem, output
+    return wrong_result(scenario, files, expected) or wrong_extent(scenario, files), output
 
 
 def _resumed(scenario: Scenario, run: Watched, ran: Ran) -> tuple[str, str]:
@@ -130,37 +134,19 @@ def _resumed(scenario: Scenario, run: Watched, ran: Ran) -> tuple[str, str]:
     elif scenario.fault == "corrupt checkpoint":
         damaged = corrupt(run, scenario.number)
     saved = json.loads((ran.files / "result.json").read_text())["steps"] if ran.code == STOPPED else 0
-    again = Watched(run.place, "--resume", "latest").end(LIMIT)
-    if again.code:
-        return f"exit code {again.code} when resumed", again.output
-    if damaged and f"the checkpoint {damaged} is damaged" not in again.output:
-        return f"the damaged checkpoint {damaged} is not named", again.output
-    lossless = scenario.fault in {"term", "closed stdout"}
-    if lossless and 0 < saved < STEPS and f"resumed at step {saved} of" not in again.output:
-        return f"stopped at step {saved}, and resumed elsewhere", again.output
-    return "", again.output
-
-
-@contextmanager
-def _workplace(*, small_disk: bool) -> Iterator[Workplace]:
-    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as directory:
-        runs = Path(directory, "runs")
-        runs.mkdir()
-        if small_disk:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "faults", str(runs)], check=True)
-        try:
-            yield Workplace(Path(directory))
-        finally:
-            if small_disk:
-                subprocess.run(["umount", "--lazy", str(runs)], check=True)
-
-
-def _content(mode: str, target: str, network: str) -> dict[str, Any]:
-    cluster = {"worker": 2} if mode == "sync" or target.startswith("worker") else {"worker": 1}
-    cluster |= {"ps": 1} if mode == "async" else {}
-    cluster |= {"evaluator": 1} if target == "evaluator:0" else {}
-    run = RUN | {"start_timeout": "40s", "stall_timeout": "20s", "network": network}
-    return {"mode": mode, "args": ARGS, "cluster": cluster, "run": run}
+    again = Watched(run.place, "--resume", "latest")
+    if scenario.fault == "slow skip":
+        hurry(again)
+    ran = again.end(LIMIT)
+    if ran.code:
+        return f"exit code {ran.code} when resumed", ran.output
+    if damaged and f"the checkpoint {damaged} is damaged" not in ran.output:
+        return f"the damaged checkpoint {damaged} is not named", ran.output
+    if told := restarts_told(ran.output):
+        return f"nothing happened to it when it was resumed, and yet: {told[0]!r}", ran.output
+    if scenario.fault in LOSSLESS and 0 < saved < STEPS and f"resumed at step {saved} of" not in ran.output:
+        return f"stopped at step {saved}, and resumed elsewhere", ran.output
+    return "", ran.output
 
 
 def _ports(files: Path) -> list[int]:

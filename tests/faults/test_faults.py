@@ -1,4 +1,4 @@
-"""Ten of the fault runner's scenarios, each kind of fault; ``make faults`` has the others."""
+"""Eleven of the fault runner's scenarios; ``make faults`` has the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from tests.faults.scenario import LAUNCHER, ROLES, Scenario, combinations, scena
 from tests.support.workplace import Ran
 
 # What kills an evaluator, or the launcher, is in tests/cluster.
-TEN = [
+ELEVEN = [
     ("sync", "worker:0", "kill", "checkpoint"),
     ("sync", "worker:1", "kill", "rendezvous"),
     ("sync", "worker:1", "term", "middle"),
     ("sync", LAUNCHER, "closed stdout", "first step"),
+    ("sync", LAUNCHER, "hang-up twice", "checkpoint"),
     ("sync", LAUNCHER, "corrupt checkpoint", "checkpoint"),
     ("sync", LAUNCHER, "disk full", "middle"),
     ("async", "ps:0", "kill", "checkpoint"),
@@ -26,7 +27,7 @@ TEN = [
 
 
 @pytest.mark.timeout(600)  # a scenario has runner.LIMIT, and the undisturbed run may come before it
-@pytest.mark.parametrize(("mode", "target", "fault", "moment"), TEN, ids=[" ".join(one) for one in TEN])
+@pytest.mark.parametrize(("mode", "target", "fault", "moment"), ELEVEN, ids=[" ".join(one) for one in ELEVEN])
 def test_a_cluster_that_is_hit_ends_in_time_as_it_must(
     undisturbed: Ran, mode: str, target: str, fault: str, moment: str
 ) -> None:
@@ -40,8 +41,8 @@ def test_a_cluster_that_is_hit_ends_in_time_as_it_must(
 # What a seed means
 
 
-def test_the_ten_are_among_the_scenarios() -> None:
-    assert {(mode, target, fault, moment) for mode, target, fault, moment in TEN} <= set(combinations())
+def test_the_eleven_are_among_the_scenarios() -> None:
+    assert {(mode, target, fault, moment) for mode, target, fault, moment in ELEVEN} <= set(combinations())
 
 
 def test_a_seed_gives_the_same_scenarios_again_and_another_one_others() -> None:

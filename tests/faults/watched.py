@@ -10,13 +10,14 @@ from typing import Any
 
 import psutil
 
-from tests.faults.scenario import LAUNCHER
+from tests.faults.scenario import LAUNCHER, SPAWNER
 from tests.support.jobs import IN_THE_MIDDLE
-from tests.support.processes import task_process
+from tests.support.processes import spawner_process, task_process
 from tests.support.workplace import Ran, Workplace, records
 
 LOOK_EVERY = 0.002  # seconds; a checkpoint takes about ten times as long
-LAST = "Epoch: 0100"  # the job's last report
+REPORT = "Epoch: "
+LAST = f"{REPORT}0100"  # the job's last report
 
 
 class TooLate(Exception):
@@ -56,14 +57,14 @@ class Watched:
         if target == LAUNCHER:
             return psutil.Process(self.launcher.pid)
         try:
-            return task_process(self.launcher, target)
+            return spawner_process(self.launcher) if target == SPAWNER else task_process(self.launcher, target)
         except (AssertionError, psutil.Error):
             raise TooLate from None
 
     def await_moment(self, moment: str, target: str) -> None:
         """Return when the moment has come; TooLate if the run is over before that."""
         there = {
-            "start": lambda: target == LAUNCHER or self._is("started", target),
+            "start": lambda: target in (LAUNCHER, SPAWNER) or self._is("started", target),
             "rendezvous": lambda: self._is("meeting", target),
             "first step": lambda: "training" in self._states(None),
             "middle": lambda: IN_THE_MIDDLE in self.output,
@@ -71,6 +72,10 @@ class Watched:
             "end": lambda: LAST in self.output,
         }[moment]
         self.await_(there)
+
+    def await_skipped(self) -> None:
+        """Return when an attempt that has resumed has made steps of its own; TooLate if the run ends before that."""
+        self.await_(lambda: REPORT in self.output.rpartition("resumed at step")[2] and "resumed at" in self.output)
 
     def await_(self, there: Callable[[], bool]) -> None:
         """Return when it is so; TooLate if the launcher has ended before that."""
@@ -80,7 +85,9 @@ class Watched:
             time.sleep(LOOK_EVERY)
 
     def _is(self, state: str, target: str) -> bool:
-        return any(state in self._states(task) for task in ([target] if target != LAUNCHER else self._tasks()))
+        return any(
+            state in self._states(task) for task in (self._tasks() if target in (LAUNCHER, SPAWNER) else [target])
+        )
 
     def _is_writing(self) -> bool:
         return any(self.files.glob("checkpoints/step-*")) and any(self.files.glob("checkpoints/.step-*"))

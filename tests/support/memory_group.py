@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 _ROOT = Path("/sys/fs/cgroup")
 _V1 = _ROOT / "memory"
+_NUMBERS = itertools.count()
 
 
 @contextmanager
 def memory_group(limit: int) -> Iterator[Sequence[str]]:
     """Make a group that may use so many bytes; yields the words in front of a command that start it there.
 
-    Skips, with the reason, where none can be made; on CI that is a failure.
+    OSError where none can be made.
     """
-    try:
-        group = _make(limit)
-    except OSError as error:
-        why = f"no control group can be made here: {error}"
-        assert not os.environ.get("CI"), why
-        pytest.skip(why)
+    group = _make(limit)
     try:
         yield "sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$0" "$@"'
     finally:
@@ -37,7 +32,7 @@ def memory_group(limit: int) -> Iterator[Sequence[str]]:
 
 
 def _make(limit: int) -> Path:
-    name = f"launcher-test-{os.getpid()}"
+    name = f"launcher-test-{os.getpid()}-{next(_NUMBERS)}"
     if _V1.is_dir():
         group, files = _V1 / name, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
     else:

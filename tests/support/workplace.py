@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 
@@ -81,6 +81,7 @@ class Workplace:
     """A directory with a cluster file, and the launcher to run it; as a context it ends what is still running."""
 
     command: Sequence[str] = (sys.executable, "-m", "launcher")
+    settings: ClassVar[Mapping[str, Any]] = {}  # of the cluster file's run, unless a test has others
 
     def __init__(self, directory: Path, **environment: str) -> None:
         """``environment`` is given to the launcher on top of this process's own."""
@@ -104,7 +105,8 @@ class Workplace:
     def write(self, **content: Any) -> None:
         """Write cluster.yaml: a small regression on two workers, with these keys on top."""
         base = {"name": "test", "job": "linear_regression", "args": {"epochs": 2}, "cluster": {"worker": 2}}
-        (self.directory / "cluster.yaml").write_text(yaml.safe_dump(base | content))
+        run = {**self.settings, **content.get("run", {})}
+        (self.directory / "cluster.yaml").write_text(yaml.safe_dump(base | content | ({"run": run} if run else {})))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the launcher and return it; what it prints comes through its stdout."""

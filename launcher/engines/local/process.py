@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from launcher.errors import LauncherError
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
 _FIRST_WORD = 30.0  # seconds for the spawner to start, and to make its network
+_LOOK = 0.1  # seconds of those after which it is looked at
 _TAKE = 10.0  # seconds for the spawner to take a request
 _SPAWNER = "the spawner, the process that owns this launcher's tasks,"
 
@@ -30,11 +32,19 @@ class Processes:
 
     _spawner: subprocess.Popen[bytes] | None = None  # None: it was there before
 
-    def __init__(self, network: str, locks: Sequence[int] = (), keep_warm: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: str,
+        locks: Sequence[int] = (),
+        keep_warm: float = 0.0,
+        say: Callable[[str], None] = print,
+    ) -> None:
         """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one.
 
-        ``keep_warm`` is for how many seconds the spawner then waits for another run like this one.
+        ``keep_warm`` is for how many seconds the spawner then waits for another run like this one; ``say`` shows a
+        sentence about one that was stopped.
         """
+        self._say = say
         self._pids: dict[Task, int] = {}
         self._received = b""
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
@@ -87,8 +97,19 @@ class Processes:
                 f"{_SPAWNER} (process {self._pid}) was killed, and the kernel does not end it"
             ) from None
 
+    def watch(self) -> None:
+        """Continue a spawner that a signal has stopped: only through it do tasks start and end."""
+        if self._is_stopped:
+            self._continue()
+
+    @property
+    def _is_stopped(self) -> bool:
+        return not self.has_gone and _is_stopped(self._pid)
+
     def _continue(self) -> None:
-        """Continue a spawner that a signal has stopped: only through it are tasks asked to end."""
+        """Continue the spawner, also one whose stop has not been seen yet."""
+        if self._is_stopped:
+            self._say(f"{_SPAWNER} was stopped by a signal (SIGSTOP), and is continued")
         self._signal_spawner(signal.SIGCONT)
 
     def _signal_spawner(self, number: int) -> None:
@@ -100,15 +121,19 @@ class Processes:
 
     def first_word(self) -> Mapping[str, Any]:
         """Return the spawner's first word: its network, and why; LauncherError if there is none."""
-        self.connection.settimeout(_FIRST_WORD)
-        try:
-            (word,) = self.receive()
-        except EOFError:
-            raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
-        except TimeoutError:
-            raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s; was it stopped?") from None
-        self.connection.settimeout(_TAKE)
-        return word
+        self.connection.settimeout(_LOOK)
+        until = time.monotonic() + _FIRST_WORD
+        while time.monotonic() < until:
+            self.watch()
+            try:
+                (word,) = self.receive()
+            except EOFError:
+                raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
+            except TimeoutError:
+                continue
+            self.connection.settimeout(_TAKE)
+            return word
+        raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s")
 
     def _leave(self) -> None:
         """Let the spawner wait for another run, once nothing of this one is left."""
@@ -155,12 +180,7 @@ class Processes:
 
     def is_stopped(self, task: Task) -> bool:
         """Whether a signal has stopped the task's process, as Ctrl-Z does."""
-        import psutil  # the spawner imports this module before every run, and needs none of this
-
-        try:
-            return psutil.Process(self._pids[task]).status() == psutil.STATUS_STOPPED
-        except (KeyError, psutil.NoSuchProcess):
-            return False
+        return task in self._pids and _is_stopped(self._pids[task])
 
     def receive(self) -> Iterator[Mapping[str, Any]]:
         """Yield what the spawner has said; raises EOFError if it has gone."""
@@ -198,6 +218,16 @@ class Processes:
             except ProcessLookupError:
                 continue
         self._pids.clear()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped the process."""
+    import psutil  # the spawner imports this module before every run, and needs none of this
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

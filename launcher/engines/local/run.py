@@ -162,7 +162,7 @@ class LocalRun:
             reports = stack.enter_context(TemporaryDirectory(prefix="launcher-reports-"))
             self._reports = Path(reports)
             self._processes = processes = stack.enter_context(
-                Processes(self._network, self._locks, self._plan.spec.run.keep_warm or 0.0)
+                Processes(self._network, self._locks, self._plan.spec.run.keep_warm or 0.0, self._loop.say)
             )
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._settle_network()
@@ -211,6 +211,7 @@ class LocalRun:
     def _turn(self) -> None:
         self._loop.wait(_TICK)
         self._memory.look()
+        self._processes.watch()
         for event in [*self._take_events(), *self._stacks.found(self._processes), Tick()]:
             self._act(self._supervisor.handle(event, time.monotonic()))
         self._loop.progress(self._supervisor.shown)

@@ -55,8 +55,10 @@ class WayOut:
 
 def _keep(process: int, connection: socket.socket, programs: list[str]) -> None:
     kept = connection.fileno()
-    os.closerange(3, kept)
+    os.closerange(0, kept)  # the launcher's streams, too: their readers wait until everyone has closed them
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    for _ in range(3):
+        os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: 0, 1, 2
     theirs = os.pidfd_open(process)
     if not (asked := connection.recv(1)):
         return

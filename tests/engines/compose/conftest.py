@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.run import project_name
-from tests.support.workplace import Workplace
+from tests.support.workplace import ROOT, Workplace
+
+SMALL, PROGRAM = Path("tests/support/small/sitecustomize.py"), Path("tests/unit/engines/local/programs/task.py")
 
 
 def docker(*command: str) -> str:
@@ -23,6 +27,15 @@ def docker(*command: str) -> str:
 
 class Containers(Workplace):
     """A directory with a cluster file, and the launcher that runs it in containers."""
+
+    def write_small(self, *words: str, **run: Any) -> None:
+        """Write a cluster of two workers that do what the words say instead of importing TensorFlow."""
+        for file in (SMALL, PROGRAM):
+            (self.directory / file).parent.mkdir(parents=True)
+            shutil.copy(ROOT / file, self.directory / file)
+        env = {"PYTHONPATH": f"/cluster/{SMALL.parent}:/app", "LAUNCHER_SMALL_TASK": "\n".join(words)}
+        cluster = {"worker": {"tasks": 2, "env": env}}
+        self.write(job="hello", args={}, cluster=cluster, run={"start_method": "spawn", **run})
 
     @property
     def run_directory(self) -> Path:

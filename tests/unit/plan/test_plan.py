@@ -6,13 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError, UsageError
 from launcher.plan.placement import place
 from launcher.plan.plan import Plan
 from launcher.spec.model import ClusterSpec
+from tests.examples import examples
 from tests.unit.plan.machines import machine, placed
 
 NUMBERS = st.none() | st.integers(1, 4)
@@ -57,7 +58,7 @@ def specs(draw: st.DrawFn) -> ClusterSpec:
     return ClusterSpec.model_validate(data)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None, database=None)
+@examples(100)
 @given(spec=specs(), gpus=st.sampled_from([0, 1, 4]), cores=st.sampled_from([2, 16]))
 def test_any_plan_is_read_back_equal_from_its_json(spec: ClusterSpec, gpus: int, cores: int) -> None:
     try:

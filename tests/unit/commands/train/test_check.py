@@ -128,12 +128,6 @@ def test_json_has_each_finding() -> None:
     assert value["checks"][0].keys() == {"ok", "state", "about", "message", "remedy"}
 
 
-def test_tensorflow_is_imported_to_see_that_it_works(ask_tensorflow: Callable[[str], object]) -> None:
-    answer = ask_tensorflow("2.21.0")
-    assert isinstance(answer, dict)
-    assert answer["tensorflow"].startswith("2.21.")
-
-
 def test_a_tensorflow_that_cannot_be_imported_says_why(
     ask_tensorflow: Callable[[str], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,7 +142,7 @@ def clusters(draw: st.DrawFn) -> dict[str, Any]:
     return found
 
 
-@examples(200)
+@examples(100)
 @given(
     mode=st.sampled_from(["sync", "async"]),
     cluster=clusters(),

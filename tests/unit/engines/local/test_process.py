@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,9 @@ from launcher.errors import LauncherError
 from tests.support.processes import all_gone
 from tests.unit.engines.local.conftest import spawner_of_this_process
 
+CONTINUED = (
+    "the spawner, the process that owns this launcher's tasks, was stopped by a signal (SIGSTOP), and is continued"
+)
 WORKER = Task("worker", 0)
 
 
@@ -201,12 +205,41 @@ def test_a_spawner_that_was_stopped_is_ended_with_its_tasks_and_so_is_what_waits
 def test_a_spawner_that_says_nothing_is_a_sentence_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_FIRST_WORD", 0.1)
     monkeypatch.setattr(process, "_END_WAIT", 0.1)
+    monkeypatch.setattr(process, "_is_stopped", lambda _: False)  # as if it hung
     with Processes("host") as processes:
         spawner = spawner_of_this_process()
         spawner.suspend()
         with pytest.raises(LauncherError, match="said nothing for"):
             processes.first_word()
     assert all_gone([spawner])
+
+
+def suspend(spawner: psutil.Process) -> None:
+    """Stop the spawner, and wait until it is."""
+    spawner.suspend()
+    while spawner.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
+
+
+def test_a_spawner_that_was_stopped_before_its_first_word_is_continued_and_that_is_said() -> None:
+    said: list[str] = []
+    with Processes("host", say=said.append) as processes:
+        suspend(spawner_of_this_process())
+        assert processes.first_word()["network"] == "host"
+    assert said == [CONTINUED]
+
+
+def test_a_spawner_is_continued_whenever_it_is_looked_at_and_left_alone_where_nothing_has_stopped_it() -> None:
+    said: list[str] = []
+    with Processes("host", say=said.append) as processes:
+        processes.first_word()
+        processes.watch()
+        suspend(spawner := spawner_of_this_process())
+        processes.watch()
+        while spawner.status() == psutil.STATUS_STOPPED:
+            time.sleep(0.01)
+        processes.watch()
+    assert said == [CONTINUED]
 
 
 def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Processes) -> None:

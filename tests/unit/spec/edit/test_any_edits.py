@@ -219,7 +219,7 @@ def test_the_nasty_files_are_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-@examples(120)
+@examples(60)
 @given(EDITS)
 def test_any_sequence_of_edits_changes_what_it_means_and_nothing_else(name: str, edits: list[Edit]) -> None:
     text = FILES[name]
