@@ -21,6 +21,14 @@ def whole_number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
+def shown(value: object) -> str:
+    """Return what a stranger's message holds as text; an ellipsis for lists too deep for Python to show."""
+    try:
+        return str(value)
+    except RecursionError:
+        return "…"
+
+
 def plural(number: int, noun: str) -> str:
     """Return ``task`` for 1 and ``tasks`` for any other number."""
     return noun if number == 1 else f"{noun}s"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher import __version__
+from launcher.text import shown
 
 # Raised when a message of the rendezvous changes so that older tasks would misunderstand it. Before protocol 3 a leader
 # refused a task without saying its version.
@@ -31,4 +32,4 @@ def mismatch(peer: str, own: str, message: Mapping[str, Any]) -> str:
 def _shown(message: Mapping[str, Any]) -> str:
     if "version" not in message:
         return f"an older launcher (before protocol {PROTOCOL})"
-    return f"launcher {str(message.get('launcher'))[:20]} (protocol {str(message['version'])[:20]})"
+    return f"launcher {shown(message.get('launcher'))[:20]} (protocol {shown(message['version'])[:20]})"

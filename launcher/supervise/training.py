@@ -17,7 +17,7 @@ from launcher.supervise.recovery import Recovery
 from launcher.supervise.stragglers import Stragglers
 from launcher.supervise.task_table import TaskTable
 
-_EVALUATOR_SILENCE = 20.0  # seconds without a heartbeat after which an evaluator is not waited for any longer
+_EVALUATOR_SILENCE = 60.0  # seconds without a heartbeat after which an evaluator is not waited for any longer
 
 
 class Training:

@@ -30,7 +30,7 @@ from launcher.runtime.rendezvous.messages import (
 from launcher.runtime.rendezvous.proof import Handshake, nonce
 from launcher.runtime.rendezvous.waiting import Wait, find_hosts
 from launcher.runtime.rendezvous.wire import Wire
-from launcher.text import printable
+from launcher.text import printable, shown
 
 _AGAIN = 0.1  # seconds between two attempts to reach the leader
 _MOST_SAID = 400  # characters of what another version says
@@ -90,11 +90,11 @@ class Arrival:
             raise TimeoutError
         if differs := mismatch(self._leader, own, answer):
             raise LauncherError(
-                f"{self._leader} refused: {printable(str(answer.get('refused', differs)))[:_MOST_SAID]}"
+                f"{self._leader} refused: {printable(shown(answer.get('refused', differs)))[:_MOST_SAID]}"
             )
         if "nonce" not in answer:
             raise ValueError("no leader's answer")
-        handshake = Handshake(self._context.token, self._leader, own, mine, str(answer["nonce"]))
+        handshake = Handshake(self._context.token, self._leader, own, mine, shown(answer["nonce"]))
         wire.send(proof=handshake.member_proof())  # also to another leader, which names who has another key
         if not handshake.is_leader(answer):
             raise LauncherError(

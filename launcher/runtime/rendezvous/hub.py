@@ -204,6 +204,16 @@ class Hub:
             self._happened.append(Lost(number))
 
 
+def hub_at(rendezvous: str) -> Hub:
+    """Return a hub that listens at the rendezvous (host:port); LauncherError if that is impossible."""
+    listener = listen(rendezvous)
+    try:
+        return Hub(listener)
+    except OSError as error:  # no file descriptor is left
+        listener.close()
+        raise LauncherError(f"cannot listen at the rendezvous {rendezvous}: {error.strerror}") from None
+
+
 def listen(rendezvous: str) -> socket.socket:
     """Listen at the rendezvous (host:port); LauncherError if that is impossible."""
     family, address = _listening_place(rendezvous)

@@ -44,7 +44,7 @@ from launcher.runtime.rendezvous.events import (
     Watching,
     Welcome,
 )
-from launcher.runtime.rendezvous.hub import Hub, listen
+from launcher.runtime.rendezvous.hub import Hub, hub_at
 from launcher.runtime.rendezvous.leading import Leading
 from launcher.runtime.rendezvous.messages import PROGRESS
 from launcher.runtime.rendezvous.waiting import Extend, Tell, Wait, find_hosts, start_thread
@@ -108,7 +108,7 @@ class Leader:
 
     def _meet(self) -> None:
         leading = Leading(self._context, self._deadline, time.monotonic())
-        thread = _Thread(Hub(listen(self._context.rendezvous)), leading)
+        thread = _Thread(hub_at(self._context.rendezvous), leading)
         thread.start()
         self._thread = thread
         thread.offer(self._verified(thread))

@@ -12,6 +12,7 @@ from launcher.contract.roles import ROLES, Quorum, Role
 from launcher.contract.task import Task
 from launcher.contract.version import mismatch, own_version
 from launcher.runtime.rendezvous.proof import Handshake, nonce
+from launcher.text import shown
 
 
 class Stage(Enum):
@@ -62,11 +63,11 @@ class Members:
 
     def greet(self, connection: int, hello: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to a hello: this task's proof, or why the sender cannot join."""
-        name = str(hello.get("task"))
+        name = shown(hello.get("task"))
         if differs := mismatch(name, str(self._context.task), hello):
             return self._refuse(name, differs)
         handshake = Handshake(
-            self._context.token, str(self._context.task), name, str(hello.get("nonce")), asked_by_leader=nonce()
+            self._context.token, str(self._context.task), name, shown(hello.get("nonce")), asked_by_leader=nonce()
         )
         self._handshakes[connection] = handshake
         return {"nonce": handshake.asked_by_leader, "proof": handshake.leader_proof(), **own_version()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.contract.version import PROTOCOL
+from launcher.text import shown
 
 
 def nonce() -> str:
@@ -53,4 +54,4 @@ class Handshake:
 
 
 def _equal(said: object, expected: str) -> bool:
-    return hmac.compare_digest(str(said).encode(errors="replace"), expected.encode())
+    return hmac.compare_digest(shown(said).encode(errors="replace"), expected.encode())

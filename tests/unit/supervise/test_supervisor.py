@@ -166,9 +166,9 @@ def test_an_evaluation_at_the_end_that_takes_too_long_or_stands_still_is_not_wai
     seen = replay(SCORES, [*ENDED, *scores(5, 900)], timeouts={Phase.EVALUATE: 600})
     assert seen.kills[0] == (610, "evaluator:0", "SIGTERM")  # at its next sign of life
     assert seen.said == ["evaluator:0 has not scored the last checkpoint in time, and is not waited for"]
-    still: Moments = [*scores(5, 30)[:-1], *((float(second), Tick()) for second in range(31, 200))]
+    still: Moments = [*scores(5, 30)[:-1], *ticks(31, 200)]  # its last sign of life is that of 25
     seen = replay(SCORES, [*ENDED, *still], timeouts={Phase.EVALUATE: 600})
-    assert seen.kills[0] == (4 + LEAVE_GRACE + EVALUATE_GRACE + 1, "evaluator:0", "SIGTERM")
+    assert seen.kills[0] == (25 + 60 + 1, "evaluator:0", "SIGTERM")
 
 
 # The first cause

@@ -14,6 +14,7 @@ from launcher.contract.roles import Role
 from launcher.contract.task import Task
 from launcher.errors import LauncherError, UsageError
 from launcher.runtime.checkpoint.checkpoints import Checkpoints
+from launcher.runtime.checkpoint.saved import Saved
 from tests.unit.runtime.conftest import task_context
 
 BY_STEPS = CheckpointPolicy(every_seconds=None, every_steps=50, keep=3)
@@ -210,6 +211,29 @@ def test_who_looks_on_reads_the_newest_whole_checkpoint_and_each_once(tmp_path: 
     (data,) = newest.directory.glob("*.data-*")
     data.write_bytes(b"")
     assert not reader.read_sound(newest)
+
+
+@pytest.mark.parametrize("when", ["before it is read", "while it is read"])
+def test_a_checkpoint_that_is_dropped_is_none_for_who_looks_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    writer = checkpoints(tmp_path, checkpoint=CheckpointPolicy(every_seconds=None, every_steps=50, keep=1))
+    reader = checkpoints(tmp_path, task="evaluator:0")
+    writer.save(5)
+    newest = reader.newest(other_than=0)
+    assert newest is not None
+    read = reader._read
+
+    def later(saved: Saved) -> None:
+        writer.save(6)
+        read(saved)
+
+    if when == "while it is read":
+        monkeypatch.setattr(reader, "_read", later)
+    else:
+        writer.save(6)
+    assert not reader.read_sound(newest)
+    assert steps(writer) == [6]
 
 
 @pytest.mark.parametrize(("task", "left"), [("worker:0", []), ("worker:1", [".step-9.x"])])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import threading
 
@@ -205,6 +207,20 @@ def test_a_leader_that_gets_no_thread_says_so_and_waits_for_none(place: Place, m
         patched.setattr(threading.Thread, "start", none_left)
         with pytest.raises(LauncherError, match="needs a thread: can't start new thread"):
             Leader(leader, PATIENCE, print).__enter__()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", place.port))
+
+
+def test_a_leader_that_gets_no_file_descriptor_says_so_and_keeps_no_port(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left() -> tuple[socket.socket, socket.socket]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socketpair", none_left)
+        with pytest.raises(LauncherError, match=r"^cannot listen at the rendezvous \S+: Too many open files$"):
+            Leader(place.context("worker:0"), PATIENCE, print).__enter__()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", place.port))
 

@@ -44,6 +44,24 @@ def test_what_is_no_proof_is_refused(proof: object) -> None:
     assert history.told(2)[-1] == "hung up"
 
 
+def too_deep() -> list[Any]:
+    """Lists within lists, more of them than Python can show."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize("key", ["task", "nonce", "proof", "version", "launcher"])
+def test_what_is_too_deep_to_be_shown_harms_nobody_but_who_says_it(key: str) -> None:
+    history = History()
+    hello = {"task": "worker:1", "nonce": "1", **own_version()}
+    history.say(1, **(hello | ({"version": 1} if key == "launcher" else {}) | {key: too_deep()}))
+    history.say(1, proof=too_deep())
+    assert "hung up" in history.told(1)
+    history.form()
+
+
 def test_a_proof_that_was_overheard_proves_nothing_a_second_time() -> None:
     history = History()
     history.say(1, task="worker:1", nonce="1", **own_version())

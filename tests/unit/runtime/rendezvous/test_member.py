@@ -232,6 +232,7 @@ def test_what_answers_in_the_leaders_place_and_is_none_is_named(
         {"left": "soon"},
         {"left": []},
         {"left": 10**400},
+        {"without": [[[["worker:1"]]]]},
     ],
     ids=str,
 )
