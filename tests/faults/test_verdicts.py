@@ -91,8 +91,10 @@ def test_a_spawner_that_was_stopped_is_named_unless_the_run_is_at_its_end(tmp_pa
 
 
 def test_where_nothing_was_slow_nothing_has_passed(tmp_path: Path) -> None:
-    reports = [{"task": "worker:0", "step": step, "time": time} for step, time in ((85, 5.0), (170, 6.0), (255, 16.0))]
+    reports = [{"task": "worker:0", "step": step, "time": time} for step, time in ((85, 15.0), (170, 16.0))]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    formed = [{"task": None, "state": state, "elapsed": 5.0} for state in ("forming", "training")]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in formed))
     assert wrong_extent(scenario("slow step"), tmp_path) == ""
     assert wrong_extent(scenario("slow skip"), tmp_path) == "nothing was slow: reports are 10.0 s apart at most"
 
