@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections import defaultdict
@@ -15,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults.cluster import lacking
 from tests.faults.runner import Verdict, judge, truth
 from tests.faults.scenario import scenarios
 
@@ -32,8 +32,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="how many scenarios at once (1)")
     parser.add_argument("--logs", type=Path, help="write what a failed scenario printed into this directory")
     arguments = parser.parse_args()
-    if os.geteuid():
-        sys.exit("the fault runner mounts small disks, to fill them, and only root may; run it as root")
+    if arguments.jobs < 1:
+        parser.error(f"argument --jobs: must be at least 1, not {arguments.jobs}")
+    if why := lacking():
+        sys.exit(why)
     chosen = [
         one for one in scenarios(arguments.seed, arguments.runs) if not arguments.only or one.number in arguments.only
     ]
@@ -43,9 +45,12 @@ def main() -> None:
     expected, verdicts = truth(arguments.start), []
     with ThreadPoolExecutor(arguments.jobs) as pool:
         judged = [pool.submit(judge, scenario, expected, arguments.start) for scenario in chosen]
-        for verdict in map(Future.result, as_completed(judged)):
-            verdicts.append(verdict)
-            _tell(verdict, arguments.logs)
+        try:
+            for verdict in map(Future.result, as_completed(judged)):
+                verdicts.append(verdict)
+                _tell(verdict, arguments.logs)
+        finally:  # after a Ctrl-C, which every launcher gets, too
+            pool.shutdown(cancel_futures=True)
     _conclude(verdicts)
     minutes = (time.monotonic() - began) / 60
     passed = sum(verdict.passed for verdict in verdicts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -73,6 +74,17 @@ class Obedient(LinearRegression):
         return tf.size(tf.io.matching_files(tf.strings.join([f"{{self.directory}}/{{what}}-", name, nothing]))) > 0
 """
 OBEDIENT = frozenset({"out of memory", "slow step", "big checkpoint", "slow skip"})
+
+
+def lacking() -> str:
+    """Return why scenarios cannot be run on this machine; empty if they can."""
+    if os.geteuid():
+        return "the fault runner mounts small disks, to fill them, and only root may; run it as root"
+    try:
+        with memory_group(MEMORY):
+            return ""
+    except OSError as error:
+        return f"the fault runner limits the memory of some runs, and no control group can be made here: {error}"
 
 
 @contextmanager

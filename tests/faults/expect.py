@@ -160,8 +160,9 @@ def _wrong_disk(files: Path) -> str:
 
 
 def _too_quick(files: Path, seconds: float) -> str:
-    """Return what is wrong if no two reports of the leader are so far apart: nothing was slow."""
-    times = [line["time"] for line in _reports(files)]
+    """Return what is wrong if training never goes on for so long without a report of the leader: nothing was slow."""
+    formed = [event["elapsed"] for event in records(files / "events.jsonl") if event["state"] == "training"]
+    times = sorted(formed + [line["time"] for line in _reports(files)])
     longest = max((after - before for before, after in pairwise(times)), default=0.0)
     return "" if longest >= seconds else f"nothing was slow: reports are {longest:.1f} s apart at most"
 

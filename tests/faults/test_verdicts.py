@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import __main__ as command
 from tests.faults import runner
-from tests.faults.cluster import BIG, MEMORY_NAMED
+from tests.faults.cluster import BIG, MEMORY_NAMED, lacking
 from tests.faults.expect import KILLED, STOPPED, Truth, codes, wrong_cause, wrong_extent
 from tests.faults.runner import Verdict, judge
 from tests.faults.scenario import LAUNCHER, SPAWNER, Scenario, combinations
@@ -91,8 +91,10 @@ def test_a_spawner_that_was_stopped_is_named_unless_the_run_is_at_its_end(tmp_pa
 
 
 def test_where_nothing_was_slow_nothing_has_passed(tmp_path: Path) -> None:
-    reports = [{"task": "worker:0", "step": step, "time": time} for step, time in ((85, 5.0), (170, 6.0), (255, 16.0))]
+    reports = [{"task": "worker:0", "step": step, "time": time} for step, time in ((85, 15.0), (170, 16.0))]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    formed = [{"task": None, "state": state, "elapsed": 5.0} for state in ("forming", "training")]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in formed))
     assert wrong_extent(scenario("slow step"), tmp_path) == ""
     assert wrong_extent(scenario("slow skip"), tmp_path) == "nothing was slow: reports are 10.0 s apart at most"
 
@@ -184,7 +186,7 @@ def test_a_run_that_was_over_before_its_fault_passes_only_where_that_was_to_come
 def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **verdict: Any) -> int | str | None:
     """Return what the command ends with where each scenario has this verdict."""
     monkeypatch.setattr(sys, "argv", ["tests.faults", *arguments])
-    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(command, "lacking", str)
     monkeypatch.setattr(command, "truth", lambda _: Truth({}, []))
     answer: dict[str, Any] = {"code": 0, "attempts": 1, "seconds": 5.0, "struck": True, "problem": ""} | verdict
     monkeypatch.setattr(command, "judge", lambda scenario, *_: Verdict(scenario, **answer))
@@ -196,6 +198,12 @@ def told(monkeypatch: pytest.MonkeyPatch, *arguments: str, **verdict: Any) -> in
 def test_where_nothing_is_run_nothing_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (["--only", "9999"], ["--runs", "0"]):
         assert "there is none to run" in str(told(monkeypatch, *arguments))
+    assert told(monkeypatch, "--jobs", "0") == 2
+
+
+def test_only_root_may_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert lacking().endswith("run it as root")
 
 
 def test_the_table_is_one_for_a_markdown_file(
