@@ -77,7 +77,9 @@ def _identity(process: psutil.Process) -> str:
     """Return a task's title, or what the launcher told it, if it has no title yet."""
     title = _title(process)
     try:
-        return title if title.startswith("launcher ") else process.environ().get("LAUNCHER_TASK", "")
+        if title.startswith("launcher "):
+            return title
+        return process.environ().get("LAUNCHER_TASK", "") if "python" in title else ""  # nothing else becomes a task
     except psutil.Error:
         return ""
 
