@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -181,13 +182,13 @@ def test_more_tasks_than_the_sockets_hold_start_at_once(processes: Processes) ->
 def test_a_spawner_that_was_stopped_is_ended_with_its_tasks_and_so_is_what_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process, "_TAKE", 0.1)
     monkeypatch.setattr(process, "_END_WAIT", 0.1)
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
-        processes.first_word()
+        messages(processes, "network")
         processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
         task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        processes.connection.settimeout(0.1)  # instead of _TAKE
         spawner_of_this_process().suspend()
         while not processes.has_gone:
             processes.start(WORKER, ["/bin/true"], {"X": "x" * 50_000}, write_end)
@@ -205,12 +206,12 @@ def test_a_spawner_that_says_nothing_is_a_sentence_and_ended(monkeypatch: pytest
         spawner = spawner_of_this_process()
         spawner.suspend()
         with pytest.raises(LauncherError, match="said nothing for"):
-            processes.first_word()
+            processes.first_word(lambda: True)
     assert all_gone([spawner])
 
 
 def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Processes) -> None:
-    processes.first_word()
+    messages(processes, "network")
     read_end, write_end = os.pipe()
     processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
     os.close(write_end)
@@ -224,7 +225,7 @@ def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Proces
 def test_leaving_a_spawner_that_was_stopped_ends_it_with_its_tasks() -> None:
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
-        processes.first_word()
+        messages(processes, "network")
         processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
         os.close(write_end)
         task = psutil.Process(messages(processes, "started")[-1]["pid"])
@@ -232,4 +233,52 @@ def test_leaving_a_spawner_that_was_stopped_ends_it_with_its_tasks() -> None:
     assert processes._spawner
     assert processes._spawner.returncode == 0  # by itself, once it was continued
     assert all_gone([task])
+    os.close(read_end)
+
+
+def test_a_spawner_that_was_stopped_is_continued_if_nothing_is_heard_of_it(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_QUIET", 0.0)
+    messages(processes, "network")
+    spawner_of_this_process().suspend()
+    processes.watch()
+    assert list(processes.receive()) == [{"pong": True}]
+
+
+def test_a_spawner_that_hangs_is_ended_with_its_tasks_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_QUIET", 0.0)
+    monkeypatch.setattr(process, "_ANSWER", 0.0)
+    monkeypatch.setattr(Processes, "_continue", lambda _: None)
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        messages(processes, "network")
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
+        os.close(write_end)
+        task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        spawner_of_this_process().suspend()
+        processes.watch()  # asks
+        processes.watch()
+        with pytest.raises(EOFError):
+            list(processes.receive())
+        assert processes.fate.endswith("has given no answer for 0 s, and was killed")
+        assert all_gone([task])
+    os.close(read_end)
+
+
+def test_the_end_of_a_spawner_that_hangs_is_waited_for_no_longer_than_is_left_of_the_grace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_END_WAIT", 600.0)
+    monkeypatch.setattr(Processes, "_continue", lambda _: None)
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        messages(processes, "network")
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
+        os.close(write_end)
+        task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        spawner = spawner_of_this_process()
+        spawner.suspend()
+        processes.end_by = time.monotonic()
+    assert all_gone([task, spawner])
     os.close(read_end)

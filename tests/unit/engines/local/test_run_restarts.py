@@ -318,12 +318,12 @@ def test_ports_that_the_file_fixes_stay_held_when_the_others_are_chosen_anew(
     words = ["ready", "chief:0/step=1", f"chief:0/touch={stepped}", f"await={stepped}", "ps:0/first/kill=SIGKILL"]
     words += ["first/sleep=600", "chief:0/result", f"chief:0/touch={over}", f"await={over}", "exit=0"]
     launch, files, _ = make_launch(*words, cluster=cluster)
-    before = launch._plan.cluster["ps"]
-    launch._ports.hold(ports_of(launch._plan, launch._tasks.values()))
+    before = launch.addresses.plan.cluster["ps"]
+    launch.addresses.held.hold(ports_of(launch.addresses.plan, launch.addresses.tasks.values()))
     outcome = launch.run()
     assert outcome.result.attempts == 2
-    assert launch._plan.cluster["worker"] == (f"127.0.0.1:{fixed}",)
-    assert launch._plan.cluster["ps"] != before
+    assert launch.addresses.plan.cluster["worker"] == (f"127.0.0.1:{fixed}",)
+    assert launch.addresses.plan.cluster["ps"] != before
     assert result(files)["status"] == "done"
 
 

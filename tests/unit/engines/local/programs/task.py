@@ -29,6 +29,8 @@ def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words,
     match action:
         case "say":
             print(value, flush=True)
+        case "knows":  # of its context
+            print(value, CONTEXT[value], flush=True)
         case "stray":  # into the pipe of the reports
             report(value)
         case "ready":
