@@ -20,7 +20,7 @@ from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
 # What readers of an error.json need, and its kind.
-_ERROR = {"type": str, "message": str, "exit_code": int, "consequence": bool, "time_ns": int}
+_ERROR = {"task": str, "type": str, "message": str, "exit_code": int, "consequence": bool, "time_ns": int}
 
 
 @dataclass(frozen=True)

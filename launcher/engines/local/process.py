@@ -226,13 +226,26 @@ class Processes:
         *lines, self._received = (self._received + chunk).split(b"\n")
         for line in lines:
             message = json.loads(line)
-            if "pid" in message:
+            if "started" in message:
                 self._pids[Task.parse(message["started"])] = message["pid"]
-            elif "exited" in message:
-                message["pid"] = self._pids.pop(Task.parse(message["exited"]), None)  # if it could be started
+            elif "exited" in message and not self._took_end(Task.parse(message["exited"]), message.get("pid")):
+                continue
             elif "network" in message:
                 self._network = message
             yield message
+
+    def _took_end(self, task: Task, pid: int | None) -> bool:
+        """Take in an end; False if it is that of a process that was forgotten, and may have a successor by now."""
+        if pid is None:  # it could not be started
+            return True
+        if self._pids.get(task) != pid:
+            return False
+        del self._pids[task]
+        return True
+
+    def forget(self, task: Task) -> None:
+        """Hear no more of the task's present process, which was killed and does not end."""
+        self._pids.pop(task, None)
 
     def _send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:

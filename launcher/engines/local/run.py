@@ -244,7 +244,7 @@ class LocalRun:
         error = self._error_of(task)
         time_ns = error["time_ns"] if error else message["time_ns"]
         killed = message["code"] == -signal.SIGKILL
-        memory = self._memory.explain(message["pid"]) if killed else ""
+        memory = self._memory.explain(message.get("pid")) if killed else ""
         self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", ""), memory))
 
     def _error_of(self, task: Task) -> Mapping[str, Any] | None:
@@ -285,6 +285,7 @@ class LocalRun:
     def _abandon(self, task: Task) -> None:
         self._pipes.close(task)
         why = f"its process{self._processes.named(task)} was killed, and the kernel has not ended it"
+        self._processes.forget(task)
         self._loop.say(f"{task}: {why}; it is left behind")
         self._events.append(Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=why))
 

@@ -203,7 +203,7 @@ class Spawner:
                 _kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             if task is not None:
-                self._say(exited=task, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
+                self._say(exited=task, pid=pid, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
 
     def _say(self, **message: Any) -> None:
         """Say something to the launcher, which may be in the middle of saying something itself."""

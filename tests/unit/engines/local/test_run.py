@@ -283,8 +283,11 @@ def test_a_task_knows_how_long_it_has_from_a_term_until_it_is_killed(
     [
         ("{", "cannot be read (Expecting property name"),
         ("[1]", "is damaged: it holds no JSON object;"),
-        ('{"type": "ValueError"}', "is damaged: its message is missing or wrong;"),
-        ('{"type": "E", "message": "no", "exit_code": "x"}', "is damaged: its exit_code is missing or wrong;"),
+        ('{"task": "worker:0", "type": "ValueError"}', "is damaged: its message is missing or wrong;"),
+        (
+            '{"task": "worker:0", "type": "E", "message": "no", "exit_code": "x"}',
+            "is damaged: its exit_code is missing or wrong;",
+        ),
     ],
 )
 def test_an_error_json_that_is_damaged_is_a_sentence_and_the_exit_code_is_the_cause(
