@@ -58,6 +58,7 @@ class TaskContext:
     token: str = ""
     reports: str = ""  # the named pipe for the task's reports (contract/reports.py); empty: nobody reads any
     fewest_workers: int = 0  # how many are enough to continue; 0: all are needed
+    save_within: float = 17.0  # seconds from a SIGTERM until this task is killed
     nan: str = "stop"  # what follows from a figure that is NaN or infinite: stop, or ignore
     left_out: tuple[Task, ...] = ()  # lost workers, which the others continue without
 

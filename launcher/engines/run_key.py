@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from launcher.contract.environment import KEY_KEY, KEY_SUFFIX
 from launcher.errors import UsageError
+from launcher.plan.plan import Plan
 
 _SHORTEST = 32  # characters; new keys have 64
 _LONGEST = 1024
@@ -18,6 +20,11 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 def new_key() -> str:
     """Return a key that nobody can guess."""
     return secrets.token_hex(32)
+
+
+def shared_token(plan: Plan) -> str:
+    """Return what tells this cluster file from every other, for launchers that share nothing but the file."""
+    return hashlib.sha256(plan.spec.model_dump_json(exclude={"run"}).encode()).hexdigest()
 
 
 def key_beside(file: Path) -> Path:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from launcher.contract.task import Task
-from launcher.errors import UsageError
+from launcher.errors import LauncherError, UsageError
 from launcher.plan.plan import Plan
-from launcher.rundir import RunFiles, attempt_of, read_json
+from launcher.rundir import RunFiles, attempt_of
 from launcher.supervise.causes import Cause
 from launcher.supervise.events import Exited
 from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
+# What readers of an error.json need, and its kind.
+_ERROR = {"task": str, "type": str, "message": str, "exit_code": int, "consequence": bool, "time_ns": int}
 
 
 @dataclass(frozen=True)
@@ -141,23 +146,45 @@ def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
     if result.cause is None:
         return Outcome(result, files)
     task, file = Task.parse(result.cause["task"]), files.directory / result.cause["file"]
-    record = read_json(file) if file.suffix == ".json" and file.exists() else None
+    record = _legible(file) if file.suffix == ".json" else None
     return Outcome(result, files, Cause(task, result.cause["error"], record=record), attempt_of(file))
+
+
+def read_error(path: Path) -> Mapping[str, Any] | None:
+    """Return a task's error.json, None if it has left none; LauncherError if it is damaged."""
+    if not path.exists():
+        return None
+    remedy = "see the task's log instead"
+    try:
+        error: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as why:
+        raise LauncherError(f"{path} cannot be read ({why}); {remedy}") from None
+    if not isinstance(error, dict):
+        raise LauncherError(f"{path} is damaged: it holds no JSON object; {remedy}")
+    if wrong := [key for key, kind in _ERROR.items() if not isinstance(error.get(key), kind)]:
+        raise LauncherError(f"{path} is damaged: its {wrong[0]} is missing or wrong; {remedy}")
+    return error
 
 
 def first_error(files: RunFiles, since_ns: int) -> tuple[Cause, int] | None:
     """Return the earliest error of any task that a restart would not have recovered from, and its attempt."""
-    errors = [(read_json(path), attempt) for attempt, path in files.errors()]
     fatal = [
         (error, attempt)
-        for error, attempt in errors
-        if error["time_ns"] >= since_ns and not error["consequence"] and not error["mendable"]
+        for attempt, path in files.errors()
+        if (error := _legible(path))
+        and (error["time_ns"] >= since_ns and not error["consequence"] and not error.get("mendable"))
     ]
     if not fatal:
         return None
     error, attempt = min(fatal, key=lambda one: one[0]["time_ns"])
     cause = Cause.of(Exited(Task.parse(error["task"]), 1, error))
     return replace(cause, peer=None), attempt  # it is no other task's, whichever it waited for
+
+
+def _legible(path: Path) -> Mapping[str, Any] | None:
+    with suppress(LauncherError):  # which the launcher of its task has said
+        return read_error(path)
+    return None
 
 
 def _status(supervisor: Supervisor) -> Status:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from launcher.contract.task import Task
 from launcher.supervise.events import Abandon
@@ -13,7 +15,23 @@ STOP_GRACE = 5.0  # seconds between asking a task to end and killing its process
 SAVE_GRACE = 20.0  # the same for tasks that train, which finish their current steps and write a checkpoint
 KILL_GRACE = 10.0  # seconds for a killed process to disappear: in uninterruptible sleep it stays
 AGAIN = 1.0  # seconds after which a second Ctrl-C is a person's, and not the terminal's or a wrapper's
-_LAST = 1.5  # seconds of run.grace for what follows the kill: the last lines, result.json
+_AFTER = 3.0  # seconds of run.grace, or half of it, in which nothing is saved any more
+_LEAST = 0.5  # seconds that a killed process gets to disappear, however short run.grace is
+
+
+@dataclass(frozen=True)
+class Limits:
+    """By when a stop has come how far, in seconds of a monotonic clock."""
+
+    kill_by: float = math.inf  # the tasks
+    give_up_by: float = math.inf  # what was killed, and the kernel has not ended
+    end_by: float = math.inf  # everything: result.json is written, and the launcher exits
+
+    @classmethod
+    def of(cls, grace: float, since: float = 0.0) -> Limits:
+        """Return the limits of a stop that a signal has asked for then; ``grace`` is run.grace, in seconds."""
+        after = min(_AFTER, grace / 2)
+        return cls(since + grace - after, since + grace - after / 2, since + grace)
 
 
 class StopSignals:
@@ -23,12 +41,17 @@ class StopSignals:
     Ctrl-C, a second or more after the first, shortens a stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float) -> None:
+        """``grace`` is run.grace, in seconds."""
+        self._grace = grace
         self._interrupted_at: float | None = None
+        self.limits = Limits()  # since the first that is no Ctrl-C
 
     def shortens(self, number: int, now: float) -> bool:
         """Take a signal in; return whether it ends at once what the first one has asked to end."""
         if number != signal.SIGINT:
+            if self.limits == Limits():
+                self.limits = Limits.of(self._grace, now)
             return False
         if self._interrupted_at is None:
             self._interrupted_at = now
@@ -41,10 +64,11 @@ def time_to_save(number: int, grace: float, longest_call: float) -> float:
     ``grace`` is run.grace, by which everything has ended if a scheduler or a closed terminal has asked; a person who
     waits at the keyboard can press Ctrl-C again. ``longest_call`` is in seconds.
     """
+    bounded = Limits.of(grace).kill_by
     if number != signal.SIGINT:
-        return max(grace / 2, grace - _LAST)
+        return bounded
     # The current call began before the signal, and the next one is the last: two of the longest have to fit.
-    return max(SAVE_GRACE, round(2.5 * longest_call) + 5.0)
+    return max(SAVE_GRACE, bounded, round(2.5 * longest_call) + 5.0)
 
 
 class Shutdown:
@@ -56,33 +80,30 @@ class Shutdown:
         self.keeps_evaluator = False  # the others will restart, and it continues meanwhile
         self._ask_at: float | None = ask_at
         self._kill_at: float | None = ask_at + (min(STOP_GRACE, save_grace) if saving_leader is None else save_grace)
-        self._gone_by: float | None = None  # what was killed
+        self._killed_at: float | None = None
 
     @property
     def has_asked(self) -> bool:
         """Whether the tasks were asked to end."""
         return self._ask_at is None
 
-    def advance(self, table: TaskTable, now: float, *, will_restart: bool) -> None:
-        """Ask or kill the tasks if it is time to; ``will_restart``: another attempt is expected."""
+    def advance(self, table: TaskTable, now: float, limits: Limits, *, will_restart: bool) -> None:
+        """Ask, kill or give up the tasks if it is time to; ``will_restart``: another attempt is expected."""
         if self._ask_at is not None and now >= self._ask_at:
             self._ask_at, self.keeps_evaluator = None, will_restart
             table.kill(self._to_ask(table), signal.SIGTERM)
-        if self._kill_at is not None and now >= self._kill_at:
+        if self._kill_at is not None and now >= min(self._kill_at, limits.kill_by):
             self.kill(table, now)
-        if self._gone_by is not None and now >= self._gone_by:
-            self._gone_by = now + KILL_GRACE
+        if self._killed_at is not None and now >= max(
+            self._killed_at + _LEAST, min(self._killed_at + KILL_GRACE, limits.give_up_by)
+        ):
+            self._killed_at = now
             table.add(*(Abandon(task) for task in table.living(self._all(table))))
-
-    def hasten(self, kill_at: float) -> None:
-        """Kill the tasks at that time, if they were to have longer."""
-        if self._kill_at is not None:
-            self._kill_at = min(self._kill_at, kill_at)
 
     def kill(self, table: TaskTable, now: float) -> None:
         """Kill the tasks, now."""
         self._ask_at = self._kill_at = None
-        self._gone_by = now + KILL_GRACE
+        self._killed_at = now
         table.kill(self._all(table), signal.SIGKILL)
 
     def _all(self, table: TaskTable) -> Iterable[Task]:

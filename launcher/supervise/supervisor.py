@@ -70,7 +70,7 @@ class Supervisor:
         self._training = Training(self._table, self.progress, self._recovery, leader, patience)
         self.state = RunState.FORMING
         self.stopped_by: int | None = None  # the signal, if the launcher was asked to stop
-        self._stop_signals, self._grace = StopSignals(), grace
+        self._stop_signals, self._grace = StopSignals(grace), grace
         self.result: Mapping[str, Any] | None = None  # as the leader reports it at the end
         self._causes = Causes()
         self._deadline: float | None = None  # of the present state
@@ -216,8 +216,6 @@ class Supervisor:
         if self.stopped_by is not None and self._shutdown:
             if shortens:
                 self._shutdown.kill(self._table, now)
-            elif number != signal.SIGINT:  # perhaps after a Ctrl-C, which leaves more time
-                self._shutdown.hasten(now + grace)
             return
         if self._would_restart:
             self._causes.clear()  # a run that would have restarted counts as stopped, not as failed
@@ -229,6 +227,11 @@ class Supervisor:
             self._table.say(f"stopping: the tasks finish their current steps and write a checkpoint ({limit})")
         self._stop(signal_name(number), Shutdown(now, self._leader if trains else None, grace))
 
+    @property
+    def end_by(self) -> float:
+        """By when everything is to have ended, if a signal has asked for it; otherwise infinite."""
+        return self._stop_signals.limits.end_by
+
     # The clock
 
     def _check_clock(self, now: float) -> None:
@@ -239,11 +242,10 @@ class Supervisor:
                 if cause := (self._training.find_hang if self._expects_steps else self._training.find_overdue)(now):
                     self._give_up(cause, now)
             case RunState.LEAVING if self._deadline_passed(now) and not self._still_evaluates(now):
-                self._training.leave_evaluators()
                 self._stop("the leader has finished", Shutdown(now))
             case RunState.STOPPING if self._shutdown:
                 will_restart = self._would_restart and not self._restart_decided
-                self._shutdown.advance(self._table, now, will_restart=will_restart)
+                self._shutdown.advance(self._table, now, self._stop_signals.limits, will_restart=will_restart)
             case RunState.RESTARTING if self._deadline_passed(now):
                 self._start(self._table.to_restart(), now)
             case _:
@@ -288,8 +290,15 @@ class Supervisor:
                 return
         if not self._table.living(self.tasks):
             self._enter(RunState.OVER)
+            self._say_what_is_not_scored()
         elif self._shutdown and self._shutdown.keeps_evaluator:
             self._shutdown = Shutdown(now)  # there will be no next attempt after all
+
+    def _say_what_is_not_scored(self) -> None:
+        """Name an evaluator that has failed, or took too long: the training is done all the same."""
+        for task, role in self._roles.items():
+            if self.done and not role.joins_cluster and self.tasks[task] is not TaskState.DONE:
+                self._table.say(f"the training is done, but {task} has not scored the last checkpoint; see its log")
 
     def _start(self, tasks: Collection[Task], now: float) -> None:
         """Start these tasks, as one attempt with the next number."""

@@ -160,11 +160,6 @@ class Training:
         late = {stay.task for stay in self._lone_phases.overdue(busy, now)}
         return any(task not in late and now - self._progress.heard_at(task) < _EVALUATOR_SILENCE for task in busy)
 
-    def leave_evaluators(self) -> None:
-        """Say which evaluators are not waited for."""
-        for task in self._evaluators:
-            self._table.say(f"{task} has not scored the last checkpoint in time, and is not waited for")
-
     @property
     def _evaluators(self) -> Collection[Task]:
         return [task for task in self._table.living(self._table.roles) if not self._table.roles[task].joins_cluster]

@@ -20,6 +20,7 @@ from launcher.contract.task import Task
 from launcher.engines.local.process import Processes
 from launcher.engines.local.report_pipe import ReportPipe
 from launcher.rundir import RunFiles
+from tests.support.processes import network_of
 from tests.support.workplace import PATIENCE, ROOT
 from tests.unit.runtime.conftest import task_context
 
@@ -81,7 +82,7 @@ def context(files: RunFiles, **changes: Any) -> TaskContext:
 def spawner() -> Iterator[Processes]:
     """A spawner whose tasks are forked from one import."""
     with Processes("host") as processes:
-        processes.first_word()
+        network_of(processes)
         processes.connection.settimeout(PATIENCE)
         yield processes
 

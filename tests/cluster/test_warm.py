@@ -98,3 +98,15 @@ def test_a_spawner_that_was_killed_is_no_obstacle_and_one_whose_time_is_over_has
     while list(waiting()):
         pass
     assert not psutil.pid_exists(another) or all_gone([psutil.Process(another)])
+
+
+def test_a_warm_spawner_that_was_stopped_is_named_and_ended_and_another_one_started(place: WarmPlace) -> None:
+    _, owner = place.go()
+    stopped = psutil.Process(owner)
+    family = [stopped, *stopped.children()]
+    stopped.suspend()
+    ran, another = place.go()
+    assert another != owner
+    assert f"(process {owner}) has given no answer for 5 s; it is ended, and another one started" in ran.output
+    assert all_gone(family)
+    assert [warm.pid for warm in waiting()] == [another]

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
 import psutil
 
+from launcher.engines.local.network.settled import Network
+from launcher.engines.local.process import Processes
 from launcher.engines.local.warm import waiting
 from tests.support.jobs import LOOK_EVERY
+
+
+def network_of(processes: Processes) -> Network:
+    """Return the network that the tasks of this spawner get: its first word."""
+
+    def wait() -> bool:
+        if select.select([processes.connection], [], [], LOOK_EVERY)[0]:
+            with suppress(EOFError):
+                list(processes.receive())
+        return True
+
+    network = processes.first_word(wait)
+    assert network
+    return network
 
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:

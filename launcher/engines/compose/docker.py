@@ -6,8 +6,8 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from launcher.contract.environment import TASK_LABEL
@@ -17,11 +17,38 @@ from launcher.errors import LauncherError, UsageError
 
 COMPOSE_KEY = "COMPOSE"  # in the environment: which compose to take, if a machine has both
 _PROJECT_LABEL = "com.docker.compose.project"
-_PATIENCE = 30.0  # seconds for an answer of the engine
+PATIENCE = 30.0  # seconds for an answer of the engine
 _KINDS = {"container": ("--all",), "network": (), "volume": ()}
 _COMPOSES = (("docker", "compose"), ("docker-compose",))
 _INSTALL = "install Docker Engine and its compose plugin (https://docs.docker.com/engine/install)"
 _ALLOW = "use sudo, or let an administrator add you to the group docker (usermod -aG docker NAME) and log in again"
+
+
+def _try(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """Run a short command; None if there is no such command, LauncherError if it does not end."""
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+            start_new_session=True,  # a terminal's Ctrl-C is for the launcher, which knows what to do about it
+        )
+    except (FileNotFoundError, PermissionError):
+        return None
+    except subprocess.TimeoutExpired:
+        raise no_answer(command, PATIENCE) from None
+
+
+def no_answer(command: Sequence[str], seconds: float) -> LauncherError:
+    """Return the error of an engine that has not answered for so long."""
+    return LauncherError(f"{shlex.join(command[:3])} gave no answer for {seconds:g} s")
+
+
+Try = Callable[..., subprocess.CompletedProcess[str] | None]
 
 
 @dataclass(frozen=True)
@@ -31,6 +58,7 @@ class Docker:
     compose: tuple[str, ...]  # ("docker", "compose") or ("docker-compose",)
     rootless: bool  # root inside a container is the user outside
     version: str = ""
+    ask: Try = field(default=_try, compare=False)  # runs a short command; None if there is no such command
 
     @classmethod
     def find(cls) -> Docker:
@@ -64,16 +92,16 @@ class Docker:
     def start(self, container: Container, *, kill: bool = False) -> None:
         """Restart a container, killed before if it still runs; if that fails, its state shows it."""
         if kill:
-            _try("docker", "container", "kill", container.identifier)
-            _try("docker", "container", "wait", container.identifier)
-        _try("docker", "container", "start", container.identifier)
+            self.ask("docker", "container", "kill", container.identifier)
+            self.ask("docker", "container", "wait", container.identifier)
+        self.ask("docker", "container", "start", container.identifier)
 
     def remove(self, project: str) -> list[str]:
         """Remove whatever a project has left behind; return what could not be removed, as ``network 1f3a``."""
         for kind in _KINDS:
             force = ("--force",) if kind != "network" else ()
             if there := self.left_over(project, kind):
-                _try("docker", kind, "rm", *force, *there)
+                self.ask("docker", kind, "rm", *force, *there)
         return [f"{kind} {name}" for kind in _KINDS for name in self.left_over(project, kind)]
 
     def events(self, project: str) -> tuple[str, ...]:
@@ -88,7 +116,7 @@ class Docker:
 
     def _ask(self, *command: str) -> str:
         # A container that is removed between two questions makes inspect fail, and print the others all the same.
-        answer = _try(*command)
+        answer = self.ask(*command)
         if answer is None or (answer.returncode and not answer.stdout.strip()):
             why = last_lines(answer.stderr, 1) if answer else "there is no docker command any more"
             raise LauncherError(f"the Docker engine does not answer {shlex.join(command[:3])}: {why}")
@@ -115,25 +143,6 @@ def _refusal(why: str) -> str:
     if "permission denied" in why.lower():
         return f"the Docker engine does not let you in ({why}); {_ALLOW}"
     return f"the Docker engine does not answer ({why}); start it: sudo systemctl start docker"
-
-
-def _try(*command: str) -> subprocess.CompletedProcess[str] | None:
-    """Run a short command; None if there is no such command, LauncherError if it does not end."""
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE,
-            check=False,
-            start_new_session=True,  # a terminal's Ctrl-C is for the launcher, which knows what to do about it
-        )
-    except (FileNotFoundError, PermissionError):
-        return None
-    except subprocess.TimeoutExpired:
-        raise LauncherError(f"{shlex.join(command[:3])} gave no answer for {_PATIENCE:g} s") from None
 
 
 def _container(described: Mapping[str, Any]) -> tuple[Task, Container]:

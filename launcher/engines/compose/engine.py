@@ -74,17 +74,19 @@ def run(request: Request) -> Outcome:
     user = owner(docker)
     if request.files:
         refuse_second(docker, request.files)
-    files = _prepare(request, user, internal=internal)
-    environment = {**os.environ, RUN_KEY: files.name, KEY_KEY: new_key(), USER_KEY: "{}:{}".format(*user)}
-    with request.screen as screen:
-        containers = ContainerRun(request.plan, files, docker, screen, environment)
-        # Of the attempt that this one continues: a container's launcher would take it for its own end.
-        before, steps = files.elapsed(), files.last_checkpoint()
-        files.result.unlink(missing_ok=True)
-        resumed = {"steps": steps, "wall_s": before} if before else None
-        ended = containers.run(image, request.headline)
-    outcome = concluded(files, request.plan, ended, request.began_ns, resumed)
-    return replace(outcome, way_out=_WAY_OUT if internal else "")
+    made = [place for place in (request.output, *request.output.parents) if not place.exists()]
+    with request.directory() as files:
+        _prepare(request, files, made, user, internal=internal)
+        environment = {**os.environ, RUN_KEY: files.name, KEY_KEY: new_key(), USER_KEY: "{}:{}".format(*user)}
+        with request.screen as screen:
+            containers = ContainerRun(request.plan, files, docker, screen, environment)
+            # Of the attempt that this one continues: a container's launcher would take it for its own end.
+            before, steps = files.elapsed(), files.last_checkpoint()
+            files.result.unlink(missing_ok=True)
+            resumed = {"steps": steps, "wall_s": before} if before else None
+            ended = containers.run(image, request.headline)
+        outcome = concluded(files, request.plan, ended, request.began_ns, resumed)
+        return replace(outcome, way_out=_WAY_OUT if internal else "")
 
 
 def concluded(
@@ -117,10 +119,8 @@ def _ending(files: RunFiles, plan: Plan, ended: ContainersEnded, wall_s: float) 
     )
 
 
-def _prepare(request: Request, user: tuple[int, int], *, internal: bool) -> RunFiles:
-    """Return the run's directory with all that the containers need in it, owned by the user that they run as."""
-    made = [place for place in (request.output, *request.output.parents) if not place.exists()]
-    files = request.make_directory()
+def _prepare(request: Request, files: RunFiles, made: Iterable[Path], user: tuple[int, int], *, internal: bool) -> None:
+    """Write all that the containers need; let it, and what was ``made`` for it, be the user's whom they run as."""
     # A run of that name may have been asked for otherwise before; its containers read what is asked now.
     request.write_down(files)
     write_json(files.compose_plan, inside(request.plan).to_dict())
@@ -128,7 +128,6 @@ def _prepare(request: Request, user: tuple[int, int], *, internal: bool) -> RunF
     if os.geteuid() == 0 and user[0]:
         # Under sudo everything is made by root, and is to belong to the user who called it.
         _give([*(place for place in made if place.exists()), *_all(files)], user)  # a run that was moved is elsewhere
-    return files
 
 
 def _is_internal(section: BaseModel | None) -> bool:

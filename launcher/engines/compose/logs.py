@@ -57,6 +57,9 @@ class ContainerLogs:
 
     def close(self) -> None:
         """Follow nothing any more."""
+        for log in self._logs.values():  # all at once, so that those that hang are waited for together
+            if log.stream is not None:
+                log.stream.ask_to_end()
         for log in self._logs.values():
             if log.stream is not None:
                 log.stream.close()

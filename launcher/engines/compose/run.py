@@ -10,16 +10,16 @@ import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from launcher.contract.history import OWN
 from launcher.contract.task import Task
-from launcher.engines.compose.docker import Docker, last_lines
+from launcher.engines.compose.docker import PATIENCE, Docker, last_lines, no_answer
 from launcher.engines.compose.image import Image
 from launcher.engines.compose.logs import ContainerLogs
-from launcher.engines.compose.stream import Stream
+from launcher.engines.compose.stream import Answer, Stream, inquiry
 from launcher.engines.compose.supervisor import ContainerSupervisor, RestartContainer
 from launcher.engines.engine import Screen
 from launcher.engines.event_loop import EventLoop
@@ -27,9 +27,10 @@ from launcher.errors import FormationError, LauncherError, UsageError
 from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles
 from launcher.supervise.events import Say
-from launcher.supervise.shutdown import StopSignals
+from launcher.supervise.shutdown import Limits, StopSignals
 
-_DOWN = 2.0  # seconds of run.grace for the removal of what is left
+_KILL = 1.0  # seconds for the engine to kill what has not ended by itself
+_LAST = 0.5  # seconds of run.grace for what follows the removal of what is left
 _TICK = 0.1  # seconds to wait for events before the clock is read
 _POLL = 2.0  # seconds between two questions for the containers' states, unless an event asks for one
 _SETTLE = 0.2  # seconds after an event: several containers end in the same moment
@@ -56,15 +57,17 @@ class ContainerRun:
         self, plan: Plan, files: RunFiles, docker: Docker, screen: Screen, environment: Mapping[str, str]
     ) -> None:
         """``environment`` is what the variables of the run's compose file are taken from."""
-        self._files, self._docker, self._environment = files, docker, environment
+        self._files, self._docker, self._environment = files, replace(docker, ask=self._ask), environment
         self._project = project_name(files.directory)
         self._signals: list[int] = []
-        self._stop_signals, self._grace = StopSignals(), plan.spec.run.grace
+        self._grace = plan.spec.run.grace
+        self._stop_signals = StopSignals(self._grace)
+        self._cleans_up = False
         self._loop = EventLoop(screen, self._signalled)
         self._poll_at = 0.0
         self._report = _LastReport(files.metrics)
         self._waiting_shown = ("", 0.0)  # what was said last of who is missing, and when
-        self._logs = ContainerLogs(docker, (task.task for task in plan.tasks), self._loop.selector, self._line)
+        self._logs = ContainerLogs(self._docker, (task.task for task in plan.tasks), self._loop.selector, self._line)
         roles, run = {task.task: task.role for task in plan.tasks}, plan.spec.run
         self._supervisor = ContainerSupervisor(roles, plan.quorum, run.restarts, run.start_timeout)
 
@@ -78,9 +81,7 @@ class ContainerRun:
                 self._loop.say(headline)
             self._build(image)
             if not self._signals:
-                with self._cleaned_up():
-                    self._up()
-                    self._watch_containers()
+                self._run_containers()
         if self._signals and not self._supervisor.leader_ended:
             return ContainersEnded(130 if self._signals[0] == signal.SIGINT else 143)
         return ContainersEnded(self._supervisor.exit_code, self._supervisor.cause)
@@ -91,6 +92,16 @@ class ContainerRun:
             self._signals.append(number)
 
     # The steps
+
+    def _run_containers(self) -> None:
+        try:
+            with self._cleaned_up():
+                self._up()
+                self._watch_containers()
+        except LauncherError as error:
+            if not self._signals:
+                raise
+            self._loop.say(str(error))
 
     def _build(self, image: Image) -> None:
         done = self._call("docker build", image.build, _BUILD_TIMEOUT, announced=f"building the image {image.name}")
@@ -126,22 +137,43 @@ class ContainerRun:
             yield
             self._end_containers()
         finally:
+            self._cleans_up = True
             self._logs.close()
             self._compose("down", "--volumes", "--remove-orphans", "--timeout=1", seconds=_DOWN_TIMEOUT, patience=9)
-            if left := self._docker.remove(self._project):
+            self._remove_rest()
+
+    def _remove_rest(self) -> None:
+        try:
+            left = self._docker.remove(self._project)
+        except LauncherError as error:
+            self._loop.say(f"{error}; to remove what is left of this run: {down(self._docker, self._files)}")
+        else:
+            if left:
                 self._loop.say(f"the engine would not remove {', '.join(left)}")
 
     def _end_containers(self) -> None:
         """Let the containers end, by themselves or asked to; a second signal kills them."""
-        grace = max(1, round(self._grace - _DOWN)) if not self._supervisor.leader_ended else 1
         if any(not container.ended for container in self._docker.containers(self._project).values()):
-            self._compose("stop", f"--timeout={grace}", seconds=2.0 * grace + 10.0, patience=1)
+            seconds = self._seconds_to_save if not self._supervisor.leader_ended else 1
+            self._compose("stop", f"--timeout={seconds}", seconds=2.0 * seconds + 10.0, patience=1)
         containers = self._docker.containers(self._project)
         self._logs.follow(containers)
-        until = time.monotonic() + _DRAIN_TIMEOUT
+        until = min(time.monotonic() + _DRAIN_TIMEOUT, self._limit)
         while not self._logs.ended and time.monotonic() < until:
             self._turn()
             self._logs.follow(containers)  # the last start of a container whose lines of the start before came late
+
+    @property
+    def _seconds_to_save(self) -> int:
+        """Whole seconds that the containers have until the engine kills them."""
+        now = time.monotonic()
+        return max(1, round(min(self._limit, Limits.of(self._grace, now).kill_by) - now - _KILL))
+
+    @property
+    def _limit(self) -> float:
+        """By when a command has to end, if a signal has asked for the end of everything."""
+        limits = self._stop_signals.limits
+        return limits.end_by - _LAST if self._cleans_up else limits.kill_by
 
     # Commands
 
@@ -163,14 +195,26 @@ class ContainerRun:
             while (exit_code := stream.exit_code) is None and len(self._signals) <= patience:
                 self._turn()
                 took = time.monotonic() - began
-                if took >= seconds:
-                    lines.append(f"{name} did not end within {seconds:g} s")
+                if took >= seconds or time.monotonic() >= self._limit:
+                    lines.append(f"{name} did not end within {min(seconds, round(took)):g} s")
                     break
                 if announced and took >= _QUICK:
                     for line in [announced, *lines][shown:]:
                         self._loop.say(line)
                     shown = 1 + len(lines)
         return _Done(1 if exit_code is None else exit_code, "\n".join(lines))
+
+    def _ask(self, *command: str) -> Answer | None:
+        """Run a short command, while signals are heard; None if there is no such command."""
+        began = time.monotonic()
+        with contextlib.suppress(FileNotFoundError, PermissionError), inquiry(command, self._loop.selector) as answer:
+            while (found := answer()) is None:
+                took = time.monotonic() - began
+                if took >= PATIENCE or time.monotonic() >= self._limit:
+                    raise no_answer(command, min(PATIENCE, round(took, 1)))
+                self._turn()
+            return found
+        return None
 
     def _turn(self) -> None:
         self._loop.wait(_TICK)
@@ -195,9 +239,15 @@ def refuse_second(docker: Docker, files: RunFiles) -> None:
     """Remove what a launcher that was killed has left of this run; UsageError if its containers still run."""
     project = project_name(files.directory)
     if any(not container.ended for container in docker.containers(project).values()):
-        down = shlex.join([*docker.compose, "--project-name", project, "--file", str(files.compose), "down"])
-        raise UsageError(f"{files.name} is running in containers already; to end it: {down}")
+        raise UsageError(f"{files.name} is running in containers already; to end it: {down(docker, files)}")
     docker.remove(project)
+
+
+def down(docker: Docker, files: RunFiles) -> str:
+    """Return the command that ends a run's containers, and removes them."""
+    return shlex.join(
+        [*docker.compose, "--project-name", project_name(files.directory), "--file", str(files.compose), "down"]
+    )
 
 
 @dataclass(frozen=True)

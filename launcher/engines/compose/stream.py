@@ -1,4 +1,4 @@
-"""Stream: a command of the engine whose lines are read while it runs."""
+"""Commands of the engine that run while the loop turns: a Stream is read by lines, an inquiry at its end."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO
 
 from launcher.engines.logs import LinePipe
 
-_END_GRACE = 5.0  # seconds between asking a command to end and killing it
+Answer = subprocess.CompletedProcess[str]
+_END_GRACE = 0.5  # seconds between asking a command to end and killing it
 
 
 class Stream:
@@ -41,10 +45,14 @@ class Stream:
         """The command's exit code; None while it runs, or has left lines that nobody has read."""
         return self._process.poll() if self._pipe.ended else None
 
-    def close(self) -> None:
-        """End the command if it still runs, and read no more of it."""
+    def ask_to_end(self) -> None:
+        """Ask the command to end, if it still runs."""
         if self._process.poll() is None:
             self._kill(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End the command if it still runs, and read no more of it."""
+        self.ask_to_end()
         try:
             self._process.wait(_END_GRACE)
         except subprocess.TimeoutExpired:
@@ -63,3 +71,37 @@ class Stream:
 
     def _kill(self, number: int) -> None:
         os.killpg(self._process.pid, number)  # its own session: the group has its number
+
+
+@contextmanager
+def inquiry(command: Sequence[str], selector: selectors.BaseSelector) -> Iterator[Callable[[], Answer | None]]:
+    """Run a command until the end of the block; yields what returns its answer, or None while there is none.
+
+    Its end wakes the selector's loop. OSError if it cannot be started.
+    """
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complained:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=printed, stderr=complained, start_new_session=True
+        )
+        end = os.pidfd_open(process.pid)
+        selector.register(end, selectors.EVENT_READ, lambda: None)
+        try:
+            yield (
+                lambda: (
+                    None
+                    if process.poll() is None
+                    else Answer(command, process.returncode, *_texts(printed, complained))
+                )
+            )
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            selector.unregister(end)
+            os.close(end)
+
+
+def _texts(*files: IO[bytes]) -> Iterator[str]:
+    for file in files:
+        file.seek(0)
+        yield file.read().decode("utf-8", errors="replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -17,14 +18,17 @@ from typing import Any, Self
 from launcher.contract.requests import send_request
 from launcher.contract.task import Task
 from launcher.engines.local.network.settled import Network
-from launcher.engines.local.warm import kind_of, process_behind, waiting
+from launcher.engines.local.warm import HungError, kind_of, process_behind, waiting
 from launcher.errors import LauncherError
 
 _ROOT = Path(__file__).parents[3]  # where the packages launcher and jobs are
 _END_WAIT = 10.0  # seconds that the spawner gets to end everything below it
+_LEAST_WAIT = 0.5  # the same, however little is left of run.grace
+_LAST_ACT = 0.5  # seconds of run.grace for what follows
 _FIRST_WORD = 30.0  # seconds for the spawner to start, and to make its network
-_LOOK = 0.1  # seconds of those after which it is looked at
-_TAKE = 10.0  # seconds for the spawner to take a request
+_TAKE = 5.0  # seconds for the spawner to take a request
+_QUIET = 5.0  # seconds without a word from the spawner, after which it is asked for one
+_ANSWER = 20.0  # seconds for that; it waits for the fork server for 10
 _SPAWNER = "the spawner, the process that owns this launcher's tasks,"
 
 
@@ -43,23 +47,35 @@ class Processes:
         """``locks`` are open files that stay open until the last process has ended, whatever becomes of this one.
 
         ``keep_warm`` is for how many seconds the spawner then waits for another run like this one; ``say`` shows a
-        sentence about one that was stopped.
+        sentence about one that was stopped, or hangs.
         """
         self._say = say
         self._pids: dict[Task, int] = {}
         self._received = b""
-        self._early: list[Mapping[str, Any]] = []  # messages that came with the first word
+        self._network: Network | None = None  # the spawner's first word
+        self._keeps_warm = keep_warm > 0
         self.has_gone = False  # the spawner, as far as ``receive`` has seen
-        self._keeps_warm, kind = keep_warm > 0, kind_of(network) if keep_warm else ""
-        self.connection = next((found for warm in waiting(kind) if kind and (found := warm.connect())), None) or (
-            self._start_spawner(network, keep_warm, kind)
+        self.fate = f"{_SPAWNER} was killed"  # if it has gone
+        self.end_by = math.inf  # when all is to have ended, in seconds of ``time.monotonic``
+        kind = kind_of(network) if keep_warm else ""
+        self.connection = (self._find_warm(kind, locks) if kind else None) or self._start_spawner(
+            network, locks, keep_warm, kind
         )
         self._pid = self._spawner.pid if self._spawner else process_behind(self.connection)
         self.connection.settimeout(_TAKE)
-        if locks:
-            self._send({"keep": len(locks)}, locks)
+        self._heard_at = self._asked_at = time.monotonic()
 
-    def _start_spawner(self, network: str, keep_warm: float, kind: str) -> socket.socket:
+    def _find_warm(self, kind: str, locks: Sequence[int]) -> socket.socket | None:
+        for warm in waiting(kind):
+            try:
+                if connection := warm.connect({"keep": len(locks)}, locks):
+                    return connection
+            except HungError as hung:
+                self._say(f"{hung}; it is ended, and another one started")
+                hung.end()
+        return None
+
+    def _start_spawner(self, network: str, locks: Sequence[int], keep_warm: float, kind: str) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
             number = str(theirs.fileno())
@@ -70,6 +86,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
             )
+            send_request(ours, {"keep": len(locks)}, locks)
         return ours
 
     def __enter__(self) -> Self:
@@ -83,26 +100,39 @@ class Processes:
         self._continue()
         if self._spawner:
             try:
-                self._spawner.wait(_END_WAIT)
+                self._spawner.wait(self._patience)
             except subprocess.TimeoutExpired:
                 self._end_spawner()
 
+    @property
+    def _patience(self) -> float:
+        """For how many seconds to wait for the end of what was asked to end."""
+        return min(_END_WAIT, max(_LEAST_WAIT, self.end_by - _LAST_ACT - time.monotonic()))
+
     def _end_spawner(self) -> None:
-        """End a spawner that hangs, and all tasks; LauncherError if the kernel does not end it."""
+        """End a spawner that hangs, and all tasks; one that the kernel does not end is named, and left behind."""
         self._signal_spawner(signal.SIGKILL)
         self._abandon()
         try:
             if self._spawner:
-                self._spawner.wait(_END_WAIT)
+                self._spawner.wait(self._patience)
         except subprocess.TimeoutExpired:
-            raise LauncherError(
-                f"{_SPAWNER} (process {self._pid}) was killed, and the kernel does not end it"
-            ) from None
+            self._say(
+                f"{_SPAWNER} (process {self._pid}) was killed, and the kernel has not ended it; it is left behind"
+            )
 
     def watch(self) -> None:
-        """Continue a spawner that a signal has stopped: only through it do tasks start and end."""
+        """See that the spawner answers: one that a signal has stopped is continued, one that hangs is ended."""
+        now = time.monotonic()
         if self._is_stopped:
             self._continue()
+        if self.has_gone or now - self._heard_at < _QUIET:
+            return
+        if self._asked_at <= self._heard_at:
+            self._asked_at = now
+            self._send({"ping": True})
+        elif now - self._asked_at >= _ANSWER:
+            self._give_up_spawner(f"has given no answer for {_ANSWER:g} s")
 
     @property
     def _is_stopped(self) -> bool:
@@ -121,25 +151,29 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, number)
 
-    def first_word(self) -> Network:
-        """Return the spawner's first word: the network that the tasks get; LauncherError if there is none."""
-        self.connection.settimeout(_LOOK)
+    def first_word(self, wait: Callable[[], bool]) -> Network | None:
+        """Return the network that the tasks get, the spawner's first word; LauncherError if there is none.
+
+        ``wait`` receives for a moment what there is; None if it returns False, since nobody needs the word any more.
+        """
         until = time.monotonic() + _FIRST_WORD
-        while time.monotonic() < until:
+        while self._network is None and wait():
             self.watch()
-            try:
-                word, *self._early = self.receive()  # a way out that ended just then is told right after it
-            except EOFError:
-                raise LauncherError(f"{_SPAWNER} ended before any task was started") from None
-            except TimeoutError:
-                continue
-            self.connection.settimeout(_TAKE)
-            return Network(**word)
-        raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s")
+            if self.has_gone:
+                raise LauncherError(f"{_SPAWNER} ended before any task was started")
+            if time.monotonic() >= until:
+                raise LauncherError(f"{_SPAWNER} said nothing for {_FIRST_WORD:g} s")
+        return self._network
+
+    def _give_up_spawner(self, why: str) -> None:
+        """End a spawner without which nothing can be started or ended; ``receive`` hears of it."""
+        self.fate = f"{_SPAWNER} {why}, and was killed"
+        self._signal_spawner(signal.SIGKILL)
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _leave(self) -> None:
         """Let the spawner wait for another run, once nothing of this one is left."""
-        self.connection.settimeout(_END_WAIT)
+        self.connection.settimeout(self._patience)
         self._continue()
         self._send({"leave": True})
         try:
@@ -193,25 +227,38 @@ class Processes:
         if not chunk:
             self._abandon()
             raise EOFError
+        self._heard_at = time.monotonic()
         *lines, self._received = (self._received + chunk).split(b"\n")
-        early, self._early = self._early, []
-        yield from early
         for line in lines:
             message = json.loads(line)
-            if "pid" in message:
+            if "started" in message:
                 self._pids[Task.parse(message["started"])] = message["pid"]
-            elif "exited" in message:
-                message["pid"] = self._pids.pop(Task.parse(message["exited"]), None)  # if it could be started
+            elif "exited" in message and not self._took_end(Task.parse(message["exited"]), message.get("pid")):
+                continue
+            elif "network" in message:
+                self._network = Network(**message["network"])
             yield message
+
+    def _took_end(self, task: Task, pid: int | None) -> bool:
+        """Take in an end; False if it is that of a process that was forgotten, and may have a successor by now."""
+        if pid is None:  # it could not be started
+            return True
+        if self._pids.get(task) != pid:
+            return False
+        del self._pids[task]
+        return True
+
+    def forget(self, task: Task) -> None:
+        """Hear no more of the task's present process, which was killed and does not end."""
+        self._pids.pop(task, None)
 
     def _send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
             send_request(self.connection, request, descriptors)
         except BrokenPipeError:
             pass  # its end is on the way to us
-        except TimeoutError:  # it was stopped by a signal, or hangs: without it nothing can be started or ended
-            self._signal_spawner(signal.SIGKILL)
-            self.connection.shutdown(socket.SHUT_RDWR)  # so that the end is read from here
+        except TimeoutError:
+            self._give_up_spawner(f"has taken no request for {_TAKE:g} s")
 
     def _abandon(self) -> None:
         self.has_gone = True

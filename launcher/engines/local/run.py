@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
-import json
 import selectors
 import signal
 import sys
@@ -20,21 +18,20 @@ from launcher.contract.environment import TASK_KEY
 from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.engines.engine import Screen
+from launcher.engines.event_log import EventLog
 from launcher.engines.event_loop import EventLoop
+from launcher.engines.local.addresses import Addresses
 from launcher.engines.local.network.settled import Network
-from launcher.engines.local.ports import HeldPorts, ports_of
+from launcher.engines.local.ports import HeldPorts
 from launcher.engines.local.process import Processes
 from launcher.engines.local.stacks import StackDumps
 from launcher.engines.local.start_method import forked
 from launcher.engines.local.task_pipes import TaskPipes
-from launcher.engines.ready_file import ReadyFile
-from launcher.engines.run_key import new_key
+from launcher.engines.run_key import new_key, shared_token
 from launcher.errors import LauncherError, UsageError
 from launcher.host.out_of_memory import OutOfMemory
-from launcher.host.ports import free_ports
-from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.rundir import RunFiles, append_json, write_json
+from launcher.rundir import RunFiles, write_json
 from launcher.spec.timeouts import by_phase
 from launcher.supervise.events import (
     Abandon,
@@ -55,7 +52,8 @@ from launcher.supervise.events import (
 from launcher.supervise.hangs import Patience
 from launcher.supervise.lost_workers import LostWorkers
 from launcher.supervise.restarts import RestartBudget
-from launcher.supervise.result import Ending, Outcome, conclude
+from launcher.supervise.result import Ending, Outcome, conclude, read_error
+from launcher.supervise.shutdown import Limits
 from launcher.supervise.supervisor import Supervisor
 
 # What a write to a file fails with, which has no name by then.
@@ -90,19 +88,18 @@ class LocalRun:
         ``ports`` holds those of the tasks already, if anything does. ``locks`` are the run's, open until the last task
         has ended (engines/run_lock.py). ``key`` is that of a run of several launchers.
         """
-        self._plan, self._files, self._network = plan, files, network
-        self._ports, self._began = ports or HeldPorts(), began
+        self._plan, self._files, self._began = plan, files, began  # the plan but for its ports, which may change
+        self.addresses = Addresses(plan, tasks, network, ports)
         self._command, self._locks = command, locks
-        self.is_closed = False  # whether the tasks' network reaches nothing outside, as far as it is known by now
         self._launched = time.time() - (time.monotonic() - began)
-        self._tasks = {task.task: task for task in tasks}
+        here = self.addresses.tasks
         self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
-        is_whole = len(self._tasks) == len(plan.tasks)  # no other launcher's tasks come to the rendezvous
+        is_whole = len(here) == len(plan.tasks)  # no other launcher's tasks come to the rendezvous
         self._is_open = not is_whole and not key  # to whoever has the cluster file
         self._token = new_key() if is_whole else key or shared_token(plan)
         run = plan.spec.run
-        roles = {task: here.role for task, here in self._tasks.items()}
-        first_attempt = files.next_attempt(task.slug for task in self._tasks)
+        roles = {task: placed.role for task, placed in here.items()}
+        first_attempt = files.next_attempt(task.slug for task in here)
         # Other launchers that share the directory may have begun already, which resumes nothing.
         self._before = before = files.elapsed() if first_attempt > 1 else 0.0
         self._resumed = {"steps": files.last_checkpoint(), "wall_s": before} if first_attempt > 1 else None
@@ -119,10 +116,15 @@ class LocalRun:
         self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
         self._stacks = StackDumps(files)
         self._events: list[Event] = []
-        self._leads = plan.leader in self._tasks
-        self._ready_file = ReadyFile.of_environment()
+        self._leads = plan.leader in here
+        self._log = EventLog(files, self._launched, before)
         self._loop = EventLoop(screen, lambda number: self._events.append(Signalled(number)))
         self._pipes = TaskPipes(self._loop.selector, self._loop.line, self._reported)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the tasks' network reaches nothing outside, as far as it is known by now."""
+        return self.addresses.is_closed
 
     def run(self, headline: str = "") -> Outcome:
         """Say the headline, run to the end, whatever it is, and write result.json.
@@ -136,8 +138,7 @@ class LocalRun:
         except OSError as error:
             raise LauncherError(f"{self._refused(error)}: {error.strerror or error}; every task was ended") from error
         finally:
-            if self._ready_file:
-                self._ready_file.show(ready=False)
+            self._log.close()
 
     def _refused(self, error: OSError) -> str:
         """Return what it was that failed."""
@@ -156,21 +157,22 @@ class LocalRun:
                 self._loop.say(damage)
             if self._is_open:
                 self._loop.say(_NO_KEY)
-            stack.enter_context(self._ports)
+            stack.enter_context(self.addresses.held)
             # TensorFlow leaves files behind if a process ends without Python's exit, as its tasks do.
             self._scratch = stack.enter_context(TemporaryDirectory(prefix="launcher-", ignore_cleanup_errors=True))
             # Not in their scratch space, which the job may empty.
             reports = stack.enter_context(TemporaryDirectory(prefix="launcher-reports-"))
             self._reports = Path(reports)
             self._processes = processes = stack.enter_context(
-                Processes(self._network, self._locks, self._plan.spec.run.keep_warm or 0.0, self._loop.say)
+                Processes(self.addresses.network, self._locks, self._plan.spec.run.keep_warm or 0.0, self._loop.say)
             )
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
-            self._settle_network()
             self._memory = stack.enter_context(OutOfMemory())
-            self._act(self._supervisor.begin(time.monotonic()))
+            if self._settle_network():
+                self._act(self._supervisor.begin(time.monotonic()))
             while self._supervisor.state is not RunState.OVER:
                 self._turn()
+            processes.end_by = self._supervisor.end_by
 
     def _concluded(self) -> Outcome:
         """Return how the run ended, written down."""
@@ -184,31 +186,16 @@ class LocalRun:
             write_json(self._files.result, outcome.result.to_dict())
         return outcome
 
-    def _settle_network(self) -> None:
-        """Read which network the spawner got; if it is not the one that was asked for, hold the host's ports."""
-        network = self._processes.first_word()
-        if network.closed:
-            self._is_cut_off(network)
-        if network.name != self._network:
-            self._network = network.name
-            self._loop.say(str(network))
-            self._ports.hold(ports_of(self._plan, self._tasks.values()))
+    def _settle_network(self) -> bool:
+        """Hear which network the spawner got; False if a signal came first, so that nothing is to start."""
+        network = self._processes.first_word(self._waits_unasked)
+        if network is not None:
+            self.addresses.settle(network, self._loop.say)
+        return network is not None
 
-    def _is_cut_off(self, network: Network) -> None:
-        """Take in that the tasks' network reaches nothing outside, from the start or from now on."""
-        self.is_closed = True
-        self._loop.say(str(network))
-
-    def _renew_ports(self) -> None:
-        """Move the tasks to other ports; those that the file fixes stay."""
-        before = {*ports_of(self._plan, self._tasks.values())}
-        plan = with_ports(self._plan, [port for port in free_ports(2 * len(before) + 2) if port not in before])
-        if plan == self._plan:
-            return
-        self._plan, self._tasks = plan, {task.task: task for task in plan.tasks if task.task in self._tasks}
-        if self._network == "host":
-            self._ports.hold(ports_of(plan, self._tasks.values()))
-        write_json(self._files.plan, plan.to_dict())
+    def _waits_unasked(self) -> bool:
+        self._loop.wait(_TICK)
+        return not self._events  # of which there are none yet but signals
 
     # Events in
 
@@ -229,7 +216,7 @@ class LocalRun:
             messages = list(self._processes.receive())
         except EOFError:
             self._loop.selector.unregister(self._processes.connection)
-            self._events += map(_ended_with_spawner, self._pipes.tasks)
+            self._events += map(self._ended_with_spawner, self._pipes.tasks)
             return
         for message in messages:
             if "exited" in message:
@@ -239,13 +226,13 @@ class LocalRun:
             elif "spawns" in message:
                 self._spawns(message["spawns"])
             elif "closed" in message:  # in the middle of the run, which goes on
-                self._is_cut_off(Network(closed=message["closed"]))
+                self.addresses.cut_off(Network(closed=message["closed"]), self._loop.say)
                 self._note("closed", message["closed"])
 
     def _to_fork(self) -> frozenset[Task]:
         if self._plan.spec.run.start_method == "spawn":
             return frozenset()
-        return forked({task: plan.environment or {} for task, plan in self._tasks.items()})
+        return forked({task: plan.environment or {} for task, plan in self.addresses.tasks.items()})
 
     def _spawns(self, why: str) -> None:
         """Take in that tasks are not forked."""
@@ -263,13 +250,20 @@ class LocalRun:
             return  # it was given up before
         self._pipes.catch_up(self._plan.leader)  # whatever made this task end, the leader reported before
         self._pipes.close(task)
-        path = self._files.error(self._supervisor.attempts[task], task.slug)
-        reported = self._errors.pop(task, None)
-        error = json.loads(path.read_text(encoding="utf-8")) if path.exists() else reported
+        error = self._error_of(task)
         time_ns = error["time_ns"] if error else message["time_ns"]
         killed = message["code"] == -signal.SIGKILL
-        memory = self._memory.explain(message["pid"]) if killed else ""
+        memory = self._memory.explain(message.get("pid")) if killed else ""
         self._events.append(Exited(task, message["code"], error, time_ns, message.get("why", ""), memory))
+
+    def _error_of(self, task: Task) -> Mapping[str, Any] | None:
+        """Return what a task that has ended tells of its error, in its error.json or, if it could not, by its pipe."""
+        reported = self._errors.pop(task, None)
+        try:
+            return read_error(self._files.error(self._supervisor.attempts[task], task.slug)) or reported
+        except LauncherError as damage:
+            self._loop.say(f"{task}: {damage}")
+            return reported
 
     def _reported(self, event: Reported) -> None:
         if event.event == "failed":
@@ -283,7 +277,7 @@ class LocalRun:
         for action in actions:
             match action:
                 case Start(task, attempt):
-                    self._start(self._tasks[task], attempt)
+                    self._start(self.addresses.tasks[task], attempt)
                 case Kill(task, number):
                     self._processes.kill(task, number)
                 case Abandon(task):
@@ -291,7 +285,7 @@ class LocalRun:
                 case Inspect():
                     self._stacks.ask(action, self._supervisor.attempts[action.task], self._processes)
                 case ChoosePorts():
-                    self._renew_ports()
+                    self.addresses.renew(self._files)
                 case Say(text):
                     self._loop.say(text)
                 case Record():
@@ -300,46 +294,35 @@ class LocalRun:
     def _abandon(self, task: Task) -> None:
         self._pipes.close(task)
         why = f"its process{self._processes.named(task)} was killed, and the kernel has not ended it"
+        self._processes.forget(task)
         self._loop.say(f"{task}: {why}; it is left behind")
         self._events.append(Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=why))
 
     def _start(self, task: TaskPlan, attempt: int) -> None:
         self._files.prepare_attempt(attempt)
-        reports = self._reports / task.task.slug
+        reports, plan = self._reports / task.task.slug, self.addresses.plan
         context = dataclasses.replace(
-            self._plan.context(task),
+            plan.context(task),
             run_directory=str(self._files.directory),
             launched=self._launched,
             ran_before=self._before,
             attempt=attempt,
             token=self._token,
+            save_within=Limits.of(plan.spec.run.grace).kill_by,
             reports=str(reports),
             left_out=self._supervisor.lost_workers.left_out,
         )
-        environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
+        environment = {"TMPDIR": self._scratch} | plan.environment(task, context)
         environment[TASK_KEY] = context.carried(reports.with_suffix(".json"))
         output = self._pipes.open(task.task, self._files.log(attempt, task.task.slug), reports)
         self._processes.start(task.task, self._command, environment, output, fork=task.task in self._forked)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
-            self._events.append(_ended_with_spawner(task.task))
+            self._events.append(self._ended_with_spawner(task.task))
 
     def _record(self, record: Record) -> None:
-        if record.task is None and self._ready_file:
-            self._ready_file.show(ready=self._supervisor.state is RunState.TRAINING)
-        elapsed = round(self._before + time.time() - self._launched, 3)  # seconds of the whole run
-        line: dict[str, Any] = {"time": time.time(), "elapsed": elapsed, "attempt": record.attempt}
-        line |= {"task": record.task and str(record.task)}
-        line |= {"state": record.state, "cause": record.cause}
-        append_json(self._files.events, line | {"details": record.details} if record.details else line)
+        self._log.write(record, trains=self._supervisor.state is RunState.TRAINING)
 
-
-def _ended_with_spawner(task: Task) -> Exited:
-    # Nobody is left who could start it again, which ``why`` tells the Supervisor.
-    why = "the spawner, the process that owns this launcher's tasks, was killed"
-    return Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=why)
-
-
-def shared_token(plan: Plan) -> str:
-    """Return what tells this cluster file from every other, for launchers that share nothing but the file."""
-    return hashlib.sha256(plan.spec.model_dump_json(exclude={"run"}).encode()).hexdigest()
+    def _ended_with_spawner(self, task: Task) -> Exited:
+        # Nobody is left who could start it again, which ``why`` tells the Supervisor.
+        return Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=self._processes.fate)

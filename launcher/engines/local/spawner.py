@@ -20,19 +20,16 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from launcher.contract.requests import receive_request
+from launcher.engines.local.descendants import children, ended_child, kill_descendants
 from launcher.engines.local.fork_server import CannotForkError, ForkServer
 from launcher.engines.local.network.settled import Network, led, settle
 from launcher.engines.local.network.way_out import WayOut
 from launcher.engines.local.warm import accept
 
-if TYPE_CHECKING:
-    import psutil
-
 _PR_SET_CHILD_SUBREAPER = 36
-_LAST_WAIT = 5.0  # seconds that killed processes get to disappear
 _NOTHING = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # for the launcher alone to decide
 
 
@@ -40,10 +37,13 @@ class Spawner:
     """Starts processes, signals their groups, and says how they ended."""
 
     def __init__(self, network: Network, way_out: WayOut | None, *, keeps_warm: bool) -> None:
-        """``keeps_warm``: the fork server, and what is a child of this process now, outlive a launcher."""
+        """``network`` is what each launcher is told first, and ``way_out`` its way to the outside.
+
+        ``keeps_warm``: the fork server, and what is a child of this process now, outlive a launcher.
+        """
         self.network, self._way_out = network, way_out
         self._launcher: socket.socket
-        self._keeps_warm, self._keepers = keeps_warm, _children() if keeps_warm else frozenset()
+        self._keeps_warm, self._keepers = keeps_warm, children() if keeps_warm else frozenset()
         self._unsaid = bytearray()  # what the launcher has not taken yet
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
         self._fork_server: ForkServer | None = None
@@ -86,7 +86,7 @@ class Spawner:
             start.close()
         self._waiting.clear()
         self._tasks.clear()
-        _kill_descendants(but=self._lasting if self._keeps_warm and self.is_warm else frozenset())
+        kill_descendants(but=self._lasting if self._keeps_warm and self.is_warm else frozenset())
 
     @property
     def _lasting(self) -> frozenset[int]:
@@ -102,8 +102,11 @@ class Spawner:
         """Do what the launcher asks for; return the files that it wants to be open until its last task has ended."""
         request, descriptors = receive_request(self._launcher)
         if "keep" in request:
+            self._say(network=asdict(self.network))
             return descriptors
-        if "leave" in request:
+        if "ping" in request:
+            self._say(pong=True)
+        elif "leave" in request:
             self._end_tasks()
             _let_go_of_the_screen()
             self._say(left=True)
@@ -121,6 +124,8 @@ class Spawner:
         # By name: the launcher may not have heard the number yet.
         for pid in [pid for pid, task in self._tasks.items() if task == name]:
             _kill(pid, number, alone=alone)
+            if number == signal.SIGTERM:  # which a task that another signal has stopped takes only then
+                _kill(pid, signal.SIGCONT)
         if number in (signal.SIGTERM, signal.SIGKILL):
             for start in [start for start in self._waiting if start.name == name]:
                 self._waiting.remove(start)
@@ -202,14 +207,14 @@ class Spawner:
 
     def _reap(self) -> None:
         self._woken.recv(4096)
-        while (pid := _ended_child()) is not None:
+        while (pid := ended_child()) is not None:
             task = self._tasks.pop(pid, None)
             if task is not None:
                 # Before the leader is reaped, while its number cannot belong to another group.
                 _kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             if task is not None:
-                self._say(exited=task, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
+                self._say(exited=task, pid=pid, code=os.waitstatus_to_exitcode(status), time_ns=time.time_ns())
 
     def _say(self, **message: Any) -> None:
         """Say something to the launcher, which may be in the middle of saying something itself."""
@@ -261,51 +266,11 @@ class _Start:
             os.close(descriptor)
 
 
-def _ended_child() -> int | None:
-    try:
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return ended.si_pid if ended else None
-
-
 def _kill(group: int, number: int, *, alone: bool = False) -> None:
     """Signal a whole group, or only its first process."""
     # If it ended in the meantime, its end is on the way to the launcher.
     with suppress(ProcessLookupError):
         os.kill(group, number) if alone else os.killpg(group, number)
-
-
-def _children() -> frozenset[int]:
-    import psutil  # only a spawner that keeps warm needs it at its start
-
-    return frozenset(child.pid for child in psutil.Process().children())
-
-
-def _kill_descendants(but: frozenset[int]) -> None:
-    """Kill everything below this process, but for these children of it and what is below them."""
-    import psutil  # only the last act needs it, and a task should not wait for its import
-
-    this, deadline = psutil.Process(), time.monotonic() + _LAST_WAIT
-    while time.monotonic() < deadline:
-        own = [child for child in this.children() if child.pid not in but]
-        below = [process for child in own for process in _below(child)]
-        if not own:
-            return
-        for process in [*own, *below]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        # A killed parent hands its children to us: look again until there is nobody.
-        psutil.wait_procs(own, timeout=0.5)
-
-
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    import psutil
-
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _let_go_of_the_screen() -> None:
@@ -329,8 +294,7 @@ def main() -> None:
     spawner, launcher = Spawner(*settle(network), keeps_warm=seconds > 0), socket.socket(fileno=number)
     os.set_inheritable(number, False)
     while True:
-        with launcher, suppress(OSError):
-            launcher.sendall((json.dumps(asdict(spawner.network)) + "\n").encode())
+        with launcher:
             spawner.serve(launcher)
         following = accept(kind, seconds) if seconds and spawner.is_warm else None
         if following is None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from launcher.contract.requests import send_request
 from launcher.engines.local.start_method import at_import
 
 _ANSWER = 5.0  # seconds for a warm spawner to take a connection
@@ -24,6 +27,21 @@ _PACKAGES = ("site-packages", "dist-packages")
 _SHARED, _LONGEST = Path("/tmp"), 40  # noqa: S108  # where nobody else can reach into a directory of one's own
 _SELF = Path("/proc/self")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user")
+
+
+class HungError(Exception):
+    """A warm spawner takes no request; the message names it."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(
+            f"the spawner that waits for the next run (process {pid}) has given no answer for {_ANSWER:g} s"
+        )
+        self._pid = pid
+
+    def end(self) -> None:
+        """End it, and what it has started, which ends with it."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -37,19 +55,30 @@ class Warm:
         """Its process."""
         return int(self.path.name.partition("-")[0])
 
-    def connect(self) -> socket.socket | None:
-        """Return a connection to it; None, and no trace of it, if it has gone."""
+    def connect(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> socket.socket | None:
+        """Return a connection to it, once it begins to answer this request.
+
+        None, and no trace of it, if it has gone; HungError, and no trace either, if it does not answer.
+        """
         connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_ANSWER)
         try:
-            connection.settimeout(_ANSWER)
             connection.connect(str(self.path))
-            if not connection.recv(1, socket.MSG_PEEK):  # its first word; its time may be over just now
-                raise ConnectionResetError
-            connection.settimeout(None)
+            send_request(connection, request, descriptors)
+            return self._answering(connection)
         except OSError:
             connection.close()
             self.path.unlink(missing_ok=True)
             return None
+
+    def _answering(self, connection: socket.socket) -> socket.socket:
+        try:
+            if not connection.recv(1, socket.MSG_PEEK):  # its time may be over just now
+                raise ConnectionResetError
+        except TimeoutError:
+            with connection:
+                self.path.unlink(missing_ok=True)
+                raise HungError(process_behind(connection)) from None
         return connection
 
 

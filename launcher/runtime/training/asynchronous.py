@@ -15,10 +15,10 @@ from launcher.runtime.job import Job, Shard
 from launcher.runtime.training.trainer import Trainer, in_turn
 
 _POLL = 0.02  # seconds between two checks of the progress
-_FINISH = 12.0  # seconds that scheduled calls get to finish once the task was asked to stop
+_FINISH = 2 / 3  # of the time until a task that was asked to stop is killed, for scheduled calls to finish
 _ROUNDS = 10  # calls of each worker after which the coordinator looks whether a checkpoint is due
 _PARTS = 10  # after each of which a call tells that it moves: a step more often would cost a trip to the ps
-_BATCH = 5.0  # seconds that those calls may take: a task that is asked to stop has to finish them
+_BATCH = 5.0  # seconds that those calls may take, at most: a task that is asked to stop has to finish them
 
 
 class AsyncTrainer(Trainer):
@@ -27,6 +27,7 @@ class AsyncTrainer(Trainer):
     def __init__(self, job: Job, strategy: tf.distribute.Strategy, context: TaskContext, *more: Any) -> None:
         super().__init__(job, strategy, context, *more)
         self._workers = [str(task) for task in context.members if task.job == "worker"]
+        self._finish = _FINISH * context.save_within
         self._call = tf.function(self._steps)
         self._coordinator: Any = None
         self._iterator: Any = None
@@ -58,7 +59,7 @@ class AsyncTrainer(Trainer):
         for count in self._calls(target - self.step):
             self._coordinator.schedule(self._call, args=(self._iterator, tf.constant(count)))
         while not self._coordinator.done():
-            if self._stop.asked_for(_FINISH):
+            if self._stop.asked_for(self._finish):
                 return False, True  # the last checkpoint is what stays
             self._tell_progress()
             time.sleep(_POLL)
@@ -77,7 +78,9 @@ class AsyncTrainer(Trainer):
         if self._first_call:  # which traces the step
             calls = len(self._calls(steps))
             self._length.took(-(-steps // calls), seconds * workers / calls)
-        self._batch = min(max(workers, int(steps * _BATCH / seconds)), _ROUNDS * workers * self._length.steps)
+        self._batch = min(
+            max(workers, int(steps * min(_BATCH, self._finish / 2) / seconds)), _ROUNDS * workers * self._length.steps
+        )
 
     @property
     def updates(self) -> Mapping[str, int]:

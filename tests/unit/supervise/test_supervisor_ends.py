@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from launcher.contract.roles import Role
 from launcher.contract.task import Task
-from launcher.supervise.events import Event, Exited, Inspected, Reported, RunState, Tick
+from launcher.supervise.events import Event, Exited, Inspected, Reported, RunState, Signalled, Tick
 from launcher.supervise.supervisor import FORMING_GRACE
 from tests.unit.supervise.histories import (
     ASYNC,
@@ -182,3 +183,39 @@ def test_a_restart_of_one_task_is_paid_from_the_same_budget() -> None:
 )
 def test_an_end_without_a_restart_ends_the_evaluator_too(end: Moments, kills: list[tuple[float, str, str]]) -> None:
     assert replay(EVALUATED, [*trained(EVALUATED), *end], budget=1).kills == kills
+
+
+FINISHED: Moments = [(3, Reported(FIRST, "result", {})), (4, Exited(FIRST, 0)), (4, Exited(SECOND, 0))]
+UNSCORED = "the training is done, but evaluator:0 has not scored the last checkpoint; see its log"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ([(5, Exited(EVALUATOR, 0))], []),
+        ([(5, Exited(EVALUATOR, 1, error()))], [UNSCORED]),
+        ([*killed(EVALUATOR, at=5)], [UNSCORED]),
+        ([(75, Tick()), *obeyed(EVALUATOR, at=75)], [UNSCORED]),  # it took too long, and was asked to end
+    ],
+    ids=["scored", "failed", "killed", "late"],
+)
+def test_an_evaluator_that_does_not_score_the_last_checkpoint_is_named_and_the_run_is_done(
+    end: Moments, said: list[str]
+) -> None:
+    seen = replay(EVALUATED, [*trained(EVALUATED), *FINISHED, *end])
+    assert (seen.state, seen.supervisor.done) == (RunState.OVER, True)
+    assert seen.said == said
+
+
+def test_an_evaluator_that_waits_to_restart_as_the_leader_ends_is_named() -> None:
+    history: Moments = [*trained(EVALUATED), *killed(EVALUATOR, at=2.5), *FINISHED]
+    seen = replay(EVALUATED, history, budget=3, used=2)
+    assert (seen.state, seen.supervisor.done) == (RunState.OVER, True)
+    assert seen.said[-1] == UNSCORED
+
+
+def test_an_evaluator_of_a_run_that_failed_or_was_stopped_is_not_missed() -> None:
+    stopped: Moments = [*trained(EVALUATED), (3, Signalled(signal.SIGTERM)), *obeyed(FIRST, SECOND, EVALUATOR, at=4)]
+    assert UNSCORED not in replay(EVALUATED, stopped).said
+    failed: Moments = [*trained(EVALUATED), *killed(FIRST, at=3), *obeyed(SECOND, EVALUATOR, at=4)]
+    assert UNSCORED not in replay(EVALUATED, failed).said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 
 import pytest
@@ -48,9 +49,9 @@ def test_one_signal_asks_and_kills_after_the_grace_in_which_tasks_that_train_sav
 
 
 def test_a_launcher_of_a_server_alone_waits_for_the_end_of_the_run_as_long_as_the_leader_may_save() -> None:
-    history: Moments = [*ready(PS), (2, Signalled(signal.SIGTERM)), (20.4, Tick()), (20.5, Tick())]
+    history: Moments = [*ready(PS), (2, Signalled(signal.SIGTERM)), (18.9, Tick()), (19, Tick())]
     seen = replay({PS: Role.SERVE}, history, leader=CHIEF)
-    assert seen.kills == [(2, "ps:0", "SIGTERM"), (20.5, "ps:0", "SIGKILL")]
+    assert seen.kills == [(2, "ps:0", "SIGTERM"), (19, "ps:0", "SIGKILL")]
     seen = replay({PS: Role.SERVE}, [*history[:2], (9, Exited(PS, AGREED_STOP))], leader=CHIEF)
     assert seen.state is RunState.OVER
     assert seen.supervisor.stopped_by == signal.SIGTERM
@@ -65,10 +66,10 @@ INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
         ([(2, INT), (3, INT)], 3),  # a person
         ([(2, INT), (2.9, INT)], 2 + SAVE_GRACE),  # one key press that came twice
         ([(2, INT), (2.1, INT), (3.0, INT)], 3),
-        ([(2, HUP), (2.035, HUP)], 20.5),  # of the shell, then of the kernel
-        ([(2, HUP), (9, HUP), (10, TERM)], 20.5),
-        ([(2, TERM), (3, TERM), (4, TERM)], 20.5),  # Slurm and Docker wrappers
-        ([(2, TERM), (9, INT)], 20.5),  # the first Ctrl-C
+        ([(2, HUP), (2.035, HUP)], 19),  # of the shell, then of the kernel
+        ([(2, HUP), (9, HUP), (10, TERM)], 19),
+        ([(2, TERM), (3, TERM), (4, TERM)], 19),  # Slurm and Docker wrappers
+        ([(2, TERM), (9, INT)], 19),  # the first Ctrl-C
         ([(2, TERM), (9, INT), (10, INT)], 10),
         ([(2, INT), (9, TERM), (10, HUP)], 2 + SAVE_GRACE),
     ],
@@ -87,12 +88,12 @@ def test_only_a_second_ctrl_c_a_second_later_shortens_a_stop(
 def test_a_term_after_a_ctrl_c_bounds_what_a_long_call_would_take() -> None:
     steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 102.0, 202.0)]
     asked: Moments = [(250, Signalled(INT)), (260, Signalled(TERM)), (270, Signalled(TERM))]
-    seen = replay({FIRST: Role.TRAIN}, [*ready(FIRST), *steps, *asked, (278.4, Tick()), (278.5, Tick())])
-    assert seen.kills == [(250, "worker:0", "SIGTERM"), (278.5, "worker:0", "SIGKILL")]
+    seen = replay({FIRST: Role.TRAIN}, [*ready(FIRST), *steps, *asked, (276.9, Tick()), (277, Tick())])
+    assert seen.kills == [(250, "worker:0", "SIGTERM"), (277, "worker:0", "SIGKILL")]
     assert seen.supervisor.stopped_by == INT
 
 
-@pytest.mark.parametrize(("grace", "seconds"), [(20.0, 18.5), (60.0, 58.5), (2.0, 1.0)])
+@pytest.mark.parametrize(("grace", "seconds"), [(20.0, 17.0), (60.0, 57.0), (2.0, 1.0)])
 def test_a_term_is_bounded_by_the_grace_whatever_a_call_takes(grace: float, seconds: float) -> None:
     steps: Moments = [(second, Reported(FIRST, "progress", {"step": second})) for second in (2.0, 102.0, 202.0)]
     asked: Moments = [(250, Signalled(TERM)), (250 + seconds - 0.1, Tick()), (250 + seconds, Tick())]
@@ -108,6 +109,55 @@ def test_a_task_that_the_kernel_does_not_end_is_given_up() -> None:
     seen = replay({FIRST: Role.TRAIN}, history)
     assert [(now, action) for now, action in seen.actions if isinstance(action, Abandon)] == [(14, Abandon(FIRST))]
     assert replay({FIRST: Role.TRAIN}, [*history, *killed(FIRST, at=14)]).state is RunState.OVER
+
+
+@pytest.mark.parametrize(
+    ("signals", "given_up_at"),
+    [
+        ([(2, TERM)], 20.5),
+        ([(2, HUP), (9, TERM)], 20.5),
+        ([(2, TERM), (9, INT), (10, INT)], 20),  # killed at 10, and ten seconds are over before
+        ([(2, TERM), (17, INT), (18, INT)], 20.5),
+        ([(2, INT), (12, INT), (13, TERM)], 22),  # killed at 12
+        ([(2, INT), (3, TERM)], 21.5),
+        ([(2, INT), (40, INT)], 32),  # killed at 22, and nobody has set a bound
+    ],
+)
+def test_what_the_kernel_does_not_end_is_given_up_within_the_grace(
+    signals: list[tuple[float, int]], given_up_at: float
+) -> None:
+    asked: Moments = [(at, Signalled(number)) for at, number in signals]
+    times: Moments = [(quarter / 4, Tick()) for quarter in range(8, 200)]
+    history = sorted([*ready(FIRST), *asked, *times], key=lambda moment: moment[0])
+    seen = replay({FIRST: Role.TRAIN}, history, grace=20)
+    first, *_ = (now for now, action in seen.actions if isinstance(action, Abandon))
+    assert first == given_up_at
+
+
+def test_a_killed_task_has_half_a_second_to_disappear_however_short_the_grace_is() -> None:
+    history: Moments = [*ready(FIRST), (2, Signalled(TERM)), (2.05, Tick()), (2.54, Tick()), (2.55, Tick())]
+    seen = replay({FIRST: Role.TRAIN}, history, grace=0.1)
+    assert seen.kills == [(2, "worker:0", "SIGTERM"), (2.05, "worker:0", "SIGKILL")]
+    assert [(now, action) for now, action in seen.actions if isinstance(action, Abandon)] == [(2.55, Abandon(FIRST))]
+
+
+def test_a_stop_of_a_run_that_has_failed_before_is_bounded_by_the_grace_as_well() -> None:
+    history: Moments = [*ready(FIRST, SECOND), *killed(SECOND, at=10), (11, Signalled(TERM)), *ticks(12, 40)]
+    seen = replay(SYNC, history, grace=3)
+    assert [(now, signal) for now, _, signal in seen.kills] == [(10, "SIGTERM"), (11, "SIGTERM"), (13, "SIGKILL")]
+    assert next(now for now, action in seen.actions if isinstance(action, Abandon)) == 14
+
+
+def test_by_when_all_has_ended_counts_from_the_first_signal_that_is_no_ctrl_c() -> None:
+    history: Moments = [*ready(FIRST), (2, Signalled(INT))]
+    assert replay({FIRST: Role.TRAIN}, history).supervisor.end_by == math.inf
+    history += [(9, Signalled(HUP)), (12, Signalled(TERM))]
+    assert replay({FIRST: Role.TRAIN}, history).supervisor.end_by == 29
+
+
+def test_a_ctrl_c_leaves_no_less_than_a_term_would() -> None:
+    seen = replay({FIRST: Role.TRAIN}, [*ready(FIRST), (2, Signalled(INT)), (58.9, Tick()), (59, Tick())], grace=60)
+    assert seen.kills == [(2, "worker:0", "SIGTERM"), (59, "worker:0", "SIGKILL")]
 
 
 def test_a_ctrl_c_leaves_twice_as_long_as_the_longest_call_takes() -> None:

@@ -13,10 +13,11 @@ import yaml
 
 from launcher.commands.train import run as module
 from launcher.contract.task import Task
-from launcher.engines.compose import image
+from launcher.engines.compose import engine, image
 from launcher.engines.compose.docker import Docker
 from launcher.engines.compose.image import owner
 from launcher.engines.compose.run import _LastReport
+from launcher.errors import UsageError
 from launcher.plan.plan import Plan
 from launcher.spec.job_source import ROOT
 from launcher.terminal.screen import TerminalScreen
@@ -30,6 +31,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 # Before anything starts
+
+
+def test_a_start_that_is_refused_while_it_is_prepared_leaves_nothing(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise UsageError("this cannot be a compose file")
+
+    monkeypatch.setattr(engine, "compose", refuse)
+    assert here.refused() == "this cannot be a compose file"
+    assert here.docker.asked("up") == []
 
 
 @pytest.mark.parametrize("option", [("--task", "worker:0"), ("--host", "node-a"), ("--directory", ".")])

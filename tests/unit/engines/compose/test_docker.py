@@ -65,7 +65,7 @@ def test_an_engine_that_does_not_let_the_user_in_is_told_how_to(docker: FakeDock
 def test_an_engine_that_never_answers_is_waited_for_so_long(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
     docker.does("version", "exec sleep 60")
     with pytest.raises(LauncherError, match=r"^docker version --format gave no answer for 0\.2 s$"):
         Docker.find()

@@ -153,7 +153,7 @@ def test_a_signal_lets_the_containers_end_and_removes_them(run: Run, number: int
     run.screen.on_line = signalled_by(number)
     assert run.go() == ContainersEnded(code)
     assert run.steps == ["build", "up", "stop", "down"]
-    assert "--timeout=18" in run.docker.asked("stop")[0]
+    assert "--timeout=16" in run.docker.asked("stop")[0]
     assert run.docker.left() == []
 
 
@@ -183,6 +183,44 @@ def test_a_term_that_is_repeated_is_one_and_so_is_a_first_ctrl_c_after_it(run: R
     run.screen.on_line = signalled_by(signal.SIGTERM)
     assert run.go() == ContainersEnded(143)
     assert (tmp_path / "stopped").exists()
+
+
+HANGS = "exec sleep 600"
+
+
+@pytest.mark.parametrize("ignores", [False, True], ids=["hangs", "ignores TERM"])
+def test_an_engine_that_hangs_does_not_hold_a_stop_for_longer_than_the_grace(run: Run, *, ignores: bool) -> None:
+    run.stays()
+    run.docker.logs("worker:0", ["training"])
+
+    def stop_with_an_engine_that_hangs(_: str) -> None:
+        for what in ("container ls", "compose stop", "compose down", "network ls", "volume ls"):
+            run.docker.does(what, f"trap '' TERM; {HANGS}" if ignores else HANGS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run.screen.on_line = stop_with_an_engine_that_hangs
+    assert run.go(grace="2s") == ContainersEnded(143)
+    first, last = run.screen.notes
+    assert first.endswith(f"; to remove what is left of this run: {module.down(run.daemon, run.files)}")
+    assert last.startswith("docker container ls gave no answer for ")
+
+
+def test_a_container_that_does_not_end_is_left_to_the_engine_for_no_longer_than_the_grace(run: Run) -> None:
+    run.stays()
+    run.docker.logs("worker:0", ["training"])
+    run.docker.does("compose stop", HANGS)
+    run.screen.on_line = signalled_by(signal.SIGHUP)
+    assert run.go(grace="3s") == ContainersEnded(143)
+    assert run.docker.left() == []
+
+
+def test_a_term_after_a_ctrl_c_bounds_the_stop_as_well(run: Run) -> None:
+    run.stays()
+    run.docker.logs("worker:0", ["training"])
+    run.docker.does("compose stop", f"kill -TERM $PPID; {HANGS}")
+    run.screen.on_line = signalled_by(signal.SIGINT)
+    assert run.go(grace="3s") == ContainersEnded(130)
+    assert run.docker.left() == []
 
 
 def test_a_screen_that_nobody_reads_ends_the_run(run: Run) -> None:

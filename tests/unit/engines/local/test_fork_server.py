@@ -67,7 +67,7 @@ def test_where_tasks_cannot_be_forked_they_are_spawned_and_it_is_said_why(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_task_is_ended_before_the_import_is_over(processes: Processes, tmp_path: Path, number: int) -> None:
     output = start(processes, "print('never')", "import time; time.sleep(600)", tmp_path)
-    messages(processes, "name")
+    messages(processes, "network")
     processes.kill(WORKER, number)
     assert messages(processes, "exited")[-1]["code"] == -number
     with open(output) as said:  # noqa: PTH123

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from launcher.engines.local.run import LocalRun, shared_token
+from launcher.engines.local.run import LocalRun
+from launcher.engines.run_key import shared_token
 from tests.unit.engines.local.conftest import MakeLaunch
 
 
@@ -30,7 +31,7 @@ def test_launchers_of_parts_with_a_key_have_that_key(make_launch: MakeLaunch) ->
     command = launch._command
     given = LocalRun(
         launch._plan,
-        launch._tasks.values(),
+        launch.addresses.tasks.values(),
         files,
         screen,
         network="host",

@@ -21,7 +21,7 @@ from launcher.engines.local import process
 from launcher.engines.local.network.settled import Network
 from launcher.engines.local.process import Processes
 from launcher.errors import LauncherError
-from tests.support.processes import all_gone
+from tests.support.processes import all_gone, network_of
 from tests.unit.engines.local.conftest import spawner_of_this_process
 
 CONTINUED = (
@@ -92,7 +92,7 @@ def test_a_request_that_breaks_off_is_the_end_of_the_other_side(
 
 
 def test_a_spawner_says_its_network_and_why_then_each_start_and_each_end(processes: Processes) -> None:
-    assert messages(processes, "name") == [{"name": "host", "why": "", "way": "", "closed": ""}]
+    assert messages(processes, "network") == [{"network": {"name": "host", "why": "", "way": "", "closed": ""}}]
     start(processes, "raise SystemExit(7)")
     started, exited = messages(processes, "exited")
     assert started["started"] == exited["exited"] == "worker:0"
@@ -123,7 +123,7 @@ def test_a_task_finds_the_packages_wherever_it_starts(
 
 
 def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
-    messages(processes, "name")
+    messages(processes, "network")
     read_end, write_end = os.pipe()
     # The child keeps the pipe open until the signal ends it too.
     child = "import signal; print(1, flush=True); signal.pause()"
@@ -140,14 +140,14 @@ def test_a_signal_reaches_the_group_of_the_task(processes: Processes) -> None:
 
 def test_a_task_that_is_not_there_is_not_signalled(processes: Processes) -> None:
     processes.kill(WORKER, signal.SIGKILL)
-    messages(processes, "name")
+    messages(processes, "network")
     start(processes, "")
     messages(processes, "exited")
     processes.kill(WORKER, signal.SIGKILL)  # its number may belong to somebody else by now
 
 
 def test_the_end_of_a_spawner_with_a_request_unread_is_an_end_like_any_other(processes: Processes) -> None:
-    messages(processes, "name")
+    messages(processes, "network")
     spawner = spawner_of_this_process()
     spawner.suspend()
     processes.signal_only(WORKER, signal.SIGTERM)
@@ -186,13 +186,13 @@ def test_more_tasks_than_the_sockets_hold_start_at_once(processes: Processes) ->
 def test_a_spawner_that_was_stopped_is_ended_with_its_tasks_and_so_is_what_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process, "_TAKE", 0.1)
     monkeypatch.setattr(process, "_END_WAIT", 0.1)
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
-        processes.first_word()
+        messages(processes, "network")
         processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
         task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        processes.connection.settimeout(0.1)  # instead of _TAKE
         spawner_of_this_process().suspend()
         while not processes.has_gone:
             processes.start(WORKER, ["/bin/true"], {"X": "x" * 50_000}, write_end)
@@ -211,7 +211,7 @@ def test_a_spawner_that_says_nothing_is_a_sentence_and_ended(monkeypatch: pytest
         spawner = spawner_of_this_process()
         spawner.suspend()
         with pytest.raises(LauncherError, match="said nothing for"):
-            processes.first_word()
+            processes.first_word(lambda: True)
     assert all_gone([spawner])
 
 
@@ -226,14 +226,14 @@ def test_a_spawner_that_was_stopped_before_its_first_word_is_continued_and_that_
     said: list[str] = []
     with Processes("host", say=said.append) as processes:
         suspend(spawner_of_this_process())
-        assert processes.first_word().name == "host"
+        assert network_of(processes).name == "host"
     assert said == [CONTINUED]
 
 
 def test_a_spawner_is_continued_whenever_it_is_looked_at_and_left_alone_where_nothing_has_stopped_it() -> None:
     said: list[str] = []
     with Processes("host", say=said.append) as processes:
-        processes.first_word()
+        network_of(processes)
         processes.watch()
         suspend(spawner := spawner_of_this_process())
         processes.watch()
@@ -243,20 +243,19 @@ def test_a_spawner_is_continued_whenever_it_is_looked_at_and_left_alone_where_no
     assert said == [CONTINUED]
 
 
-def test_what_comes_with_the_first_word_is_heard_after_it(processes: Processes) -> None:
-    processes.first_word()
+def test_what_comes_with_the_first_word_is_heard_as_well(processes: Processes) -> None:
+    network_of(processes)
     spawner = processes.connection
     processes.connection, theirs = socket.socketpair()
     with theirs, processes.connection:
-        theirs.sendall(b'{"way": "pasta"}\n{"closed": "pasta has ended"}\n')
-        assert processes.first_word() == Network(way="pasta")
-        theirs.sendall(b'{"left": true}\n')
-        assert list(processes.receive()) == [{"closed": "pasta has ended"}, {"left": True}]
+        theirs.sendall(b'{"network": {"way": "pasta"}}\n{"closed": "pasta has ended"}\n')
+        assert list(processes.receive())[1:] == [{"closed": "pasta has ended"}]
+        assert network_of(processes) == Network(way="pasta")
     processes.connection = spawner
 
 
 def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Processes) -> None:
-    processes.first_word()
+    messages(processes, "network")
     read_end, write_end = os.pipe()
     processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
     os.close(write_end)
@@ -270,7 +269,7 @@ def test_a_spawner_that_was_stopped_is_continued_to_end_a_task(processes: Proces
 def test_leaving_a_spawner_that_was_stopped_ends_it_with_its_tasks() -> None:
     read_end, write_end = os.pipe()
     with Processes("host") as processes:
-        processes.first_word()
+        messages(processes, "network")
         processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
         os.close(write_end)
         task = psutil.Process(messages(processes, "started")[-1]["pid"])
@@ -278,4 +277,52 @@ def test_leaving_a_spawner_that_was_stopped_ends_it_with_its_tasks() -> None:
     assert processes._spawner
     assert processes._spawner.returncode == 0  # by itself, once it was continued
     assert all_gone([task])
+    os.close(read_end)
+
+
+def test_a_spawner_that_was_stopped_is_continued_if_nothing_is_heard_of_it(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_QUIET", 0.0)
+    messages(processes, "network")
+    spawner_of_this_process().suspend()
+    processes.watch()
+    assert list(processes.receive()) == [{"pong": True}]
+
+
+def test_a_spawner_that_hangs_is_ended_with_its_tasks_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_QUIET", 0.0)
+    monkeypatch.setattr(process, "_ANSWER", 0.0)
+    monkeypatch.setattr(Processes, "_continue", lambda _: None)
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        messages(processes, "network")
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
+        os.close(write_end)
+        task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        spawner_of_this_process().suspend()
+        processes.watch()  # asks
+        processes.watch()
+        with pytest.raises(EOFError):
+            list(processes.receive())
+        assert processes.fate.endswith("has given no answer for 0 s, and was killed")
+        assert all_gone([task])
+    os.close(read_end)
+
+
+def test_the_end_of_a_spawner_that_hangs_is_waited_for_no_longer_than_is_left_of_the_grace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "_END_WAIT", 600.0)
+    monkeypatch.setattr(Processes, "_continue", lambda _: None)
+    read_end, write_end = os.pipe()
+    with Processes("host") as processes:
+        messages(processes, "network")
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
+        os.close(write_end)
+        task = psutil.Process(messages(processes, "started")[-1]["pid"])
+        spawner = spawner_of_this_process()
+        spawner.suspend()
+        processes.end_by = time.monotonic()
+    assert all_gone([task, spawner])
     os.close(read_end)

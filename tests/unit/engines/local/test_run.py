@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from launcher.engines.local.process import Processes
 from launcher.errors import LauncherError
 from tests.support.processes import all_gone
 from tests.unit.engines.local.conftest import MakeLaunch, nobody_reads, spawner_of_this_process
@@ -231,6 +232,81 @@ def test_a_spawner_that_ends_at_once_is_a_sentence(make_launch: MakeLaunch, monk
     launch, _, _ = make_launch(*DONE)
     with pytest.raises(LauncherError, match=r"owns this launcher's tasks, ended before any task was started$"):
         launch.run()
+
+
+def hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every spawner hang from its start."""
+    popen = subprocess.Popen
+
+    def hangs(_: object, **settings: Any) -> subprocess.Popen[bytes]:
+        return popen([sys.executable, "-c", "import time; time.sleep(600)"], **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", hangs)
+
+
+def test_a_signal_while_the_spawner_is_waited_for_stops_the_run_before_anything_starts(
+    make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging(monkeypatch)
+    launch, files, screen = make_launch("sleep=600", grace="1s")
+    screen.on_note = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    assert launch.run("headline").exit_code == 143
+    assert json.loads(files.result.read_text())["status"] == "stopped"
+    assert not files.log(1, "worker-0").exists()
+
+
+def test_a_task_that_the_kernel_does_not_end_is_named_and_left_behind_within_the_grace(
+    make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill, number = Processes.kill, signal.SIGKILL
+    monkeypatch.setattr(Processes, "kill", lambda self, task, asked: asked == number or kill(self, task, asked))
+    launch, files, screen = make_launch("ignore", "ready", "step=1", "say=go", "sleep=600", grace="1s")
+    screen.on_line = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    assert launch.run().exit_code == 143
+    said = screen.notes[-1]
+    assert said.startswith("worker:0: its process ")
+    assert said.endswith(" was killed, and the kernel has not ended it; it is left behind")
+    assert json.loads(files.result.read_text())["status"] == "stopped"
+
+
+@pytest.mark.parametrize(("grace", "seconds"), [("20s", 17.0), ("3s", 1.5), ("10m", 597.0)])
+def test_a_task_knows_how_long_it_has_from_a_term_until_it_is_killed(
+    make_launch: MakeLaunch, grace: str, seconds: float
+) -> None:
+    launch, _, screen = make_launch("knows=save_within", *DONE, grace=grace)
+    launch.run()
+    assert screen.of("worker:0") == [f"save_within {seconds}"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("{", "cannot be read (Expecting property name"),
+        ("[1]", "is damaged: it holds no JSON object;"),
+        ('{"task": "worker:0", "type": "ValueError"}', "is damaged: its message is missing or wrong;"),
+        (
+            '{"task": "worker:0", "type": "E", "message": "no", "exit_code": "x"}',
+            "is damaged: its exit_code is missing or wrong;",
+        ),
+    ],
+)
+def test_an_error_json_that_is_damaged_is_a_sentence_and_the_exit_code_is_the_cause(
+    make_launch: MakeLaunch, tmp_path: Path, content: str, why: str
+) -> None:
+    launch, files, screen = make_launch("say=go", f"await={tmp_path / 'go'}", "exit=4")
+
+    def damage(_: str) -> None:
+        files.error(1, "worker-0").write_text(content)
+        (tmp_path / "go").touch()
+
+    screen.on_line = damage
+    outcome = launch.run()
+    assert outcome.exit_code == 1
+    (said,) = screen.notes
+    assert said.startswith(f"worker:0: {files.error(1, 'worker-0')} {why}")
+    assert said.endswith("; see the task's log instead")
+    assert outcome.cause
+    assert outcome.cause.error == "exited with code 4"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from launcher.engines.local.ports import ports_of
+from launcher.engines.local.process import Processes
 from launcher.errors import LauncherError, UsageError
 from launcher.host.out_of_memory import OutOfMemory
 from launcher.host.ports import free_ports
@@ -318,12 +319,12 @@ def test_ports_that_the_file_fixes_stay_held_when_the_others_are_chosen_anew(
     words = ["ready", "chief:0/step=1", f"chief:0/touch={stepped}", f"await={stepped}", "ps:0/first/kill=SIGKILL"]
     words += ["first/sleep=600", "chief:0/result", f"chief:0/touch={over}", f"await={over}", "exit=0"]
     launch, files, _ = make_launch(*words, cluster=cluster)
-    before = launch._plan.cluster["ps"]
-    launch._ports.hold(ports_of(launch._plan, launch._tasks.values()))
+    before = launch.addresses.plan.cluster["ps"]
+    launch.addresses.held.hold(ports_of(launch.addresses.plan, launch.addresses.tasks.values()))
     outcome = launch.run()
     assert outcome.result.attempts == 2
-    assert launch._plan.cluster["worker"] == (f"127.0.0.1:{fixed}",)
-    assert launch._plan.cluster["ps"] != before
+    assert launch.addresses.plan.cluster["worker"] == (f"127.0.0.1:{fixed}",)
+    assert launch.addresses.plan.cluster["ps"] != before
     assert result(files)["status"] == "done"
 
 
@@ -361,3 +362,24 @@ def test_a_ready_file_without_a_directory_is_refused_before_anything_starts(
     monkeypatch.setenv("LAUNCHER_READY_FILE", str(tmp_path / "gone" / "ready"))
     with pytest.raises(LauncherError):
         make_launch("ready", "result", "exit=0")
+
+
+def test_the_late_end_of_a_process_that_was_given_up_is_not_that_of_its_successor(
+    make_launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("launcher.supervise.shutdown.STOP_GRACE", 0.1)
+    monkeypatch.setattr("launcher.supervise.shutdown.KILL_GRACE", 0.1)
+    kill, number = Processes.kill, signal.SIGKILL
+    monkeypatch.setattr(Processes, "kill", lambda self, task, asked: asked == number or kill(self, task, asked))
+    deaf, go, left = (str(tmp_path / name) for name in ("deaf", "go", "left"))
+    words = (
+        *("ready", "step=1"),
+        *(f"first/worker:0/{word}" for word in ("ignore", f"touch={deaf}", f"await={go}", f"touch={left}", "exit=7")),
+        *(f"first/worker:1/{word}" for word in (f"await={deaf}", "kill=SIGKILL")),
+        *(f"again/worker:0/{word}" for word in (f"touch={go}", f"await={left}")),
+        *("result", "exit=0"),
+    )
+    launch, _, screen = make_launch(*words, workers=2)
+    outcome = launch.run()
+    assert (outcome.exit_code, outcome.result.attempts) == (0, 2), screen.notes
+    assert any(note.endswith("it is left behind") for note in screen.notes)

@@ -308,6 +308,17 @@ def test_a_spawner_that_was_stopped_does_not_keep_the_tasks_from_being_asked_to_
     assert [event["cause"] for event in ran.events("stopped")] == ["exited with code 143"]
 
 
+def test_a_task_that_was_stopped_is_continued_to_end_as_it_was_asked_to(plays: Start, tmp_path: Path) -> None:
+    place = plays("ready", "step=1", "say=trains", f"await={tmp_path / 'never'}", cluster={"worker": 1})
+    launcher = place.start("run")
+    seen = read_until(launcher, "worker:0 │ trains")
+    task_process(launcher, "worker:0").suspend()
+    launcher.send_signal(signal.SIGTERM)
+    ran = place.finish(launcher, seen)
+    assert ran.code == 143, ran.output
+    assert [event["cause"] for event in ran.events("stopped")] == ["killed by SIGTERM"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_is_repeated_to_the_end_never_cuts_the_last_lines_short(
     plays: Start, number: signal.Signals

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.runtime.training.asynchronous import AsyncTrainer
 from launcher.runtime.training.call_length import CallLength
+from launcher.runtime.training.stop import Stop
+from tests.unit.runtime.conftest import task_context
+
+if TYPE_CHECKING:
+    from launcher.runtime.job import Job
+    from launcher.runtime.reporter import Reporter
 
 
 def shares(steps: int, workers: int, steps_per_call: int) -> list[int]:
@@ -25,13 +34,15 @@ def test_steps_are_split_into_calls(steps: int, workers: int, per_call: int, exp
 
 
 @pytest.mark.parametrize(
-    ("took", "expected"), [(1.0, 1000), (5.0, 200), (20.0, 50), (4000.0, 2)], ids=["fast", "right", "slow", "slowest"]
+    ("took", "finish", "expected"),
+    [(1.0, 12.0, 1000), (5.0, 12.0, 200), (20.0, 12.0, 50), (4000.0, 12.0, 2), (5.0, 2.0, 40)],
+    ids=["fast", "right", "slow", "slowest", "a short run.grace"],
 )
 def test_as_many_steps_are_scheduled_as_can_be_finished_soon_by_whoever_is_asked_to_stop(
-    took: float, expected: int
+    took: float, finish: float, expected: int
 ) -> None:
     there = AsyncTrainer.__new__(AsyncTrainer)
-    vars(there).update(_workers=range(2), _length=CallLength(50), _first_call=None)
+    vars(there).update(_workers=range(2), _length=CallLength(50), _first_call=None, _finish=finish)
     there._set_batch(200, took)
     assert there._batch == expected
 
@@ -43,3 +54,29 @@ def test_calls_add_up_stay_short_and_are_equally_many_for_each_worker(steps: int
     assert 1 <= min(calls) <= max(calls) <= per_call
     assert max(calls) - min(calls) <= 1
     assert len(calls) % workers == 0 or len(calls) == steps
+
+
+class Endless:
+    """A coordinator whose calls never end."""
+
+    def schedule(self, *_: object, **__: object) -> None:
+        """Take a call."""
+
+    def done(self) -> bool:
+        """Whether all have ended."""
+        return False
+
+
+def test_calls_that_do_not_end_in_time_are_left_so_that_the_task_ends_before_it_is_killed() -> None:
+    there, stop = AsyncTrainer.__new__(AsyncTrainer), Stop()
+    vars(there).update(
+        _workers=range(2), _length=CallLength(50), _iterator=object(), _coordinator=Endless(), _call=None, _batch=10,
+        step=0, _stop=stop, _finish=0.0, _tell_progress=lambda: stop._ask(15, None),
+    )  # fmt: skip
+    assert there._advance(100) == (False, True)
+
+
+def test_the_time_for_calls_to_end_comes_from_the_context() -> None:
+    strategy, context = tf.distribute.get_strategy(), task_context(save_within=3.0)
+    trainer = AsyncTrainer(cast("Job", tf.Module()), strategy, context, cast("Reporter", None), Stop())
+    assert trainer._finish == pytest.approx(2.0)

@@ -21,7 +21,7 @@ from launcher.engines.local.network import programs, way_out
 from launcher.engines.local.network.settled import Network
 from launcher.engines.local.process import Processes
 from tests.support.outside import outward_address
-from tests.support.processes import all_gone
+from tests.support.processes import all_gone, network_of
 from tests.unit.engines.local.conftest import spawner_of_this_process
 
 ANSWER = b"from the host"
@@ -64,10 +64,10 @@ def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 def network(processes: Processes) -> Network:
     """Return the network that it is; skips if the kernel grants none."""
-    network = processes.first_word()
-    if network.why:
-        pytest.skip(network.why)
-    return network
+    found = network_of(processes)
+    if found.why:
+        pytest.skip(found.why)
+    return found
 
 
 def test_what_is_outside_is_reached_and_what_is_inside_is_not(program: str, server: str) -> None:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 
 from launcher.contract.task import Task
 from launcher.engines.local.process import Processes
+from tests.support.processes import network_of
 
 with Processes("private") as processes:
-    print(json.dumps(asdict(processes.first_word())), flush=True)
+    print(json.dumps(asdict(network_of(processes))), flush=True)
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     processes.start(Task.parse("worker:0"), sleep, {}, os.open(os.devnull, os.O_WRONLY))
     while True:

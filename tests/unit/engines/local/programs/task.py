@@ -29,6 +29,8 @@ def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words,
     match action:
         case "say":
             print(value, flush=True)
+        case "knows":  # of its context
+            print(value, CONTEXT[value], flush=True)
         case "stray":  # into the pipe of the reports
             report(value)
         case "args":
@@ -46,7 +48,8 @@ def act(word: str) -> None:  # noqa: C901, PLR0912, PLR0915  # a table of words,
             tell("result", steps=1, metrics={"x": 1.0}, steps_per_s=2.0)
         case "error":  # an error.json
             name = f"attempt-{CONTEXT['attempt']}/{CONTEXT['task'].replace(':', '-')}.json"
-            error = {"type": "ValueError", "message": value, "exit_code": 1, "consequence": False, "time_ns": 1}
+            error = {"task": CONTEXT["task"], "type": "ValueError", "message": value}
+            error |= {"exit_code": 1, "consequence": False, "time_ns": 1}
             (Path(CONTEXT["run_directory"]) / "errors" / name).write_text(json.dumps(error))
         case "exit":
             os._exit(int(value))
