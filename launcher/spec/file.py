@@ -20,7 +20,6 @@ from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
 from launcher.spec.overrides import apply, expand_jobs, keep_typed_env
 from launcher.spec.rules import UNKNOWN, broken_rules
-from launcher.spec.run_spec import RunSpec
 from launcher.spec.yaml_nodes import Node
 from launcher.spec.yaml_parser import parse
 from launcher.text import whole_number
@@ -30,8 +29,25 @@ MAX_BYTES = 1 << 20
 Engines = Mapping[str, type[BaseModel] | None]  # of each engine's name: the model of its section, if it has one
 _KEYS = "name, mode, job, args, cluster, run"
 # Values for keys that are missing or wrong, so that the rest of the file can still be checked.
-_RUN = RunSpec()
 _STAND_INS: dict[str, Any] = {"job": "unknown", "cluster": {}}
+
+
+class Sections(dict[str, BaseModel | None]):
+    """What a file says to each engine, by name; one that it says nothing to has its defaults, or None.
+
+    SpecError for an engine whose section must be written, and is not.
+    """
+
+    def __init__(self, written: Mapping[str, BaseModel | None], engines: Engines) -> None:
+        super().__init__(written)
+        self._engines = engines
+
+    def __missing__(self, name: str) -> BaseModel | None:  # whoever only reads the file imports no engine
+        model = self._engines.get(name)
+        section, wrong = _section(name, model, {}) if model else (None, [])
+        if wrong:
+            raise SpecError(Problem("", dotted(fault.path), fault.message) for fault in wrong)
+        return section
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class ClusterFile:
     data: dict[str, Any]  # plain, after --set; as short as it was written
     directory: Path  # absolute; relative paths of the file start here
     _root: Node = field(repr=False, compare=False)
-    sections: Mapping[str, BaseModel] = field(default_factory=dict)  # what the file says to each engine
+    sections: Sections = field(default_factory=lambda: Sections({}, {}))
 
     def locate(self, key: str) -> str:
         """Return the place of a dotted key: ``cluster.yaml:7``, or ``--set …``."""
@@ -95,8 +111,7 @@ def check(text: str, path: Path, overrides: Sequence[str] = (), engines: Engines
     problems += [Problem(full.locate(fault.path), dotted(fault.path), fault.message) for fault in found_faults]
     if spec is None or problems:
         raise SpecError(sorted(problems, key=_line))
-    own = {name: section for name, section in sections.items() if section is not None}
-    return ClusterFile(spec, root.plain(), path.absolute().parent, full, own)
+    return ClusterFile(spec, root.plain(), path.absolute().parent, full, Sections(sections, engines or {}))
 
 
 def no_engine(name: str, engines: Iterable[str]) -> str:
@@ -105,23 +120,21 @@ def no_engine(name: str, engines: Iterable[str]) -> str:
 
 
 def _sections(data: Mapping[str, Any], engines: Engines) -> tuple[dict[str, BaseModel | None], list[Fault]]:
-    """Return the sections of engines in the data, None for one that is wrong, and what is wrong with them.
-
-    The engine that ``run.on`` names always has its own, by its defaults if the data have none.
-    """
-    run = data.get("run")
-    used = (*data, run.get("on", _RUN.on) if isinstance(run, dict) else _RUN.on)
+    """Return the sections of engines in the data, None for one that is wrong, and what is wrong with them."""
     found: dict[str, BaseModel | None] = {}
     wrong: list[Fault] = []
     for name in engines:
-        if name in used and (model := engines[name]):
-            written = data.get(name, {})
-            try:
-                found[name] = model.model_validate(written)
-            except ValidationError as error:
-                found[name] = None
-                wrong += [replace(fault, path=(name, *fault.path)) for fault in faults(error, written, model)]
+        if name in data and (model := engines[name]):
+            found[name], faulty = _section(name, model, data[name])
+            wrong += faulty
     return found, wrong
+
+
+def _section(name: str, model: type[BaseModel], written: object) -> tuple[BaseModel | None, list[Fault]]:
+    try:
+        return model.model_validate(written), []
+    except ValidationError as error:
+        return None, [replace(fault, path=(name, *fault.path)) for fault in faults(error, written, model)]
 
 
 def check_job(file: ClusterFile) -> None:

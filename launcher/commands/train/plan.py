@@ -57,7 +57,7 @@ def command(file: Path, overrides: Sequence[str], on: str | None, as_json: bool,
     elif as_json:
         click.echo(json.dumps(plan.to_dict(), indent=2))
     else:
-        network = engine.network(plan, asked.sections.get(asked.spec.run.on))
+        network = engine.network(plan, asked.sections[asked.spec.run.on])
         _show(plan, inventory, plan if engine.starts_parts else _on_this_machine(plan), network)
 
 

@@ -112,7 +112,7 @@ def command(
         plan=plan,
         tasks=here,
         cluster_file=asked.file.data,
-        section=asked.file.sections.get(asked.file.spec.run.on),
+        section=asked.file.sections[asked.file.spec.run.on],
         files=files,
         resumes=bool(resume),
         changed=changed,

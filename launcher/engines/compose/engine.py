@@ -56,7 +56,7 @@ def network(plan: Plan, section: BaseModel | None) -> str:  # noqa: ARG001
 def render(asked: ClusterFile, plan: Plan, source: Path, output: Path | None) -> Rendered:
     """Return the compose file, and the plan that the launchers in its containers read."""
     place = output or asked.directory / "compose.yaml"
-    internal = _is_internal(asked.sections.get("compose"))
+    internal = _is_internal(asked.sections["compose"])
     text = compose(plan, place, source=source, relative=output is not None, internal=internal)
     if output is None:
         text = f"# To start it, write it with its plan: launcher render compose --output {_word(place.name)}\n{text}"
