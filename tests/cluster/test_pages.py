@@ -15,6 +15,7 @@ from tests.support.jobs import QUICK, QUICK_STEPS
 @pytest.mark.parametrize(
     ("command", "more", "steps", "tolerance"),
     [("make run", "", 17_000, 1e-4), ("make run MODE=async", QUICK, QUICK_STEPS, 5e-3)],
+    ids=["sync", "async"],
 )
 def test_make_run_reaches_the_truth_and_leaves_the_run_directory(
     command: str, more: str, steps: int, tolerance: float

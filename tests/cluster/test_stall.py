@@ -6,8 +6,6 @@ import pytest
 
 from tests.support.workplace import Workplace
 
-pytestmark = pytest.mark.usefixtures("warm")
-
 ARGS = {"epochs": 40, "report_every": 5}
 SLEEPS = """
 import time
