@@ -33,6 +33,7 @@ from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, append_json, write_json
+from launcher.spec.keras_use import job_uses_keras
 from launcher.spec.timeouts import by_phase
 from launcher.supervise.events import (
     Abandon,
@@ -95,6 +96,7 @@ class LocalRun:
         self._launched = time.time() - (time.monotonic() - began)
         self._tasks = {task.task: task for task in tasks}
         self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
+        self._keras = bool(self._forked) and job_uses_keras(plan.spec.job, Path(plan.directory))
         is_whole = len(self._tasks) == len(plan.tasks)  # no other launcher's tasks come to the rendezvous
         self._is_open = not is_whole and not key  # to whoever has the cluster file
         self._token = new_key() if is_whole else key or shared_token(plan)
@@ -305,7 +307,8 @@ class LocalRun:
         )
         environment = {"TMPDIR": self._scratch} | self._plan.environment(task, context)
         output = self._pipes.open(task.task, self._files.log(attempt, task.task.slug), reports)
-        self._processes.start(task.task, self._command, environment, output, fork=task.task in self._forked)
+        fork = task.task in self._forked
+        self._processes.start(task.task, self._command, environment, output, fork=fork, keras=self._keras)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
             self._events.append(_ended_with_spawner(task.task))
