@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
@@ -54,7 +55,7 @@ class Command:
     """A command that runs, and what it prints."""
 
     def __init__(self, command: list[str], place: Path, **environment: str) -> None:
-        self.began = time.monotonic()
+        self.began, self.began_at = time.monotonic(), time.time()
         self.process = subprocess.Popen(
             command,
             cwd=place,
@@ -102,6 +103,25 @@ class Run(Command):
         below = psutil.Process(self.process.pid).children(recursive=True)
         return [one for one in below if " ".join(one.cmdline()).startswith("launcher worker:")]
 
+    def parts(self) -> dict[str, float]:
+        """Return the seconds of each part of the start, until the first printed epoch, as events.jsonl tells them."""
+        events = self.events()
+        last = {event["state"]: float(event["time"]) for event in events if event["attempt"] == 1}
+        ends = {
+            "interpreter, the launcher's imports": events[0]["time"] - events[0]["elapsed"],
+            "file, placement, spawner": last["started"],
+            "import of TensorFlow, fork": last["placed"],
+            "the job's module": last["meeting"],
+            "rendezvous, strategy": last["ready"],
+            "build, trace, first epoch": self.began_at + self.first_epoch,
+        }
+        begins = [self.began_at, *ends.values()]
+        return {name: end - begin for (name, end), begin in zip(ends.items(), begins, strict=False)}
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what events.jsonl has by now."""
+        return [json.loads(line) for line in (self.place / "runs/latest/events.jsonl").read_text().splitlines()]
+
     def memory(self) -> float:
         """Return the memory of all tasks and of what they were forked from, in MiB for each task (PSS)."""
         tasks = self.tasks()
@@ -115,8 +135,7 @@ class Run(Command):
         next(task for task in self.tasks() if "worker:1" in " ".join(task.cmdline())).kill()
         while True:
             self.until("Epoch: ")
-            events = (self.place / "runs" / "latest" / "events.jsonl").read_text().splitlines()
-            for event in map(json.loads, events):
+            for event in self.events():
                 if event["state"] == "recovered":
                     return float(event["time"]) - killed
 
@@ -132,6 +151,8 @@ def forked_and_spawned(figures: dict[str, list[float]]) -> None:
         with directory() as place:
             two = Run(place, 2, start_method=method)
             figures[f"2 tasks, {method}"].append(two.first_epoch)
+            for part, seconds in two.parts().items():
+                figures[f"  {part}"] += [seconds] * (method == "fork")
             figures[f"death → first step, {method}"].append(two.recovery())
             two.stop()
         with directory() as place:
