@@ -16,7 +16,7 @@ from launcher.errors import LauncherError, Problem, SpecError
 from launcher.host.inventory import Inventory, take
 from launcher.host.ports import who_holds
 from launcher.plan.cores import usable_cores
-from launcher.plan.memory import compared, room, tasks_on_one_host
+from launcher.plan.memory import Import, compared, importing, room, tasks_on_one_host
 from launcher.plan.placement import ports_needed
 from launcher.plan.plan import Plan
 from launcher.spec.file import ClusterFile, check_job
@@ -64,16 +64,17 @@ def host(file: ClusterFile, show: Show = shown) -> Iterator[Finding]:
     gpus = f"{len(inventory.gpus)}" if inventory.gpus else f"none ({inventory.gpu_note})"
     enough = f"enough for {counted(len(plan.tasks), 'task')}"
     yield Finding("ok", "devices", f"{enough}; this machine has cores: {len(usable_cores(inventory))}, GPUs: {gpus}")
-    here = tasks_on_one_host(plan) if find(file.spec.run.on).starts_parts else len(plan.tasks)
-    yield from memory(here, inventory)
+    together = find(file.spec.run.on).starts_parts
+    here = tasks_on_one_host(plan) if together else len(plan.tasks)
+    yield from memory(here, inventory, importing(plan, together=together))
     yield from ports(plan, inventory)
 
 
-def memory(tasks: int, inventory: Inventory) -> Iterator[Finding]:
+def memory(tasks: int, inventory: Inventory, who: Import) -> Iterator[Finding]:
     """Compare what so many tasks need to start with the memory that is free here; too little is no problem yet."""
     if there := inventory.memory:
-        said = compared(tasks, there)
-        yield Finding("ok", "memory", said) if tasks <= room(there) else Finding("warning", "memory", said, MORE_MEMORY)
+        said, enough = compared(tasks, there, who), tasks <= room(there, who)
+        yield Finding("ok", "memory", said) if enough else Finding("warning", "memory", said, MORE_MEMORY)
 
 
 def ports(plan: Plan, inventory: Inventory) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from launcher.engines.local.warm import waiting
 from launcher.errors import LauncherError
 from launcher.host.inventory import Inventory, take
 from launcher.plan.cores import usable_cores
-from launcher.plan.memory import room
+from launcher.plan.memory import ONE, room
 from launcher.text import counted, size
 
 SUPPORTED = (2, 21)  # versions of TensorFlow
@@ -98,7 +98,7 @@ def _cpu_flags() -> set[str] | None:
 def memory(inventory: Inventory) -> Iterator[Finding]:
     """Check the memory that is left."""
     if there := inventory.memory:
-        tasks = room(there)
+        tasks = room(there, ONE)
         said = f"{size(there.available)} free ({there.bound}), room to start about {counted(tasks, 'task')}"
         yield Finding("ok", "memory", said) if tasks >= _FEW else Finding("warning", "memory", said, MORE_MEMORY)
 

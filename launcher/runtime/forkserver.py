@@ -1,4 +1,4 @@
-"""``python -m launcher.runtime.forkserver``: imports TensorFlow once, and forks each task of a run from there.
+"""``python -m launcher.runtime.forkserver``: imports what tasks need once, and forks each task of a run from there.
 
 Its first word is whether tasks can be forked. Nothing of the user's is imported here, and no TensorFlow operation runs:
 TensorFlow's runtime does not survive a fork (tensorflow#2448), what its import makes does. Its standard streams are
@@ -10,12 +10,15 @@ from __future__ import annotations
 import fcntl
 import gc
 import json
+import logging
+import multiprocessing
 import os
 import random
 import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -26,7 +29,7 @@ from setproctitle import getproctitle
 
 from launcher.contract.requests import receive_request
 from launcher.runtime import main as task
-from launcher.runtime.process import end_with_parent, import_tensorflow
+from launcher.runtime.process import end_with_parent, import_keras, import_tensorflow
 
 _OF_THE_LAUNCHER = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)  # ignored here, as in the spawner
 
@@ -34,14 +37,17 @@ _FAR = 64
 
 
 def main() -> None:
-    """Serve the spawner on the socket whose number is the first argument, until it goes."""
+    """Serve the spawner on the socket whose number is the first argument, until it goes.
+
+    A second argument, ``keras``, means that the tasks' job uses Keras.
+    """
     # Far from the numbers that a task's own files get.
     spawner = socket.socket(fileno=fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD_CLOEXEC, _FAR))
     os.close(int(sys.argv[1]))
     end_with_parent()
     getproctitle()  # so that it knows where the title is: a task has another environment by then
     before = dict(os.environ)
-    why_not = prepare()
+    why_not = prepare(keras="keras" in sys.argv[2:])
     imported = {name: value for name, value in os.environ.items() if name not in before}
     _say(spawner, why_not=why_not)
     if why_not:
@@ -57,20 +63,23 @@ def main() -> None:
         return  # the spawner has gone
 
 
-def prepare() -> str:
+def prepare(*, keras: bool = False) -> str:
     """Import what every task needs; return why tasks cannot be forked from this process then, empty if they can be."""
     try:
-        return _import_once()
+        return _import_once(keras=keras)
     except Exception as error:  # noqa: BLE001  # each task, which imports the same, tells it with a traceback
         return f"importing TensorFlow has failed ({type(error).__name__}: {error})"
 
 
-def _import_once() -> str:
-    import numpy  # noqa: F401
+def _import_once(*, keras: bool) -> str:
+    import numpy.random  # noqa: F401
+    import pydantic.fields  # noqa: F401  # which reads the args of a job
 
     # numpy's OpenBLAS has threads of its own, which it ends before a fork and starts again when needed (blas_server.c).
     before = _threads()
     import_tensorflow()
+    if keras:
+        import_keras()
     if more := _threads() - before:
         return f"importing TensorFlow has started threads of its own ({more})"
     from tensorflow.python.eager import context
@@ -134,23 +143,27 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(request["environment"])
-    tempfile.tempdir = None  # which an import may have asked for; a task's own ends with its run
     for descriptor, numbers in zip(descriptors, request["into"], strict=True):
         for number in numbers:
             os.dup2(descriptor, number)
         if descriptor not in numbers:
             os.close(descriptor)
-    sys.modules["__main__"] = task  # as if it had been started as ``python -m launcher.runtime.main``
+    # As if it had been started as ``python -m launcher.runtime.main``.
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = task
     sys.argv[:] = [str(task.__file__)]
-    _reseed()
+    _renew()
 
 
-def _reseed() -> None:
-    """Give Python's and numpy's global generators states of their own: forked workers would draw the same numbers."""
+def _renew() -> None:
+    """Renew what modules took at their import from the process, the time and the source of random numbers."""
+    import numpy as np
+
     random.seed()
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
+    np.random.seed()  # noqa: NPY002  # forked workers would draw the same numbers
+    multiprocessing.current_process().authkey = os.urandom(32)
+    tempfile.tempdir = None  # which an import may have asked for; a task's own ends with its run
+    logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()  # type: ignore[attr-defined]  # noqa: SLF001
+    threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _say(spawner: socket.socket, **message: Any) -> None:

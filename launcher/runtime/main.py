@@ -14,7 +14,7 @@ from setproctitle import setproctitle
 from launcher.contract.context import TaskContext
 from launcher.contract.phases import Phase
 from launcher.runtime.failure import leave, record
-from launcher.runtime.process import end_with_parent, import_tensorflow
+from launcher.runtime.process import end_with_parent, enter, import_tensorflow
 from launcher.runtime.reporter import Reporter
 
 _STOPPED = 128 + signal.SIGTERM
@@ -41,7 +41,7 @@ def _prepare(context: TaskContext) -> None:
     faulthandler.enable()
     # If a task hangs, the launcher asks for the stacks of all threads; this answers even inside TensorFlow.
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    os.chdir(context.directory)
+    enter(context.directory)
     sys.path.insert(0, context.directory)
     Reporter(context).tell("phase", phase=Phase.IMPORT)
     import_tensorflow()

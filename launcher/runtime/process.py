@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -25,3 +26,22 @@ def import_tensorflow() -> None:
     import tensorflow  # noqa: F401
 
     del sys.modules["keras"]
+
+
+def import_keras() -> None:
+    """Import the Keras that ``tf.keras`` is, if it would compute with TensorFlow.
+
+    Another one starts threads of its own, or opens GPUs.
+    """
+    import tensorflow as tf
+
+    if os.environ.get("KERAS_BACKEND") in (None, "", "tensorflow"):
+        dir(tf.keras)
+
+
+def enter(directory: str) -> None:
+    """Make this the current directory, and the one that is remembered by packages that were imported in another."""
+    os.chdir(directory)
+    for name, attribute in (("multiprocessing.process", "ORIGINAL_DIR"), ("rich", "_IMPORT_CWD")):
+        if name in sys.modules:
+            setattr(sys.modules[name], attribute, directory)

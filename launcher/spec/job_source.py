@@ -45,15 +45,25 @@ def config_module(job: str, directory: Path) -> str | None:
             f"{job!r} is neither the name of a module nor the path of a .py file{_nearest(job, directory)}"
         )
     spec = _find(module, job, directory)
-    if spec.submodule_search_locations is None:
-        _compile(Path(spec.origin or ""))
-        return None
-    inside = list(spec.submodule_search_locations)
+    for file in _files(spec):
+        _compile(file)
+    inside = spec.submodule_search_locations
+    return f"{module}.config" if inside is not None and PathFinder.find_spec("config", list(inside)) else None
+
+
+def source_files(job: str, directory: Path) -> list[Path]:
+    """Return the files of the job's own code, as far as they are Python; ValueError says why there is no such job."""
+    return [directory / job] if job.endswith(".py") else _files(_find(job_module(job), job, directory))
+
+
+def _files(spec: ModuleSpec) -> list[Path]:
+    """Return the file of a module; of a package those that the launcher or a task imports by name."""
+    inside = spec.submodule_search_locations
+    if inside is None:
+        return [Path(spec.origin or "")]
     # A package keeps its Job class in `job`; what does not compile there would only fail once tasks run.
-    for name in ("__init__", "config", "job"):
-        found = PathFinder.find_spec(name, inside)
-        _compile(Path(found.origin)) if found and found.origin else None
-    return f"{module}.config" if PathFinder.find_spec("config", inside) else None
+    found = (PathFinder.find_spec(name, list(inside)) for name in ("__init__", "config", "job"))
+    return [Path(module.origin) for module in found if module and module.origin]
 
 
 def _check_script(path: Path, job: str, directory: Path) -> None:

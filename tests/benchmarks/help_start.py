@@ -1,4 +1,4 @@
-"""Measures how long `python -m launcher --help` takes, as a multiple of a bare interpreter's start (at most 6).
+"""Measures how long help, plan and config get take, as multiples of a bare interpreter's start (help: at most 6).
 
 python tests/benchmarks/help_start.py [ROUNDS]
 """
@@ -12,10 +12,15 @@ from statistics import median
 from time import perf_counter
 
 ROOT = Path(__file__).parents[2]
+LAUNCHER = [sys.executable, "-m", "launcher"]
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "python -c 'import click'": [sys.executable, "-c", "import click"],
-    "python -m launcher --help": [sys.executable, "-m", "launcher", "--help"],
+    "… click, pydantic, yaml'": [sys.executable, "-c", "import click, yaml; from pydantic import BaseModel, Field"],
+    "launcher --help": [*LAUNCHER, "--help"],
+    "launcher plan --help": [*LAUNCHER, "plan", "--help"],
+    "launcher plan": [*LAUNCHER, "plan"],
+    "launcher config get": [*LAUNCHER, "config", "get", "mode"],
 }
 
 

@@ -12,7 +12,7 @@ from tests.support.workplace import Ran, Workplace
 
 # Says what its process is once TensorFlow has started.
 LOOKING = """
-import ctypes, json, os, random, signal, sys
+import ctypes, json, logging, multiprocessing, os, random, signal, sys, tempfile, threading
 import numpy as np
 import tensorflow as tf
 from jobs.hello import Hello
@@ -31,21 +31,39 @@ class Looking(Hello):
             "threads": os.environ["TF_NUM_INTRAOP_THREADS"],
             "input": [files[0], sys.stdin.read()],
             "output": [files[1] == files[2], sys.stdout.write_through, sys.stdout.encoding, sys.stdout.errors],
-            "main": sys.modules["__main__"].__spec__.name,
+            "main": [sys.modules[name].__spec__.name for name in ("__main__", "__mp_main__")],
+            "remembered": {
+                "directory": multiprocessing.process.ORIGINAL_DIR == os.getcwd(),
+                "directory for files": tempfile.gettempdir() == os.environ["TMPDIR"],
+                "thread": threading.main_thread().native_id == os.getpid(),
+            },
             "path": [entry for entry in sys.path if entry != os.getcwd()],
             "title": open("/proc/self/cmdline").read().partition(" of ")[0],
-            "random": [random.random(), float(np.random.rand()), float(tf.random.uniform([]))],
+            "own": [random.random(), float(np.random.rand()), float(tf.random.uniform([])),
+                    logging._startTime, multiprocessing.current_process().authkey.hex()],
             "forked": "launcher.runtime.forkserver" in sys.orig_argv,
         }), flush=True)
         return super().evaluate()
 
 PER_RUN = {"LAUNCHER_TASK", "TF_CONFIG", "TMPDIR", "PYTEST_CURRENT_TEST"}
 """
+WITH_KERAS = """
+import sys
+FOUND = "keras" in sys.modules
+import keras
+from jobs.hello import Hello
+
+class WithKeras(Hello):
+    def evaluate(self):
+        keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+        print("FOUND", FOUND, keras.config.max_epochs(), flush=True)
+        return super().evaluate()
+"""
 CLUSTER: dict[str, Any] = {
     "chief": {"env": {"TF_CPP_MIN_LOG_LEVEL": "3"}},  # which TensorFlow reads at its import
     "worker": {"tasks": 2, "env": {"OWN": "é"}},
 }
-UNLIKE = {"forked", "random"}
+UNLIKE = {"forked", "own"}
 Looks = Mapping[str, Mapping[str, Any]]
 
 
@@ -78,6 +96,15 @@ def test_tasks_are_forked_but_for_the_one_whose_variables_an_import_reads(both: 
     assert both["fork"]["chief:0"]["environment"]["TF_CPP_MIN_LOG_LEVEL"] == "3"
 
 
-def test_forked_tasks_draw_random_numbers_of_their_own(both: Mapping[str, Looks]) -> None:
-    drawn = [number for saw in both["fork"].values() for number in saw["random"]]
-    assert len(set(drawn)) == 9
+def test_what_an_import_takes_from_chance_and_from_the_clock_is_each_forked_task_s_own(
+    both: Mapping[str, Looks],
+) -> None:
+    own = [value for saw in both["fork"].values() for value in saw["own"]]
+    assert len(set(own)) == 15
+
+
+def test_a_job_that_uses_keras_finds_it_imported_as_its_variables_say(workplace: Workplace) -> None:
+    (workplace.directory / "with_keras.py").write_text(WITH_KERAS)
+    worker = {"tasks": 1, "env": {"KERAS_MAX_EPOCHS": "7"}}
+    ran = workplace.run(job="with_keras.py", args={}, cluster={"worker": worker}, run={"start_method": "fork"})
+    assert "FOUND True 7" in ran.said_by("worker:0"), ran.output

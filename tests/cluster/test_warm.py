@@ -15,11 +15,12 @@ from tests.support.workplace import Ran, Workplace, read_until
 
 # Says which process its own was forked for, a word, and a variable.
 SAYING = """
-import os, time
+import multiprocessing.process, os, time
 from jobs.hello import Hello
 
 class Saying(Hello):
     def evaluate(self):
+        assert multiprocessing.process.ORIGINAL_DIR == os.getcwd()
         print("OF", os.getppid(), {word!r}, os.environ.get("OWN"), flush=True)
         while os.path.exists("hold"):
             time.sleep(0.05)
@@ -62,6 +63,17 @@ def test_the_next_run_takes_the_warm_spawner_with_its_own_code_and_variables(pla
     _, again = place.go("other", OWN="x")
     assert again == owner
     assert survivors(place.directory) == []
+    assert [warm.pid for warm in waiting()] == [owner]
+
+
+def test_the_next_run_trains_in_a_directory_of_its_own(place: WarmPlace, tmp_path: Path) -> None:
+    _, owner = place.go()
+    (tmp_path / "other").mkdir()
+    other = WarmPlace(tmp_path / "other", **place.environment)
+    assert other.go()[1] == owner
+    shutil.rmtree(place.directory / "runs")
+    ran = other.run(cluster={"worker": 1}, run={"keep_warm": "5m"})
+    assert ran.metrics, ran.output
     assert [warm.pid for warm in waiting()] == [owner]
 
 

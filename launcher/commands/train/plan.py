@@ -18,7 +18,7 @@ from launcher.commands import completion
 from launcher.commands.options import cluster_file, engine_option, planned, reachable, with_engine
 from launcher.engines.table import find, load
 from launcher.host.inventory import Inventory, take
-from launcher.plan.memory import compared, room, tasks_on_one_host
+from launcher.plan.memory import compared, importing, room, tasks_on_one_host
 from launcher.plan.placement import hosts, ports_needed
 from launcher.plan.plan import Idle, Plan, TaskPlan
 from launcher.terminal.device_map import device_map, ranges, shown
@@ -127,8 +127,9 @@ def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:
         yield "idle GPUs", idle
     if inventory.core_note:
         yield "cores", inventory.core_note
-    if inventory.memory and (tasks := tasks_on_one_host(plan)) > room(inventory.memory):
-        yield "memory", compared(tasks, inventory.memory)
+    who = importing(plan, together=find(plan.spec.run.on).starts_parts)
+    if inventory.memory and (tasks := tasks_on_one_host(plan)) > room(inventory.memory, who):
+        yield "memory", compared(tasks, inventory.memory, who)
     if len(several := hosts(plan)) > 1:
         start = f"each starts its part: launcher run --host {several[0]}"
         yield "machines", f"{', '.join(several)}, drawn as if each were like this one; {start}"

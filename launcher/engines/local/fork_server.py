@@ -27,19 +27,22 @@ class CannotForkError(Exception):
 class ForkServer:
     """A process that imports TensorFlow, and from then on forks tasks, which become children of this process."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Start it with a task's environment, parts of which are read at the import and stay; OSError if that fails."""
+    def __init__(self, environment: Mapping[str, str], *, keras: bool = False) -> None:
+        """Start it with a task's environment, parts of which are read at the import and stay; OSError if that fails.
+
+        ``keras``: it imports Keras as well.
+        """
         environment = {name: value for name, value in environment.items() if name not in (TASK_KEY, "TF_CONFIG")}
         self.connection, theirs = socket.socketpair()
         self.connection.settimeout(_ANSWER)
         self._answers = self.connection.makefile("rb")
         self.is_ready = False
-        self._imported_with = at_import(environment)
+        self._imported_with, self._keras = at_import(environment), keras
         nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         with theirs:
             self.pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-P", "-m", _MODULE, str(_SOCKET)],
+                [sys.executable, "-P", "-m", _MODULE, str(_SOCKET), *(["keras"] if keras else [])],
                 environment,
                 file_actions=[*nothing, (os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET)],
                 setsid=True,
@@ -50,9 +53,9 @@ class ForkServer:
         self._hear()
         self.is_ready = True
 
-    def fits(self, environment: Mapping[str, str]) -> bool:
-        """Whether a task with this environment could have done the same import."""
-        return at_import(environment) == self._imported_with
+    def fits(self, environment: Mapping[str, str], *, keras: bool) -> bool:
+        """Whether a task with this environment could have done the same import, and needs no other."""
+        return at_import(environment) == self._imported_with and self._keras >= keras
 
     def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
         """Fork one task and return its process number; CannotForkError if that fails."""

@@ -193,12 +193,15 @@ class Processes:
         output: int,
         *,
         fork: bool = False,
+        keras: bool = False,
     ) -> None:
         """Start one task in a session of its own; ``output`` is the write end of the pipe for what it prints.
 
         ``fork``: from the fork server, if that is possible, whose tasks all do what the command of a task does.
+        ``keras``: it shall have imported Keras as well.
         """
-        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), "fork": fork}
+        how = {"fork": fork, "keras": keras}
+        request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), **how}
         self._send(request, [output])
 
     def kill(self, task: Task, number: int) -> None:

@@ -32,6 +32,7 @@ from launcher.errors import LauncherError, UsageError
 from launcher.host.out_of_memory import OutOfMemory
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles, write_json
+from launcher.spec.keras_use import job_uses_keras
 from launcher.spec.timeouts import by_phase
 from launcher.supervise.events import (
     Abandon,
@@ -94,6 +95,7 @@ class LocalRun:
         self._launched = time.time() - (time.monotonic() - began)
         here = self.addresses.tasks
         self._forked = frozenset() if command is not _TASK_COMMAND else self._to_fork()
+        self._keras = bool(self._forked) and job_uses_keras(plan.spec.job, Path(plan.directory))
         is_whole = len(here) == len(plan.tasks)  # no other launcher's tasks come to the rendezvous
         self._is_open = not is_whole and not key  # to whoever has the cluster file
         self._token = new_key() if is_whole else key or shared_token(plan)
@@ -315,7 +317,8 @@ class LocalRun:
         environment = {"TMPDIR": self._scratch} | plan.environment(task, context)
         environment[TASK_KEY] = context.carried(reports.with_suffix(".json"))
         output = self._pipes.open(task.task, self._files.log(attempt, task.task.slug), reports)
-        self._processes.start(task.task, self._command, environment, output, fork=task.task in self._forked)
+        fork = task.task in self._forked
+        self._processes.start(task.task, self._command, environment, output, fork=fork, keras=self._keras)
         self._pipes.started(task.task)
         if self._processes.has_gone:  # while no task ran that would have told of it
             self._events.append(self._ended_with_spawner(task.task))

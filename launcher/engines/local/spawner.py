@@ -145,11 +145,12 @@ class Spawner:
     def _fork(self, start: _Start) -> None:
         """Fork a task, now or as soon as the fork server has imported; spawn it if that is impossible."""
         self._waiting.append(start)
-        if self._fork_server and not self._fork_server.fits(start.request["environment"]):
+        environment, keras = start.request["environment"], start.request["keras"]
+        if self._fork_server and not self._fork_server.fits(environment, keras=keras):
             self._drop_fork_server()  # of a run before this one
         try:
             if self._fork_server is None:
-                self._fork_server = ForkServer(start.request["environment"])
+                self._fork_server = ForkServer(environment, keras=keras)
                 self._selector.register(self._fork_server.connection, selectors.EVENT_READ, self._imported)
             elif self._fork_server.is_ready:
                 self._fork_waiting(self._fork_server)

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 from launcher.contract.task import Task
 
-# Read at the import of TensorFlow, Keras or numpy, or when a process starts: what differs cannot be changed later.
+# Read when a process starts, or at the import of TensorFlow, Keras or what these import: what differs cannot be changed
+# later. Of TF_, which variables are read when is another question with each release; those that a plan gives to each
+# task are read when TensorFlow starts its threads or opens a GPU.
 _AT_IMPORT = re.compile(
-    r"KERAS_BACKEND|KERAS_HOME|TF_USE_LEGACY_KERAS|TF_CPP_.*|TF_ENABLE_ONEDNN_OPTS|TF_XLA_FLAGS|XLA_FLAGS"
-    r"|OMP_.*|OPENBLAS_.*|MKL_.*|MALLOC_.*|LD_.*|PYTHON.*|LANG|LC_.*|TZ|HOME|PATH"
+    r"TF_(?!CONFIG|NUM_|FORCE_GPU_ALLOW_GROWTH).*|TF2_.*|KERAS_.*|XLA_.*|HDF5_.*|GCS_.*|NPY_.*|NUMPY_.*|PANDAS_.*"
+    r"|OMP_.*|OPENBLAS_.*|GOTO_.*|MKL_.*|KMP_.*|MALLOC_.*|GLIBC_.*|LD_.*|PYTHON.*|LANG|LC_.*|TZ|HOME|PATH"
+    r"|XDG_(CACHE|CONFIG|DATA)_HOME|MPL.*|MATPLOTLIBRC|ABSL_.*|PROTOCOL_BUFFERS_.*|OPENSSL_.*"
 )
 
 

@@ -26,6 +26,8 @@ _ANSWER = 5.0  # seconds for a warm spawner to take a connection
 _PACKAGES = ("site-packages", "dist-packages")
 _SHARED, _LONGEST = Path("/tmp"), 40  # noqa: S108  # where nobody else can reach into a directory of one's own
 _SELF = Path("/proc/self")
+# Where Keras has its backend and its type of floats from (keras/src/backend/config.py).
+_KERAS = ("$KERAS_HOME/keras.json", "~/.keras/keras.json", "/tmp/.keras/keras.json")  # noqa: S108
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user")
 
 
@@ -109,6 +111,7 @@ def kind_of(network: str) -> str:
         network,
         [sys.executable, sys.version, sys.prefix],
         sorted(at_import(os.environ)),
+        [_keras_settings(path) for path in _KERAS],
         _changed(Path(__file__).parents[2]),
         [Path(path).stat().st_mtime_ns for path in sys.path if Path(path).name in _PACKAGES],
         [str(Path.cwd())] if any(not Path(entry).is_absolute() for entry in _python_path()) else [],
@@ -121,6 +124,14 @@ def kind_of(network: str) -> str:
 
 def _python_path() -> list[str]:
     return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def _keras_settings(path: str) -> str:
+    """Return what Keras would read at its import, empty if nothing."""
+    try:
+        return Path(os.path.expandvars(path)).expanduser().read_text(encoding="utf-8", errors="replace")
+    except (OSError, RuntimeError):  # there is no such file, or no home
+        return ""
 
 
 def _changed(package: Path) -> int:

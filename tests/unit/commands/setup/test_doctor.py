@@ -27,6 +27,7 @@ from launcher.host.cores import Core
 from launcher.host.gpus import Gpu
 from launcher.host.inventory import Inventory, Memory
 from launcher.host.memory import read_memory
+from launcher.plan.memory import EACH
 
 FILE = "job: hello\ncluster:\n  worker: 2\n"
 FOUND = {
@@ -150,7 +151,7 @@ def test_without_avx_tensorflow_cannot_run(
     assert bool(line.remedy) == (state == "problem")
 
 
-@pytest.mark.parametrize(("free", "state", "tasks"), [(20 << 30, "ok", "87 tasks"), (1 << 30, "warning", "2 tasks")])
+@pytest.mark.parametrize(("free", "state", "tasks"), [(20 << 30, "ok", "209 tasks"), (800 << 20, "warning", "2 tasks")])
 def test_little_memory_is_a_warning(free: int, state: str, tasks: str) -> None:
     there = Memory(total=32 << 30, available=free)
     (line,) = machine_probes.memory(replace(host(), memory=there))
@@ -162,7 +163,7 @@ def test_little_memory_is_a_warning(free: int, state: str, tasks: str) -> None:
 @pytest.mark.parametrize(("free", "state"), [(20 << 30, "ok"), (500 << 20, "warning")])
 def test_what_the_tasks_of_a_file_need_is_compared_with_what_is_free(free: int, state: str) -> None:
     there = Memory(total=32 << 30, available=free, limit=2 << 30)
-    (line,) = file_probes.memory(2, replace(host(), memory=there))
+    (line,) = file_probes.memory(2, replace(host(), memory=there), EACH)
     assert line.state == state
     assert line.message.startswith("2 tasks need about 825 MiB to start, with an import of TensorFlow each; ")
     assert line.message.endswith(" is free (limit of the control group: 2.0 GiB)")
@@ -170,7 +171,7 @@ def test_what_the_tasks_of_a_file_need_is_compared_with_what_is_free(free: int, 
 
 
 def test_a_host_whose_memory_is_not_known_has_no_line_of_it() -> None:
-    assert [*machine_probes.memory(host()), *file_probes.memory(2, host())] == []
+    assert [*machine_probes.memory(host()), *file_probes.memory(2, host(), EACH)] == []
 
 
 def test_no_driver_is_no_problem_and_a_broken_one_is_a_warning() -> None:

@@ -204,10 +204,11 @@ def test_tasks_that_need_more_memory_than_is_free_are_named_and_started_all_the_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     there = replace(machine(), memory=Memory(total=32 << 30, available=1 << 30, limit=2 << 30))
-    said = notes(monkeypatch, there, "--set", "cluster.worker=4")["memory"]
-    need = "4 tasks need about 1.3 GiB to start, with an import of TensorFlow each"
+    said = notes(monkeypatch, there, "--set", "cluster.worker=6")["memory"]
+    need = "6 tasks need about 1.1 GiB to start, with one import of TensorFlow for all"
     assert said == f"{need}; 1.0 GiB is free (limit of the control group: 2.0 GiB)"
-    assert "memory" not in notes(monkeypatch, there, "--set", "cluster.worker=2")
+    assert "memory" not in notes(monkeypatch, there, "--set", "cluster.worker=4")
+    assert "memory" in notes(monkeypatch, there, "--set", "cluster.worker=4", "--set", "run.start_method=spawn")
 
 
 GPU_LEFT_OUT = "GPU 1 left out: split by MIG (nvidia-smi --multi-instance-gpu 0 makes it whole)"
