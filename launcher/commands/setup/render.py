@@ -17,7 +17,8 @@ from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
 from launcher.rundir import write_whole
 from launcher.spec.file import DEFAULT_FILE, check_job
-from launcher.text import counted, printable
+from launcher.terminal.printing import give, say
+from launcher.text import counted
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
@@ -36,19 +37,17 @@ def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) 
     plan = engine.plan(asked, take(ports_needed(asked.spec)))
     rendered = engine.render(asked, plan, file, output)
     if output is None:
-        click.echo(rendered.text, nl=False)
+        give(rendered.text.removesuffix("\n"))
         return
     _write(rendered, output)
-    click.echo(
-        f"{printable(str(output))}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}"
-    )
+    say(f"{output}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}")
 
 
 def _start(on: str, file: Path, overrides: Sequence[str]) -> str:
     """Return the command that starts what was rendered."""
     named = [] if file == DEFAULT_FILE else [str(file)]
     changed = [word for override in overrides for word in ("--set", override)]
-    return printable(shlex.join(["launcher", "run", *named, *changed, "--on", on]))
+    return shlex.join(["launcher", "run", *named, *changed, "--on", on])
 
 
 def _write(rendered: Rendered, output: Path) -> None:
