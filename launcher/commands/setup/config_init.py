@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from launcher.commands.options import path_to_write
 from launcher.commands.setup.config_files import replace, resolve_links, write_new
 from launcher.commands.train.plan import table
 from launcher.engines.table import SECTIONS, find
@@ -95,7 +96,13 @@ def _machines(written: str) -> tuple[str, ...]:
     short_help="Write a first cluster file.",
     epilog="Example: launcher config init --yes --mode sync --workers 2 --job linear_regression",
 )
-@click.option("--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help="The file to write.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FILE,
+    callback=path_to_write,
+    help="The file to write.",
+)
 @click.option("--mode", type=click.Choice(["sync", "async"]), help="How it trains.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
 @click.option("--ps", type=click.IntRange(min=1), help="How many parameter servers, in async mode.")

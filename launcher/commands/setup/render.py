@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from launcher.commands import completion
-from launcher.commands.options import cluster_file
+from launcher.commands.options import cluster_file, path_to_write
 from launcher.engines.engine import Rendered
 from launcher.engines.table import find, load
 from launcher.errors import UsageError
@@ -24,7 +24,12 @@ from launcher.text import counted
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
 @click.argument("on", metavar="ENGINE", shell_complete=completion.engines)
 @cluster_file
-@click.option("--output", type=click.Path(path_type=Path), help="Write this file; its paths are relative to it.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    callback=path_to_write,
+    help="Write this file; its paths are relative to it.",
+)
 def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) -> None:
     """Print the cluster that FILE describes as a file of ENGINE.
 
