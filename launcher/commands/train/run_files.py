@@ -34,7 +34,7 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
 def placed(path: Path) -> tuple[Plan, ClusterFile]:
     """Read a plan that another launcher wrote, and return it with what it was made of; UsageError if it is none."""
     plan = Plan.from_dict(read_json(path))
-    data = plan.spec.model_dump(mode="json", exclude_defaults=True)
+    data = plan.spec.model_dump(exclude_defaults=True)  # not as JSON, where pydantic has no infinite number
     return plan, ClusterFile(plan.spec, data, Path(plan.directory), Node({}, str(path)))
 
 
