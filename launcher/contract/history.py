@@ -40,7 +40,8 @@ def folded(records: Iterable[Record]) -> list[Record]:
 
 def is_report(record: Record) -> bool:
     """Whether this is a report, as far as is needed to read it."""
-    return isinstance(record.get("step"), int) and isinstance(record.get("task"), str)
+    numbers = isinstance(record.get("step"), int) and isinstance(record.get("time"), int | float)
+    return numbers and isinstance(record.get("task"), str) and isinstance(record.get("resumed_at"), int | None)
 
 
 def trained(history: Iterable[Record]) -> tuple[int, float]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter
 
 from launcher.contract.task import Task
 from launcher.errors import UsageError
@@ -130,10 +133,7 @@ def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
     written = files.read_result()
     if written is None:
         return None
-    try:
-        result = RunResult(**written)
-    except TypeError as error:
-        raise UsageError(f"{files.result} is damaged: {error}; start a new run") from None
+    result = _checked(written, files)
     if result.status == "failed" and (found := first_error(files, since_ns)):
         cause, attempt = found
         described = _describe(cause, files, attempt)
@@ -147,7 +147,7 @@ def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
 
 def first_error(files: RunFiles, since_ns: int) -> tuple[Cause, int] | None:
     """Return the earliest error of any task that a restart would not have recovered from, and its attempt."""
-    errors = [(read_json(path), attempt) for attempt, path in files.errors()]
+    errors = [(_read_error(path), attempt) for attempt, path in files.errors()]
     fatal = [
         (error, attempt)
         for error, attempt in errors
@@ -158,6 +158,36 @@ def first_error(files: RunFiles, since_ns: int) -> tuple[Cause, int] | None:
     error, attempt = min(fatal, key=lambda one: one[0]["time_ns"])
     cause = Cause.of(Exited(Task.parse(error["task"]), 1, error))
     return replace(cause, peer=None), attempt  # it is no other task's, whichever it waited for
+
+
+def _checked(written: Mapping[str, Any], files: RunFiles) -> RunResult:
+    """Return a result with the types that it must have, its cause included; UsageError if it is damaged."""
+    try:
+        result = TypeAdapter(RunResult).validate_python(written)
+        if result.cause:
+            Task.parse(result.cause["task"])
+            attempt_of(files.directory / result.cause["file"])
+    except ValueError as error:  # pydantic's, too
+        raise UsageError(f"{files.result} is damaged: {_first_line(error)}; start a new run") from None
+    return result
+
+
+def _read_error(path: Path) -> Mapping[str, Any]:
+    """Return what a task wrote down of its error; UsageError if it is damaged."""
+    error = read_json(path)
+    try:
+        Cause.of(Exited(Task.parse(error["task"]), 1, error))
+        types = [type(error[key]) for key in ("time_ns", "consequence", "mendable")]
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as wrong:
+        raise UsageError(f"{path} is damaged: {_first_line(wrong)}; start a new run") from None
+    if types != [int, bool, bool]:
+        raise UsageError(f"{path} is damaged: time_ns, consequence or mendable has another type; start a new run")
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return ", ".join(what.splitlines()[:2])
 
 
 def _status(supervisor: Supervisor) -> Status:

@@ -236,7 +236,7 @@ def damage(checkpoint: Path, watch: Watch = lambda _: None) -> str:
                 return f"{name} has other content than when it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         return f"{_STATE} cannot be read: {error}"
     return ""
 
@@ -272,7 +272,7 @@ def _read(state: Path) -> Saved | None:
         return Saved(int(content["step"]), str(content.get("id", "")), state.parent, int(content.get("repeated", 0)))
     except (FileNotFoundError, NotADirectoryError):
         return None  # the leader has just dropped it for newer ones
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None  # damaged: newest_sound says so
 
 
