@@ -5,6 +5,7 @@ The lint rule TID251 (pyproject.toml) refuses ``click.echo`` and its like anywhe
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, TextIO
 
@@ -20,8 +21,9 @@ class Styled(str):
 
 
 def styled(text: str, **style: Any) -> Styled:
-    """Return the text in a style of ``click.style``, which is left out where the output is no terminal."""
-    return Styled(click.style(indented(text), **style))
+    """Return the text in a style of ``click.style``, left out without a terminal, on a dumb one, and by NO_COLOR."""
+    plainly = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return Styled(indented(text) if plainly else click.style(indented(text), **style))
 
 
 def say(*parts: str, err: bool = False) -> None:

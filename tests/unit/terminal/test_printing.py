@@ -19,8 +19,20 @@ def test_only_a_style_of_our_own_reaches_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     say(styled("a\x1b[2J", bold=True), " b\x1b[31m")
     assert capsys.readouterr().out == "\x1b[1ma\\x1b[2J\x1b[0m b\\x1b[31m\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colours_gets_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv(name, value)
+    say(styled("a", fg="red"))
+    assert capsys.readouterr().out == "a\n"
 
 
 def test_what_follows_a_new_line_is_indented_and_style_is_left_out_in_a_pipe(
