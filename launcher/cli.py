@@ -12,7 +12,7 @@ import click
 from launcher import __version__
 from launcher.commands.groups import Group
 from launcher.errors import LauncherError
-from launcher.text import printable
+from launcher.terminal.printing import say
 
 _COMPLETE = "_LAUNCHER_COMPLETE"  # in the environment while a shell asks click what may follow
 
@@ -86,13 +86,26 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        said = io.StringIO()
-        error.show(said)
-        click.echo(printable(said.getvalue()), err=True, nl=False)
+        _show(error)
         sys.exit(2)
     except LauncherError as error:
-        click.echo(printable(str(error)), err=True)
+        for sentence in error.sentences:
+            say(sentence, err=True)
         sys.exit(error.exit_code)
-    except OSError as error:  # a full disk or a closed pipe, and nothing below could handle it
-        click.echo(printable(f"{error.filename or 'the output'}: {error.strerror or error}"), err=True)
+    except UnicodeEncodeError as error:
+        character = ascii(error.object[error.start : error.start + 1])
+        say(f"the output is {error.encoding}, which has no {character}; set PYTHONIOENCODING=utf-8", err=True)
         sys.exit(1)
+    except OSError as error:  # a full disk or a closed pipe, and nothing below could handle it
+        say(f"{error.filename or 'the output'}: {error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+def _show(error: click.ClickException) -> None:
+    """Show a usage error as click does, its message in one paragraph."""
+    said = io.StringIO()
+    error.show(said)
+    usage, mark, message = said.getvalue().rstrip("\n").partition("Error: ")
+    for line in usage.splitlines():
+        say(line, err=True)
+    say(mark, message, err=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from launcher.text import one_line
+
 _MOST = 20  # words of a list in a message
 _OURS = Path(__file__).parent
 
@@ -16,6 +18,11 @@ class LauncherError(Exception):
     """An error whose text is shown to the user as it is, without a traceback."""
 
     exit_code = 1
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """What the user reads, a message each."""
+        return (str(self),)
 
 
 class UsageError(LauncherError):
@@ -51,7 +58,12 @@ class SpecError(UsageError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(self.sentences))
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """Each problem in a line."""
+        return [one_line(str(problem)) for problem in self.problems]
 
 
 def did_you_mean(word: str, known: Iterable[str], listed: str = "", *, key: Callable[[str], str] = str.lower) -> str:

@@ -20,6 +20,7 @@ from launcher.text import counted
 
 LATEST = "latest"
 _CHECKPOINT = "step-"
+_LONGEST_RUN = 1e10  # seconds, three centuries
 
 
 def checkpoint_name(step: int) -> str:
@@ -66,7 +67,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); start a new run") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be read ({why}); start a new run") from None
     if not isinstance(value, dict):
         raise UsageError(f"{path} is damaged: it holds no JSON object; start a new run")
     return value
@@ -219,7 +221,7 @@ class RunFiles:
             return None
         result = read_json(self.result)
         if missing := _missing(result):
-            raise UsageError(f"{self.result} is damaged: it has no {missing[0]}; start a new run")
+            raise UsageError(f"{self.result} is damaged: it has no valid {missing[0]}; start a new run")
         return result
 
     def elapsed(self) -> float:
@@ -230,7 +232,7 @@ class RunFiles:
         result = self.read_result() or {}
         reports, events = read_lines(self.metrics)[0], read_lines(self.events)[0]
         told = [result.get("wall_s"), *(one.get("time") for one in reports), *(one.get("elapsed") for one in events)]
-        return max((float(one) for one in told if isinstance(one, int | float)), default=0.0)
+        return max(map(_seconds, told), default=0.0)
 
     def damaged(self) -> Iterator[str]:
         """Yield a sentence for each file of lines that has damaged ones."""
@@ -277,11 +279,20 @@ class RunFiles:
 
 def _missing(result: Mapping[str, Any]) -> list[str]:
     """Return what readers of a result need and do not find in it."""
-    keys = ["status", "steps", *(["exit_code", "cause"] if result.get("status") == "failed" else [])]
-    missing = [key for key in keys if key not in result]
-    cause = result.get("cause")
-    told = cause is None or (isinstance(cause, dict) and {"task", "error", "file"} <= cause.keys())
-    return missing if told else [*missing, "cause"]
+    failed, cause = result.get("status") == "failed", result.get("cause")
+    told = isinstance(cause, dict) and all(isinstance(cause.get(key), str) for key in ("task", "error", "file"))
+    found = {
+        "status": result.get("status") in ("done", "failed", "stopped"),
+        "steps": type(result.get("steps")) is int,
+        "exit_code": not failed or result.get("exit_code") in range(1, 256),
+        "cause": told or (cause is None and not failed),
+    }
+    return [key for key, is_there in found.items() if not is_there]
+
+
+def _seconds(value: object) -> float:
+    """Return the value if a run can have taken so many seconds, and 0 if not."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < _LONGEST_RUN else 0.0  # as NaN is not
 
 
 def _is_run(directory: Path) -> bool:

@@ -15,6 +15,7 @@ from launcher.errors import LauncherError
 from launcher.rundir import run_names
 from launcher.spec.file import DEFAULT_FILE, ClusterFile
 from launcher.spec.keys import known_keys, values
+from launcher.text import one_line
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 # Keys of which there are only a few values.
@@ -29,7 +30,9 @@ _VALUES = {
 def _completer(words: Callable[[click.Context], Iterable[str]]) -> Completer:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
         try:
-            return [CompletionItem(word) for word in words(ctx) if word.startswith(incomplete)]
+            offered = [word for word in words(ctx) if word.startswith(incomplete)]
+            # A shell draws them on the terminal, and takes a line for each.
+            return [CompletionItem(word) for word in offered if word == one_line(word)]
         except (LauncherError, OSError):
             return []
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from launcher.errors import Problem
-from launcher.text import printable
 
 State = Literal["ok", "warning", "problem"]
 
@@ -27,7 +26,7 @@ class Finding:
 
     def __str__(self) -> str:
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return printable(f"{self.state:<9}{self.about}: {self.message}{remedy}")
+        return f"{self.state:<9}{self.about}: {self.message}{remedy}"
 
 
 def shown(problem: Problem) -> Finding:

@@ -18,6 +18,7 @@ from launcher.plan.placement import hosts
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.file import DEFAULT_FILE, no_engine
 from launcher.spec.model import JobSpec
+from launcher.spec.mounted_path import mounted_path
 from launcher.spec.yaml_writer import in_one_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -27,6 +28,14 @@ def cluster_file(function: Command) -> Command:
     """Add the path of the cluster file (``file``) and ``--set KEY=VALUE`` (``overrides``)."""
     argument = click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE, required=False)
     return argument(overrides_option(function))
+
+
+def path_to_write(_: click.Context, parameter: click.Parameter, given: Path | None) -> Path | None:
+    """Return a path to write to, by the rule of ``run.output``: expanded or refused, never a file of that name."""
+    try:
+        return None if given is None else Path(mounted_path(str(given)))
+    except ValueError as error:
+        raise UsageError(f"{parameter.opts[0]}: {error}") from None
 
 
 def overrides_option(function: Command) -> Command:

@@ -42,7 +42,7 @@ def is_report(record: Record) -> bool:
     """Whether this is a report, as far as is needed to read it."""
     kinds = {"step": int, "task": str, "resumed_at": int | None, "time": int | float}
     has_kinds = all(isinstance(record[name], kind) for name, kind in kinds.items() if name in record)
-    return has_kinds and {"step", "task"} <= record.keys()
+    return has_kinds and {"step", "task", "time"} <= record.keys()
 
 
 def trained(history: Iterable[Record]) -> tuple[int, float]:

@@ -45,7 +45,7 @@ class Holder:
         """Return who wrote the lock; None if nobody has, or not yet."""
         try:
             return cls(**json.loads(os.pread(descriptor, 4096, 0)))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
     @property

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from launcher import __version__
 from launcher.contract.context import TaskContext
 from launcher.contract.environment import TASK_KEY
@@ -33,7 +35,7 @@ class TaskPlan:
     def from_dict(cls, values: Mapping[str, Any]) -> TaskPlan:
         """Read one task of a plan that was JSON; KeyError, TypeError or ValueError if it is none."""
         read = {**values, "task": Task.parse(values["task"]), "role": Role(values["role"])}
-        return cls(**read | {"cores": tuple(values["cores"]), "gpus": tuple(values["gpus"])})
+        return TypeAdapter(cls).validate_python(read)
 
     @property
     def host(self) -> str:
@@ -154,17 +156,14 @@ class Plan:
     def from_dict(cls, values: Mapping[str, Any]) -> Plan:
         """Read what ``to_dict`` returned, also after it was JSON; UsageError if it is no plan of this launcher."""
         try:
-            return cls(
-                spec=ClusterSpec.model_validate(values["spec"]),
-                directory=values["directory"],
-                strategy=values["strategy"],
-                communication=values["communication"],
-                reason=values["reason"],
-                tasks=tuple(TaskPlan.from_dict(task) for task in values["tasks"]),
-                idle=tuple(Idle(Task.parse(idle["task"]), idle["reason"]) for idle in values["idle"]),
-                cluster={job: tuple(addresses) for job, addresses in values["cluster"].items()},
-                leader=Task.parse(values["leader"]),
-                rendezvous=values["rendezvous"],
+            return TypeAdapter(cls).validate_python(
+                {
+                    **values,
+                    "spec": ClusterSpec.model_validate(values["spec"]),
+                    "tasks": tuple(TaskPlan.from_dict(task) for task in values["tasks"]),
+                    "idle": tuple(Idle(Task.parse(idle["task"]), idle["reason"]) for idle in values["idle"]),
+                    "leader": Task.parse(values["leader"]),
+                }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0]

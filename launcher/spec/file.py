@@ -18,6 +18,7 @@ from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError, did_you_mean, listing
 from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
+from launcher.spec.numbers import out_of_range
 from launcher.spec.overrides import apply, expand_jobs, keep_typed_env
 from launcher.spec.rules import UNKNOWN, broken_rules
 from launcher.spec.yaml_nodes import Node
@@ -105,7 +106,7 @@ def check(text: str, path: Path, overrides: Sequence[str] = (), engines: Engines
     data = full.plain()
     sections, found_faults = _sections(data, engines or {})
     spec, more_faults = _check({key: value for key, value in data.items() if key not in sections})
-    found_faults += more_faults
+    found_faults += [*more_faults, *out_of_range(full)]
     if spec and engines is not None and spec.run.on not in engines:
         found_faults.append(Fault(("run", "on"), no_engine(spec.run.on, engines)))
     problems += [Problem(full.locate(fault.path), dotted(fault.path), fault.message) for fault in found_faults]

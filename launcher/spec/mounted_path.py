@@ -1,4 +1,4 @@
-"""A path that a cluster file gives to the launcher itself: of this machine's file systems, and what it says."""
+"""A path that is given to the launcher to write to: of this machine's file systems, and what it says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mounted_path(text: str) -> str:
             "have; write a path, and let the job copy what it makes"
         )
     if "$" in text:
-        raise ValueError(f"{text!r} has a variable, and a cluster file has none; write the path itself")
+        raise ValueError(f"{text!r} has a variable, which nothing fills in here; write the path itself")
     try:
         return str(Path(text).expanduser()) if text.startswith("~") else text
     except RuntimeError:

@@ -48,7 +48,11 @@ _SENTENCES = {
     "'-' indicator": "the indentation does not fit the list above",
     "expected ':'": "a key without a ':' after it",
     "<document start>": "nothing can follow here; a bracket or brace is closed that was not opened",
+    "block sequence entries": "a list cannot begin here; write [a, b], or put '- a' in a line of its own",
+    "mapping keys are not": "a value cannot begin with '? '; put it in quotes",
+    "directive name": "a value cannot begin with '%'; put it in quotes",
     "nesting depth": f"nested deeper than {MAX_DEPTH} levels",  # PyYAML 6.0.4 stops at a thousand by itself
+    "Unicode character escape": "half a character after '\\u'; write the character itself",
     "escape": "an unknown escape after '\\'; use single quotes, or write '\\\\'",
 }
 

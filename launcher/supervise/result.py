@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import TypeAdapter
+
 from launcher.contract.task import Task
 from launcher.errors import LauncherError, UsageError
 from launcher.plan.plan import Plan
@@ -135,10 +137,7 @@ def read_back(files: RunFiles, since_ns: int) -> Outcome | None:
     written = files.read_result()
     if written is None:
         return None
-    try:
-        result = RunResult(**written)
-    except TypeError as error:
-        raise UsageError(f"{files.result} is damaged: {error}; start a new run") from None
+    result = _checked(written, files)
     if result.status == "failed" and (found := first_error(files, since_ns)):
         cause, attempt = found
         described = _describe(cause, files, attempt)
@@ -185,6 +184,22 @@ def _legible(path: Path) -> Mapping[str, Any] | None:
     with suppress(LauncherError):  # which the launcher of its task has said
         return read_error(path)
     return None
+
+
+def _checked(written: Mapping[str, Any], files: RunFiles) -> RunResult:
+    """Return a result with the types that it must have, its cause included; UsageError if it is damaged."""
+    try:
+        result = TypeAdapter(RunResult).validate_python(written)
+        if result.cause:
+            Task.parse(result.cause["task"])
+            attempt_of(files.directory / result.cause["file"])
+    except ValueError as error:  # pydantic's, too
+        raise UsageError(f"{files.result} is damaged: {_first_line(error)}; start a new run") from None
+    return result
+
+
+def _first_line(error: Exception) -> str:
+    return ", ".join(str(error).splitlines()[:2])
 
 
 def _status(supervisor: Supervisor) -> Status:

@@ -40,7 +40,7 @@ class BufferedOutput:
         if self._descriptor is None:
             self._stream.write(text)
         else:
-            self._waiting += text.encode(self.encoding, self._stream.errors or "strict")
+            self._waiting += text.encode(self.encoding, "replace")  # a terminal that knows no │ still works
             if len(self._waiting) >= _MUCH:
                 self._pass_on(self._descriptor, _MOST)
         return len(text)

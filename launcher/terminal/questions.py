@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from launcher.errors import UsageError
+from launcher.text import one_line
 
 Check = Callable[[str], object]  # raises ValueError for an answer that is not allowed
 
@@ -17,7 +18,7 @@ def checked_answer(answer: str, check: Check) -> str:
     try:
         check(answer)
     except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+        raise click.BadParameter(one_line(str(error))) from None
     return answer
 
 
@@ -57,4 +58,4 @@ class Questions:
 
     def agrees(self, question: str) -> bool:
         """Whether the user agrees."""
-        return self._silent or click.confirm(question, default=True)
+        return self._silent or click.confirm(one_line(question), default=True)

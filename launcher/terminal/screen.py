@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  # what is printed on it is escaped here
 from rich.live import Live
 from rich.text import Text
 
 from launcher.contract.phases import Phase
 from launcher.contract.task import Task
 from launcher.terminal.output import BufferedOutput
-from launcher.text import coloured, indented
+from launcher.terminal.printing import stream as standard
+from launcher.text import coloured, indented, one_line
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _REDRAW = 0.1  # seconds
@@ -40,7 +40,7 @@ class TerminalScreen:
 
     def __init__(self, tasks: Iterable[Task], stream: TextIO | None = None, *, prefixed: bool = True) -> None:
         """Without ``prefixed`` a line is shown as it was printed: the reader knows which task it is."""
-        self._output = BufferedOutput(stream or sys.stdout)
+        self._output = BufferedOutput(stream or standard())
         names = [str(task) for task in tasks]
         self._prefixed = prefixed
         self._width = max(map(len, names), default=0)
@@ -92,7 +92,7 @@ class TerminalScreen:
         self._output.flush()
         if self._live and now - self._drawn_at >= _REDRAW and not self._output.is_behind:
             self._drawn_at = now
-            self._live.update(Text(self._describe(progress, now), style="bold"), refresh=True)
+            self._live.update(Text(one_line(self._describe(progress, now)), style="bold"), refresh=True)
 
     def _describe(self, progress: Mapping[str, Any], now: float) -> str:
         phase = [doing(progress)] if "phase" in progress else []

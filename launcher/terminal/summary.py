@@ -14,8 +14,9 @@ from launcher.rundir import RunFiles
 from launcher.supervise.causes import Cause
 from launcher.supervise.result import Outcome, RunResult
 from launcher.terminal.output import BufferedOutput
+from launcher.terminal.printing import stream
 from launcher.terminal.screen import clock
-from launcher.text import indented
+from launcher.text import indented, printable
 
 # What Python, C libraries and curl say if a name has no address, or an address no way to it. Docker drops what would
 # leave a closed network, so that a connection there times out.
@@ -109,11 +110,11 @@ def shown(path: Path) -> Path:
 def print_last(lines: Sequence[str]) -> None:
     """Print the last lines of all, whether or not they can still be read."""
     try:
-        output = BufferedOutput(sys.stdout)
-        output.write("".join(f"{line}\n" for line in lines))
+        output = BufferedOutput(stream())
+        output.write("".join(f"{printable(line)}\n" for line in lines))
         output.finish()
     except OSError:
-        sys.stdout = None  # nobody does, and the interpreter must not try again at its exit
+        sys.stdout = None  # noqa: TID251  # nobody does, and the interpreter must not try again at its exit
 
 
 def _last_lines(log: Path) -> Sequence[str]:

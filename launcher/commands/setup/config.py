@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
@@ -22,7 +21,8 @@ from launcher.spec.edit import key_edits
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.file import DEFAULT_FILE
 from launcher.spec.keys import is_key, known_keys, values, values_at
-from launcher.text import printable, whole_number
+from launcher.terminal.printing import give, say, styled
+from launcher.text import one_line, whole_number
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -99,11 +99,10 @@ def get(key: str, overrides: Sequence[str], as_json: bool, file: Path) -> None:
         hint = "" if key in known_keys(SECTIONS) else did_you_mean(name, values_at(found, above))
         raise UsageError(f"{key} has no value and no default in {file}{hint}")
     if as_json:
-        click.echo(json.dumps(inside.get("", inside), indent=2))
+        give(json.dumps(inside.get("", inside), indent=2))
         return
-    as_shown = printable if sys.stdout.isatty() else str  # a program reads the value as it is
     for name, value in inside.items():
-        click.echo(as_shown(f"{name}: {written(value)}" if name else written(value)))
+        say(f"{name}: {written(value)}") if name else give(written(value))
 
 
 def written(value: Any) -> str:
@@ -180,13 +179,12 @@ def show(overrides: Sequence[str], as_json: bool, file: Path) -> None:
     """Show every value, defaults included, and where each comes from."""
     found = values(load(file, overrides), SECTIONS)
     if as_json:
-        click.echo(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
+        give(json.dumps({key: value._asdict() for key, value in found.items()}, indent=2))
         return
-    shown = {key: printable(written(value.value)) for key, value in found.items()}
-    wide, long = (max(map(len, cells)) for cells in (found, shown.values()))
-    for key, value in found.items():
-        origin = click.style(printable(value.origin), dim=value.origin == "default")
-        click.echo(f"{key:<{wide}}  {shown[key]:<{min(long, 40)}}  {origin}")
+    rows = [(one_line(key), one_line(written(one.value)), one.origin) for key, one in found.items()]
+    wide, long = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for key, value, origin in rows:
+        say(f"{key:<{wide}}  {value:<{min(long, 40)}}  ", styled(origin, dim=origin == "default"))
 
 
 @verb("diff", "Compare with another file, a run, or --set.", "--run latest")
@@ -216,9 +214,9 @@ def diff(other: Path | None, run: str | None, overrides: Sequence[str], file: Pa
     for key in changed:
         for mark, colour, side in (("-", "red", before), ("+", "green", after)):
             if key in side:
-                click.echo(click.style(printable(f"{mark} {key}: {written(side[key].value)}"), fg=colour))
+                say(styled(one_line(f"{mark} {key}: {written(side[key].value)}"), fg=colour))
     if not changed:
-        click.echo("no difference")
+        say("no difference")
 
 
 def _value(side: dict[str, Any], key: str) -> Any:
@@ -245,7 +243,7 @@ def key(file: Path) -> None:
 
     load(file)  # so that no key lies beside a file that is not there
     place = write_key(file)
-    click.echo(f"{place} is this cluster's key: copy it to every machine, beside the cluster file, with its mode")
+    say(f"{place} is this cluster's key: copy it to every machine, beside the cluster file, with its mode")
 
 
 @verb("schema", "Print the JSON Schema of cluster files.", "> cluster.schema.json")
@@ -256,4 +254,4 @@ def schema() -> None:
     """Print the JSON Schema of cluster files, for editors that complete and check as you type."""
     from launcher.spec.schema import json_schema
 
-    click.echo(json.dumps(json_schema(SECTIONS), indent=2))
+    give(json.dumps(json_schema(SECTIONS), indent=2))

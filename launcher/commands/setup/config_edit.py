@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import click
-
 from launcher.commands.setup.config_files import exclusive, replace
 from launcher.contract.task import Task
 from launcher.engines.table import SECTIONS
@@ -15,7 +13,8 @@ from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec.edit.line_ends import keeping_line_ends
 from launcher.spec.file import ClusterFile, check, check_job, read
 from launcher.spec.yaml_parser import parse
-from launcher.text import printable
+from launcher.terminal.printing import say, styled
+from launcher.text import one_line
 
 
 def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Iterable[Task] = ()) -> None:
@@ -35,7 +34,7 @@ def edit(path: Path, change: Callable[[str], str], *, dry_run: bool, gone: Itera
         if not dry_run and after != before:
             replace(path, after)
     if after == before:
-        click.echo(printable(f"{path}: nothing to change"))
+        say(f"{path}: nothing to change")
 
 
 def show_diff(before: str, after: str, path: Path) -> None:
@@ -43,7 +42,7 @@ def show_diff(before: str, after: str, path: Path) -> None:
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=1, lineterm="")
     for number, line in enumerate(lines):
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1]) if number > 1 else None
-        click.echo(click.style(printable(line), fg=colour, bold=number < 2))  # the two lines of the head
+        say(styled(one_line(line), fg=colour, bold=number < 2))  # the two lines of the head
 
 
 def _readable(path: Path) -> str:
@@ -72,7 +71,7 @@ def _checked(text: str, path: Path, previous: ClusterFile | None) -> ClusterFile
     if problems and previous and not _job_problems(previous):
         raise _refused(path, SpecError(problems))
     for problem in problems:
-        click.echo(printable(f"note: {problem}"), err=True)
+        say(f"note: {problem}", err=True)
     return file
 
 
@@ -98,4 +97,4 @@ def _note_affected_runs(file: ClusterFile, gone: Iterable[Task]) -> None:
 
     for task in gone:
         for run, holder in users(file.directory / file.spec.run.output, task):
-            click.echo(f"note: {run.name} is running {task} ({holder}) and continues as it was started", err=True)
+            say(f"note: {run.name} is running {task} ({holder}) and continues as it was started", err=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from launcher.commands.options import path_to_write
 from launcher.commands.setup.config_files import replace, resolve_links, write_new
 from launcher.commands.train.plan import table
 from launcher.engines.table import SECTIONS, find
@@ -22,6 +23,7 @@ from launcher.spec.file import DEFAULT_FILE, check, check_job
 from launcher.spec.job_source import config_module
 from launcher.spec.model import check_name, is_host
 from launcher.spec.yaml_writer import in_one_line
+from launcher.terminal.printing import say
 from launcher.terminal.questions import Check, Questions, checked_answer
 
 _PORTS = {"worker": 2222, "ps": 2322}  # the first is TensorFlow's usual one
@@ -94,7 +96,13 @@ def _machines(written: str) -> tuple[str, ...]:
     short_help="Write a first cluster file.",
     epilog="Example: launcher config init --yes --mode sync --workers 2 --job linear_regression",
 )
-@click.option("--file", type=click.Path(path_type=Path), default=DEFAULT_FILE, help="The file to write.")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FILE,
+    callback=path_to_write,
+    help="The file to write.",
+)
 @click.option("--mode", type=click.Choice(["sync", "async"]), help="How it trains.")
 @click.option("--workers", type=click.IntRange(min=1), help="How many tasks train.")
 @click.option("--ps", type=click.IntRange(min=1), help="How many parameter servers, in async mode.")
@@ -158,18 +166,19 @@ def _first_line(file: Path) -> str:
 
 def _write(file: Path, text: str, asks: Questions, *, there: bool) -> None:
     asked = check(text, file, engines=SECTIONS)
-    click.echo()
+    say()
     for line in _planned_lines(file, text):
-        click.echo(line)
+        say(line)
     try:
         check_job(asked)
     except UsageError as error:
-        click.echo(f"note: {error}", err=True)
-    if not asks.agrees(f"\nWrite {file}?"):
-        click.echo("nothing was written")
+        say(f"note: {error}", err=True)
+    say()
+    if not asks.agrees(f"Write {file}?"):
+        say("nothing was written")
         sys.exit(1)
     replace(file, text) if there else write_new(file, text)
-    click.echo(f"{file} is written; next: launcher run{'' if file.name == DEFAULT_FILE.name else f' {file}'}")
+    say(f"{file} is written; next: launcher run{'' if file.name == DEFAULT_FILE.name else f' {file}'}")
 
 
 def _planned_lines(file: Path, text: str) -> Sequence[str]:

@@ -20,7 +20,7 @@ from launcher.commands.options import cluster_file
 from launcher.engines.table import load
 from launcher.errors import SpecError
 from launcher.spec.file import DEFAULT_FILE
-from launcher.text import printable
+from launcher.terminal.printing import give, say, styled
 
 _WIDE = 15  # characters of what is checked
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -37,7 +37,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
     """
     found: list[Finding] = []
     if not as_json:
-        click.echo(f"launcher {__version__}")
+        say(f"launcher {__version__}")
     for one in chain(machine_probes.machine(), cluster(file, overrides)):
         found.append(one)
         if not as_json:
@@ -45,7 +45,7 @@ def command(file: Path, overrides: Sequence[str], as_json: bool) -> None:
     problems = sum(not one.ok for one in found)
     if as_json:
         lines = [asdict(one) for one in found]
-        click.echo(json.dumps({"launcher": __version__, "ok": not problems, "lines": lines}, indent=2))
+        give(json.dumps({"launcher": __version__, "ok": not problems, "lines": lines}, indent=2))
     sys.exit(1 if problems else 0)
 
 
@@ -63,7 +63,6 @@ def cluster(path: Path, overrides: Sequence[str]) -> Iterator[Finding]:
 
 def show(one: Finding) -> None:
     """Print a line, and its remedy under it."""
-    state = click.style(f"{one.state:<8}", fg=_COLOURS[one.state])
-    click.echo(f"{state} {printable(f'{one.about:<{_WIDE}} {one.message}')}")
+    say(styled(f"{one.state:<8}", fg=_COLOURS[one.state]), f" {one.about:<{_WIDE}} {one.message}")
     if one.remedy:
-        click.echo(printable(f"{'':<8} {'':<{_WIDE}} → {one.remedy}"))
+        say(f"{'':<8} {'':<{_WIDE}} → {one.remedy}")

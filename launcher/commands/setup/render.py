@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from launcher.commands import completion
-from launcher.commands.options import cluster_file
+from launcher.commands.options import cluster_file, path_to_write
 from launcher.engines.engine import Rendered
 from launcher.engines.table import find, load
 from launcher.errors import UsageError
@@ -17,13 +17,19 @@ from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
 from launcher.rundir import write_whole
 from launcher.spec.file import DEFAULT_FILE, check_job
-from launcher.text import counted, printable
+from launcher.terminal.printing import give, say
+from launcher.text import counted
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")
 @click.argument("on", metavar="ENGINE", shell_complete=completion.engines)
 @cluster_file
-@click.option("--output", type=click.Path(path_type=Path), help="Write this file; its paths are relative to it.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    callback=path_to_write,
+    help="Write this file; its paths are relative to it.",
+)
 def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) -> None:
     """Print the cluster that FILE describes as a file of ENGINE.
 
@@ -36,19 +42,17 @@ def command(on: str, file: Path, overrides: Sequence[str], output: Path | None) 
     plan = engine.plan(asked, take(ports_needed(asked.spec)))
     rendered = engine.render(asked, plan, file, output)
     if output is None:
-        click.echo(rendered.text, nl=False)
+        give(rendered.text.removesuffix("\n"))
         return
     _write(rendered, output)
-    click.echo(
-        f"{printable(str(output))}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}"
-    )
+    say(f"{output}: {counted(len(plan.tasks), engine.noun)}; start them: {_start(on, file, overrides)}")
 
 
 def _start(on: str, file: Path, overrides: Sequence[str]) -> str:
     """Return the command that starts what was rendered."""
     named = [] if file == DEFAULT_FILE else [str(file)]
     changed = [word for override in overrides for word in ("--set", override)]
-    return printable(shlex.join(["launcher", "run", *named, *changed, "--on", on]))
+    return shlex.join(["launcher", "run", *named, *changed, "--on", on])
 
 
 def _write(rendered: Rendered, output: Path) -> None:

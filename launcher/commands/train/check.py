@@ -28,6 +28,7 @@ from launcher.host.inventory import take
 from launcher.plan.placement import place_file, ports_needed
 from launcher.rundir import RunFiles
 from launcher.spec.file import ClusterFile
+from launcher.terminal.printing import give, say
 
 _ANSWER = re.compile(r"(?P<task>\w+:\d+) (?P<answer>[CG]PU:\d+: .*)")  # what jobs/hello.py prints
 
@@ -49,11 +50,11 @@ def command(file: Path, overrides: Sequence[str], live: bool, as_json: bool) -> 
     for finding in _all(file, overrides, live=live):
         findings.append(finding)
         if not as_json:
-            click.echo(str(finding))
+            say(str(finding))
     ok = all(finding.ok for finding in findings)
     if as_json:
         checks = [{"ok": finding.ok} | asdict(finding) for finding in findings]
-        click.echo(json.dumps({"ok": ok, "checks": checks}, indent=2))
+        give(json.dumps({"ok": ok, "checks": checks}, indent=2))
     sys.exit(0 if ok else 2)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +21,8 @@ from launcher.plan.memory import compared, importing, room, tasks_on_one_host
 from launcher.plan.placement import hosts, ports_needed
 from launcher.plan.plan import Idle, Plan, TaskPlan
 from launcher.terminal.device_map import device_map, ranges, shown
-from launcher.text import plural, printable
+from launcher.terminal.printing import give, on_terminal, say, styled
+from launcher.text import one_line, plural
 
 _INDENT = 13  # of what stands beside a bold word under the table
 
@@ -53,9 +53,9 @@ def command(file: Path, overrides: Sequence[str], on: str | None, as_json: bool,
         chosen = planned(plan, task)
         variables = plan.environment(reachable(plan, [chosen])[0] if engine.starts_parts else chosen)
         values = dict(sorted(variables.items()))
-        click.echo(json.dumps(values, indent=2) if as_json else exports(values))
+        give(json.dumps(values, indent=2) if as_json else exports(values))
     elif as_json:
-        click.echo(json.dumps(plan.to_dict(), indent=2))
+        give(json.dumps(plan.to_dict(), indent=2))
     else:
         network = engine.network(plan, asked.sections[asked.spec.run.on])
         _show(plan, inventory, plan if engine.starts_parts else _on_this_machine(plan), network)
@@ -86,15 +86,19 @@ def _on_this_machine(plan: Plan) -> Plan:
 
 
 def _show(plan: Plan, inventory: Inventory, drawn: Plan, network: str) -> None:
-    click.echo(f"{click.style(plan.spec.name, bold=True)}: {plan.spec.mode}, job {printable(plan.spec.job)}\n")
+    say(styled(plan.spec.name, bold=True), f": {plan.spec.mode}, job {plan.spec.job}")
+    say()
     for line in table(plan):
-        click.echo(line)
-    click.echo()
+        say(line)
+    say()
     for line in device_map(drawn, inventory):
-        click.echo(line)
-    click.echo()
+        say(line)
+    say()
     for name, text in (*_notes(drawn, inventory), *([("network", network)] if network else [])):
-        click.echo(click.style(f"{name:<{_INDENT}}", bold=True) + _wrapped(printable(text)))
+        first, *further = _wrapped(one_line(text))
+        say(styled(f"{name:<{_INDENT}}", bold=True), first)
+        for line in further:
+            say(" " * _INDENT, line)
 
 
 def table(plan: Plan) -> Iterator[str]:
@@ -106,15 +110,15 @@ def table(plan: Plan) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        yield line if number else click.style(line, bold=True)
+        yield line if number else styled(line, bold=True)
 
 
-def _wrapped(text: str) -> str:
+def _wrapped(text: str) -> Sequence[str]:
     # A person reads on a terminal as wide as it is; a program wants one line.
-    if not sys.stdout.isatty():
-        return text
+    if not on_terminal():
+        return [text]
     width = max(40, shutil.get_terminal_size().columns - _INDENT)
-    return ("\n" + " " * _INDENT).join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _notes(plan: Plan, inventory: Inventory) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import time
@@ -27,6 +26,7 @@ from launcher.plan.placement import ports_needed
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles
 from launcher.spec.file import ClusterFile, check_job
+from launcher.terminal.printing import say, stream
 from launcher.terminal.screen import TerminalScreen
 from launcher.terminal.summary import headline, last_lines, print_last
 from launcher.text import counted
@@ -97,8 +97,6 @@ def command(
     130, 143 stopped by Ctrl-C, by SIGTERM.
     """
     began = time.monotonic()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no │ still works
     if plan_file:
         _refuse_beside_plan(with_engine(overrides, on), resume, context.get_parameter_source("file"))
     asked = _asked(file, with_engine(overrides, on), resume, plan_file, directory)
@@ -117,8 +115,8 @@ def command(
         resumes=bool(resume),
         changed=changed,
         headline=headline(plan, counted(len(here), engine.noun)),
-        screen=TerminalScreen((one.task for one in here), sys.stderr if as_json else sys.stdout, prefixed=task is None),
-        say=partial(click.echo, err=True),
+        screen=TerminalScreen((one.task for one in here), stream(err=as_json), prefixed=task is None),
+        say=partial(say, err=True),
         began=began,
         key=find_key(plan_file or file) if engine.starts_parts and len(here) < len(plan.tasks) else "",
     )

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from launcher.engines.table import load
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan
@@ -18,8 +16,8 @@ from launcher.rundir import LATEST, RunFiles, read_json
 from launcher.spec.file import ClusterFile
 from launcher.spec.model import ClusterSpec, check_name
 from launcher.spec.yaml_nodes import Node
+from launcher.terminal.printing import say
 from launcher.terminal.summary import shown
-from launcher.text import indented
 
 
 def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:
@@ -36,7 +34,7 @@ def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, C
 def placed(path: Path) -> tuple[Plan, ClusterFile]:
     """Read a plan that another launcher wrote, and return it with what it was made of; UsageError if it is none."""
     plan = Plan.from_dict(read_json(path))
-    data = plan.spec.model_dump(mode="json", exclude_defaults=True)
+    data = plan.spec.model_dump(exclude_defaults=True)  # not as JSON, where pydantic has no infinite number
     return plan, ClusterFile(plan.spec, data, Path(plan.directory), Node({}, str(path)))
 
 
@@ -51,7 +49,7 @@ def continues(files: RunFiles, asked: ClusterSpec, *, again: bool) -> bool:
     if not changed:
         leave_if_over(files, again=again)
     for line in changed:
-        click.echo(indented(f"{files.name} continues with a change: {line}"), err=True)
+        say(f"{files.name} continues with a change: {line}", err=True)
     return bool(changed)
 
 
@@ -88,11 +86,11 @@ def leave_if_over(files: RunFiles, *, again: bool) -> None:
     """End this launcher if the run is over; ``again``: a run that has failed may be tried again."""
     result = files.read_result()
     if result and result["status"] == "done":
-        click.echo(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
+        say(f"{files.name} is finished ({result['steps']} steps): nothing to do.")
         sys.exit(0)
     if result and result["status"] == "failed" and not again:
         # An engine that restarts containers must not repeat what a restart does not help.
         retry = f"launcher run --resume {shown(files.directory)} tries this one again"
-        click.echo(indented(f"{files.name} has failed before; another name starts a new run, {retry}"), err=True)
-        click.echo(indented(f"{result['cause']['task']} failed: {result['cause']['error']}"), err=True)
+        say(f"{files.name} has failed before; another name starts a new run, {retry}", err=True)
+        say(f"{result['cause']['task']} failed: {result['cause']['error']}", err=True)
         sys.exit(result["exit_code"])

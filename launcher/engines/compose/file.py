@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from launcher.engines.compose.containers import DIRECTORY, RUNS
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.job_source import ROOT
-from launcher.spec.yaml_writer import quoted
+from launcher.spec.yaml_writer import in_one_line
 from launcher.text import one_line
 
 IMAGES = "launcher"  # launcher:cpu and launcher:gpu
@@ -23,7 +22,6 @@ DOCKERFILE = "docker/Dockerfile"
 PLAN = "/plan.json"  # where a container finds the plan, which is beside the compose file under that name:
 PLAN_SUFFIX = ".plan.json"
 _INDENT = "  "
-_PLAIN = re.compile(r"(?!(?i:no|off|on|yes|y|n|true|false|null)$)[A-Za-z/.][A-Za-z0-9_./-]*")  # the same text to YAML
 
 
 def compose(
@@ -160,22 +158,18 @@ def _mapping(values: Mapping[str, Any], depth: int) -> Iterator[str]:
             yield f"{start} {_flow(value)}"
 
 
-def _flow(value: object) -> str:
+def _flow(value: Any) -> str:
     """Return the value in one line."""
+    return in_one_line(_literal(value))
+
+
+def _literal(value: Any) -> Any:
+    """Return the value as compose takes it for itself: a dollar sign is doubled."""
     match value:
-        case _Raw():
-            return quoted(str(value))
-        case str():
-            return value if _PLAIN.fullmatch(value) else quoted(_escaped(value))
-        case bool():
-            return "true" if value else "false"
+        case str() if not isinstance(value, _Raw):
+            return value.replace("$", "$$")
         case Mapping():
-            return "{" + ", ".join(f"{key}: {_flow(child)}" for key, child in value.items()) + "}"
+            return {key: _literal(child) for key, child in value.items()}
         case list():
-            return "[" + ", ".join(map(_flow, value)) + "]"
-    raise TypeError(value)
-
-
-def _escaped(text: str) -> str:
-    """Return the text as compose takes it literally: a dollar sign is doubled."""
-    return text.replace("$", "$$")
+            return [_literal(child) for child in value]
+    return value

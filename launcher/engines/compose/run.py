@@ -266,7 +266,8 @@ class _LastReport:
 
     def read(self) -> Mapping[str, Any]:
         """Return how far the training is; nothing before the first report."""
-        with contextlib.suppress(OSError, ValueError, IndexError):  # not there yet, or its line not yet whole
+        # Not there yet, its line not yet whole, or none of a report.
+        with contextlib.suppress(OSError, ValueError, IndexError, TypeError, KeyError, RecursionError):
             changed_at = self._path.stat().st_mtime_ns
             if changed_at != self._changed_at:
                 self._changed_at = changed_at

@@ -70,6 +70,6 @@ def read_saved(state: Path) -> Saved | None:
         offer = Offer.from_dict(json.loads(state.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None  # the leader has just dropped it for newer ones
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None  # damaged: newest_sound says so
     return Saved(offer.step, offer.identity, state.parent, offer.repeated)

@@ -19,7 +19,10 @@ from tests.unit.plan.machines import machine, placed
 NUMBERS = st.none() | st.integers(1, 4)
 ARGS = st.dictionaries(
     st.text(min_size=1, max_size=5),
-    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3),
+    ),
     max_size=3,
 )
 

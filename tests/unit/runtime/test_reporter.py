@@ -142,7 +142,9 @@ def test_only_leader_and_evaluator_write_the_file_and_all_keep_their_history(
 
 
 def write(files: RunFiles, *lines: dict[str, Any]) -> str:
-    text = "".join(json.dumps({"task": "worker:0", "attempt": 1, "resumed_at": 0} | line) + "\n" for line in lines)
+    text = "".join(
+        json.dumps({"task": "worker:0", "time": 1.0, "attempt": 1, "resumed_at": 0} | line) + "\n" for line in lines
+    )
     files.metrics.write_text(text)
     return text
 

@@ -48,6 +48,16 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
+class Drawing:
+    """Stands in for the live line, and keeps what is drawn."""
+
+    def __init__(self, drawn: list[str]) -> None:
+        self._drawn = drawn
+
+    def update(self, text: object, *, refresh: bool) -> None:
+        self._drawn.append(str(text))
+
+
 def test_times_are_shown_as_on_a_clock() -> None:
     shown = [clock(seconds) for seconds in (0, 7.9, 60, 750, 3599, 3600, 3723, 360_000)]
     assert shown == ["0:00", "0:07", "1:00", "12:30", "59:59", "1:00:00", "1:02:03", "100:00:00"]
@@ -101,6 +111,15 @@ def test_what_a_task_or_a_message_carries_is_shown_harmless_and_never_as_another
 
 
 # The live line
+
+
+def test_a_figure_s_name_is_harmless_on_the_live_line() -> None:
+    drawn: list[str] = []
+    screen = TerminalScreen([CHIEF])
+    vars(screen)["_live"] = Drawing(drawn)
+    screen.progress({"step": 1, "figures": {"\x1bc\n\u202ecost": 1.0}})
+    (line,) = drawn
+    assert "\\x1bc\\n\\u202ecost 1" in line
 
 
 def test_before_the_first_step_the_live_line_says_that_the_run_starts(now: list[float]) -> None:
@@ -244,13 +263,8 @@ def test_a_pipe_that_nobody_reads_surfaces_as_oserror_and_the_screen_is_left_all
 
 def test_the_live_line_is_not_redrawn_more_often_than_an_eye_can_follow(now: list[float]) -> None:
     drawn: list[str] = []
-
-    class Drawing:
-        def update(self, text: object, *, refresh: bool) -> None:
-            drawn.append(str(text))
-
     screen = TerminalScreen([CHIEF])
-    vars(screen)["_live"] = Drawing()
+    vars(screen)["_live"] = Drawing(drawn)
     for _ in range(100):
         now[0] += module._REDRAW / 10
         screen.progress(PROGRESS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -74,4 +73,4 @@ def led(network: Network, out: Led) -> Network:
 
 
 if __name__ == "__main__":  # the trial of ``check`` and ``doctor``
-    sys.stdout.write(json.dumps(asdict(settle("private")[0])))
+    os.write(1, json.dumps(asdict(settle("private")[0])).encode())

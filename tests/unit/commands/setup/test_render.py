@@ -181,6 +181,26 @@ def test_an_output_that_is_a_directory_is_refused_and_leaves_nothing(call: Call,
 
 
 @pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("$X.yaml", "--output: '$X.yaml' has a variable, which nothing fills in here; write the path itself\n"),
+        ("file:///x.yaml", "--output: 'file:/x.yaml' is a URL; write the path alone\n"),
+    ],
+)
+def test_an_output_that_means_another_path_is_refused(call: Call, output: str, sentence: str) -> None:
+    assert refused(call("compose", "--output", output)) == sentence
+
+
+def test_an_output_in_the_home_directory_is_written_there(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert call("compose", "--output", "~/compose.yaml")[0] == 0
+    assert (tmp_path / "home" / "compose.yaml").exists()
+
+
+@pytest.mark.parametrize(
     ("override", "sentence"),
     [
         ("mode=fast", "--set mode=fast: mode: "),

@@ -57,7 +57,7 @@ def test_an_image_that_cannot_be_built_ends_with_its_last_lines(here: Place) -> 
     here.docker.fails("build", "no space left on device")
     called = here.call()
     assert (called.code, called.error) == (
-        1, "the image launcher:cpu could not be built:\nno space left on device\n",
+        1, "the image launcher:cpu could not be built:\n  no space left on device\n",
     )  # fmt: skip
     assert not here.docker.asked("up")
 
@@ -66,7 +66,7 @@ def test_containers_that_cannot_start_are_a_cluster_that_did_not_form(here: Plac
     here.docker.fails("compose up", "Error: could not select device driver nvidia")
     called = here.call()
     assert called.code == 3
-    assert called.error == "the containers could not start:\nError: could not select device driver nvidia\n"
+    assert called.error == "the containers could not start:\n  Error: could not select device driver nvidia\n"
     assert here.docker.asked("down")
 
 

@@ -180,7 +180,7 @@ def test_what_this_machine_cannot_give_names_the_line() -> None:
 def test_notes_are_wrapped_where_a_person_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "60")
-    assert max(map(len, module._wrapped("word " * 40).split("\n"))) <= 60
+    assert max(map(len, module._wrapped("word " * 40))) + module._INDENT <= 60
 
 
 def test_what_is_left_of_the_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

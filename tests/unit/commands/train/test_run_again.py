@@ -35,11 +35,19 @@ def test_a_finished_run_says_so_and_does_nothing(launch: type[FakeLaunch], monke
     assert (result.exit_code, result.output) == (0, f"{files.name} is finished (17000 steps): nothing to do.\n")
 
 
-@pytest.mark.parametrize("status", ["stopped", "failed", None])
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"status": "stopped", "exit_code": 130},
+        {"status": "failed", "exit_code": 1, "cause": {"task": "worker:1", "error": "x", "file": "x"}},
+        None,
+    ],
+    ids=["stopped", "failed", "none"],
+)
 def test_an_unfinished_run_goes_on_where_it_was_with_the_file_that_it_had(
-    launch: type[FakeLaunch], status: str | None
+    launch: type[FakeLaunch], end: dict[str, Any] | None
 ) -> None:
-    files = started(None if status is None else {**DONE.to_dict(), "status": status})
+    files = started(None if end is None else {**DONE.to_dict(), **end})
     Path("cluster.yaml").write_text(FILE.replace("tasks: 2", "tasks: 1"))
     result = call("--resume", files.name, "--set", "run.restarts=7")
     assert result.exit_code == 0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from launcher.commands.train.run_files import changes, continues
+from launcher.commands.train.run_files import changes, continues, placed
 from launcher.errors import UsageError
+from launcher.plan.placement import place_file
 from launcher.rundir import RunFiles, write_json
-from launcher.spec.file import load
+from launcher.spec.file import check, load
+from launcher.spec.yaml_writer import document
+from tests.unit.engines.compose.made import machine_with
 
 BEFORE: dict[str, Any] = {
     "job": "linear_regression",
@@ -80,3 +84,13 @@ def test_a_finished_run_goes_on_only_where_more_is_asked_of_it(files: RunFiles) 
         continues(files, load(files.cluster_file).spec, again=True)
     assert caught.value.code == 0
     assert continues(files, load(files.cluster_file, ["args.epochs=20"]).spec, again=True)
+
+
+def test_the_cluster_file_of_a_plan_reads_back_as_what_the_plan_was_made_of(tmp_path: Path) -> None:
+    args = {"a": [math.nan, math.inf, -math.inf, -0.0, None, 10**30], "b": {"c": "08\n\u2028"}}
+    content = BEFORE | {"job": "hello", "args": args, "run": {"grace": "500ms", "keep_warm": "10m"}}
+    asked = check(document(content), tmp_path / "cluster.yaml")
+    write_json(tmp_path / "plan.json", place_file(asked, machine_with()).to_dict())
+    plan, read = placed(tmp_path / "plan.json")
+    again = check(document(read.data), tmp_path / "again.yaml")
+    assert repr(again.spec) == repr(plan.spec) == repr(asked.spec)  # nan is not equal to itself

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from launcher.engines.compose.containers import containerised, inside
-from launcher.engines.compose.file import compose, plan_beside
+from launcher.engines.compose.file import _mapping, compose, plan_beside
 from launcher.errors import UsageError
 from launcher.host.inventory import Inventory
 from launcher.plan.placement import place_file
 from launcher.spec.file import load
+from tests.examples import examples
 from tests.unit.engines.compose.made import in_containers, machine_with, read, render, write
 
 ROOT = Path(__file__).parents[4]
@@ -259,6 +262,10 @@ NASTY = [
     "%",
     "~",
     "é日本",
+    ".inf",
+    ".5",
+    "08",
+    "12:30",
 ]
 
 
@@ -280,6 +287,18 @@ def test_no_name_changes_what_a_reader_finds_in_the_file(name: str, tmp_path: Pa
         assert sources[0] == str(directory)
         assert json.loads(json.dumps(inside(plan).to_dict()))["spec"]["cluster"]["worker"]["env"]["A"] == name
     assert keys[:2] == keys[2:]
+
+
+@examples(200)
+@given(
+    st.lists(
+        st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1
+    )
+)
+def test_what_goes_into_the_file_comes_out_of_it(texts: list[str]) -> None:
+    values = {"image": "x", "command": texts, "labels": {f"n{number}": text for number, text in enumerate(texts)}}
+    service = read("\n".join(["services:", "  a:", *_mapping(values, 2)]))["services"]["a"]
+    assert service == {"image": "x", "command": texts, "labels": values["labels"]}
 
 
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
