@@ -162,7 +162,15 @@ def read_error(path: Path) -> Mapping[str, Any] | None:
         raise LauncherError(f"{path} is damaged: it holds no JSON object; {remedy}")
     if wrong := [key for key, kind in _ERROR.items() if not isinstance(error.get(key), kind)]:
         raise LauncherError(f"{path} is damaged: its {wrong[0]} is missing or wrong; {remedy}")
+    try:
+        _cause_of(error)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as why:
+        raise LauncherError(f"{path} is damaged: {_first_line(why)}; {remedy}") from None
     return error
+
+
+def _cause_of(error: Mapping[str, Any]) -> Cause:
+    return Cause.of(Exited(Task.parse(error["task"]), 1, error))
 
 
 def first_error(files: RunFiles, since_ns: int) -> tuple[Cause, int] | None:
@@ -176,8 +184,7 @@ def first_error(files: RunFiles, since_ns: int) -> tuple[Cause, int] | None:
     if not fatal:
         return None
     error, attempt = min(fatal, key=lambda one: one[0]["time_ns"])
-    cause = Cause.of(Exited(Task.parse(error["task"]), 1, error))
-    return replace(cause, peer=None), attempt  # it is no other task's, whichever it waited for
+    return replace(_cause_of(error), peer=None), attempt  # it is no other task's, whichever it waited for
 
 
 def _legible(path: Path) -> Mapping[str, Any] | None:

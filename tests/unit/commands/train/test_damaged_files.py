@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from launcher import cli
 from launcher.contract.history import folded, is_report, trained
 from launcher.contract.task import Task
-from launcher.errors import LauncherError, UsageError
+from launcher.errors import UsageError
 from launcher.rundir import RunFiles, read_lines, write_json
 from launcher.runtime.checkpoint.content import damage
 from launcher.supervise.result import first_error, read_back
@@ -153,11 +153,8 @@ def test_any_error_of_a_task_is_read_or_refused(tmp_path: Path, changes: list[tu
     files = RunFiles(tmp_path)
     files.prepare_attempt(1)
     write_json(files.error(1, "worker-0"), mutated(ERROR, changes))
-    try:
-        found = first_error(files, 0)
-        assert found is None or found[0].task.job
-    except LauncherError as error:
-        assert "start a new run" in str(error)  # noqa: PT017  # or it was read
+    found = first_error(files, 0)  # the launcher of its task has said what is damaged
+    assert found is None or found[0].task.job
 
 
 @many

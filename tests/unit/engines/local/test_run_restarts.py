@@ -27,7 +27,12 @@ SPAWNER_KILLED = {
     "task": "worker:0",
     "error": "the spawner, the process that owns this launcher's tasks, was killed",
 }
-OLD = {"status": "failed", "exit_code": 1, "cause": {"task": "worker:9", "error": "old", "file": "x.log"}, "steps": 0}
+OLD = {
+    "status": "failed",
+    "exit_code": 1,
+    "cause": {"task": "worker:9", "error": "old", "file": "logs/attempt-1/x.log"},
+    "steps": 0,
+}
 
 
 def events(files: RunFiles) -> list[tuple[int, str | None, str]]:
