@@ -19,7 +19,7 @@ from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.file import DEFAULT_FILE, no_engine
 from launcher.spec.model import JobSpec
 from launcher.spec.mounted_path import mounted_path
-from launcher.spec.yaml_writer import in_one_line
+from launcher.spec.yaml.writer import in_one_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -16,10 +16,11 @@ from launcher.engines.traces import Traces
 from launcher.errors import UsageError
 from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.rundir import RunFiles, write_json, write_whole
+from launcher.rundir import RunFiles
 from launcher.spec.file import ClusterFile
-from launcher.spec.yaml_writer import document
+from launcher.spec.yaml.writer import document
 from launcher.supervise.result import Outcome
+from launcher.whole_files import write_json, write_whole
 
 
 class Screen(Protocol):

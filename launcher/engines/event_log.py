@@ -6,8 +6,9 @@ import time
 from typing import Any
 
 from launcher.engines.ready_file import ReadyFile
-from launcher.rundir import RunFiles, append_json
+from launcher.rundir import RunFiles
 from launcher.supervise.events import Record
+from launcher.whole_files import append_json
 
 
 class EventLog:

@@ -17,8 +17,9 @@ from typing import NoReturn
 from launcher.contract.context import TaskContext
 from launcher.contract.task import Task
 from launcher.errors import LauncherError, is_library
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
 from launcher.runtime.reporter import Reporter
+from launcher.whole_files import write_json
 
 # A traced step runs as AutoGraph's translation; the user's own frames are in the message (autograph/pyct/errors.py).
 _TRACED = "in user code:"

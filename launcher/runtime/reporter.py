@@ -12,8 +12,9 @@ from launcher.contract.history import Record, folded, is_report, refuse_own_name
 from launcher.contract.reports import encode, send
 from launcher.contract.roles import Role
 from launcher.errors import LauncherError
-from launcher.rundir import RunFiles, append_json, read_lines
+from launcher.rundir import RunFiles
 from launcher.runtime.figures import plain
+from launcher.whole_files import append_json, read_lines
 
 if TYPE_CHECKING:
     from launcher.runtime.job import Job  # with TensorFlow, which a task that fails early may not have yet

@@ -18,11 +18,11 @@ from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError, did_you_mean, listing
 from launcher.spec.job_source import config_module, importing_from
 from launcher.spec.model import WRITTEN_AS, ClusterSpec
-from launcher.spec.numbers import out_of_range
 from launcher.spec.overrides import apply, expand_jobs, keep_typed_env
 from launcher.spec.rules import UNKNOWN, broken_rules
-from launcher.spec.yaml_nodes import Node
-from launcher.spec.yaml_parser import parse
+from launcher.spec.yaml.nodes import Node
+from launcher.spec.yaml.numbers import out_of_range
+from launcher.spec.yaml.parser import parse
 from launcher.text import whole_number
 
 DEFAULT_FILE = Path("cluster.yaml")

@@ -8,8 +8,8 @@ from launcher.contract.faults import type_name
 from launcher.contract.task import JOBS
 from launcher.errors import Problem, SpecError
 from launcher.spec.plain import Keys
-from launcher.spec.yaml_nodes import Node
-from launcher.spec.yaml_parser import parse
+from launcher.spec.yaml.nodes import Node
+from launcher.spec.yaml.parser import parse
 from launcher.text import printable, whole_number
 
 

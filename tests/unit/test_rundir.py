@@ -13,7 +13,8 @@ import pytest
 
 from launcher import rundir
 from launcher.errors import UsageError
-from launcher.rundir import RunFiles, append_json, checkpoint_name, read_lines, write_json, write_whole
+from launcher.rundir import RunFiles, checkpoint_name
+from launcher.whole_files import append_json, read_lines, write_json, write_whole
 
 
 class Frozen(datetime):

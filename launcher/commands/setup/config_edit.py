@@ -12,7 +12,7 @@ from launcher.engines.table import SECTIONS
 from launcher.errors import Problem, SpecError, UsageError
 from launcher.spec.edit.line_ends import keeping_line_ends
 from launcher.spec.file import ClusterFile, check, check_job, read
-from launcher.spec.yaml_parser import parse
+from launcher.spec.yaml.parser import parse
 from launcher.terminal.printing import say, styled
 from launcher.text import one_line
 

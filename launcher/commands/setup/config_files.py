@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.errors import UsageError
-from launcher.rundir import written_beside
+from launcher.whole_files import written_beside
 
 _PATIENCE = 10.0  # seconds to wait for another edit
 _AGAIN = 0.05  # seconds between two attempts to lock

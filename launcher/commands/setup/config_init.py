@@ -22,7 +22,7 @@ from launcher.spec import schema
 from launcher.spec.file import DEFAULT_FILE, check, check_job
 from launcher.spec.job_source import config_module
 from launcher.spec.model import check_name, is_host
-from launcher.spec.yaml_writer import in_one_line
+from launcher.spec.yaml.writer import in_one_line
 from launcher.terminal.printing import say
 from launcher.terminal.questions import Check, Questions, checked_answer
 

@@ -15,10 +15,10 @@ from launcher.engines.table import find, load
 from launcher.errors import UsageError
 from launcher.host.inventory import take
 from launcher.plan.placement import ports_needed
-from launcher.rundir import write_whole
 from launcher.spec.file import DEFAULT_FILE, check_job
 from launcher.terminal.printing import give, say
 from launcher.text import counted
+from launcher.whole_files import write_whole
 
 
 @click.command(epilog="Example: launcher render compose --output docker/compose.yaml")

@@ -12,12 +12,13 @@ from typing import Any
 from launcher.engines.table import load
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan
-from launcher.rundir import LATEST, RunFiles, read_json
+from launcher.rundir import LATEST, RunFiles
 from launcher.spec.file import ClusterFile
 from launcher.spec.model import ClusterSpec, check_name
-from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml.nodes import Node
 from launcher.terminal.printing import say
 from launcher.terminal.summary import shown
+from launcher.whole_files import read_json
 
 
 def resumed(run: str, file: Path, overrides: Sequence[str]) -> tuple[RunFiles, ClusterFile]:

@@ -26,11 +26,12 @@ from launcher.engines.run_key import new_key
 from launcher.errors import UsageError
 from launcher.host.inventory import Inventory
 from launcher.plan.plan import Plan
-from launcher.rundir import LATEST, RunFiles, write_json, write_whole
+from launcher.rundir import LATEST, RunFiles
 from launcher.spec.file import ClusterFile
 from launcher.supervise.causes import Cause
 from launcher.supervise.result import Ending, Outcome, conclude, read_back
 from launcher.text import one_line
+from launcher.whole_files import write_json, write_whole
 
 noun = "container"
 starts_parts = False

@@ -14,7 +14,7 @@ from launcher.engines.compose.containers import DIRECTORY, RUNS
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan, TaskPlan
 from launcher.spec.job_source import ROOT
-from launcher.spec.yaml_writer import in_one_line
+from launcher.spec.yaml.writer import in_one_line
 from launcher.text import one_line
 
 IMAGES = "launcher"  # launcher:cpu and launcher:gpu

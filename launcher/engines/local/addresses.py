@@ -10,7 +10,8 @@ from launcher.engines.local.ports import HeldPorts, ports_of
 from launcher.host.ports import free_ports
 from launcher.plan.placement import with_ports
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
+from launcher.whole_files import write_json
 
 
 class Addresses:

@@ -31,7 +31,7 @@ from launcher.engines.run_key import new_key, shared_token
 from launcher.errors import LauncherError, UsageError
 from launcher.host.out_of_memory import OutOfMemory
 from launcher.plan.plan import Plan, TaskPlan
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
 from launcher.spec.keras_use import job_uses_keras
 from launcher.spec.timeouts import by_phase
 from launcher.supervise.events import (
@@ -56,6 +56,7 @@ from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.result import Ending, Outcome, conclude, read_error
 from launcher.supervise.shutdown import Limits
 from launcher.supervise.supervisor import Supervisor
+from launcher.whole_files import write_json
 
 # What a write to a file fails with, which has no name by then.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS, errno.ESTALE)

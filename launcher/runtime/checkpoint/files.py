@@ -18,10 +18,11 @@ from itertools import count
 from pathlib import Path
 
 from launcher.errors import LauncherError
-from launcher.rundir import checkpoint_name, write_json
+from launcher.rundir import checkpoint_name
 from launcher.runtime.checkpoint.content import Reader, damage, flush, flushed, received
 from launcher.runtime.checkpoint.progress import Progress, Watch
 from launcher.runtime.checkpoint.saved import STATE, Offer, Saved, read_saved
+from launcher.whole_files import write_json
 
 
 class CheckpointFiles:

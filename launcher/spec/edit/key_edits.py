@@ -15,9 +15,9 @@ from launcher.errors import SpecError, UsageError, did_you_mean
 from launcher.spec.edit.splice import add_item, cut, put, replaced
 from launcher.spec.overrides import set_node
 from launcher.spec.plain import Keys, children, find, holds, without
-from launcher.spec.yaml_nodes import Node, to_node
-from launcher.spec.yaml_parser import parse, root_of
-from launcher.spec.yaml_writer import in_one_line
+from launcher.spec.yaml.nodes import Node, to_node
+from launcher.spec.yaml.parser import parse, root_of
+from launcher.spec.yaml.writer import in_one_line
 
 
 def set_key(text: str, keys: Keys, written: str) -> str:

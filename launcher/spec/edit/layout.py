@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from launcher.spec.edit.key_edits import means, plain_data
-from launcher.spec.yaml_nodes import TextNode
-from launcher.spec.yaml_parser import root_of
+from launcher.spec.yaml.nodes import TextNode
+from launcher.spec.yaml.parser import root_of
 
 _INDENT = 2  # columns
 

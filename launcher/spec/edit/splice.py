@@ -9,9 +9,9 @@ import re
 
 from launcher.spec.overrides import is_job
 from launcher.spec.plain import Keys
-from launcher.spec.yaml_nodes import TextNode
-from launcher.spec.yaml_parser import root_of
-from launcher.spec.yaml_writer import in_one_line
+from launcher.spec.yaml.nodes import TextNode
+from launcher.spec.yaml.parser import root_of
+from launcher.spec.yaml.writer import in_one_line
 
 _SHORT: dict[type, str] = {str: "tasks", list: "addresses"}  # the key that a job's short form sets
 _COLON = re.compile(r"\s*:")

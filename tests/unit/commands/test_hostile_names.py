@@ -14,7 +14,8 @@ import pytest
 
 from launcher import cli
 from launcher.commands import machine_probes
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
+from launcher.whole_files import write_json
 
 ROOT = Path(__file__).parents[3]
 # ESC c and a title, a C1 control, a return, a new line, an override of direction, a separator of lines, a byte that is

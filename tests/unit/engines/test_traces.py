@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from launcher.engines.traces import Traces
-from launcher.rundir import RunFiles, write_whole
+from launcher.rundir import RunFiles
+from launcher.whole_files import write_whole
 
 
 def names(directory: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from launcher.engines.table import SECTIONS
 from launcher.spec.schema import json_schema
-from launcher.spec.yaml_parser import parse
+from launcher.spec.yaml.parser import parse
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "launcher/spec/cluster.schema.json"

@@ -13,8 +13,9 @@ from launcher.cli import launcher
 from launcher.contract.task import Task
 from launcher.engines.run_lock import locked
 from launcher.errors import LauncherError, UsageError
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
 from launcher.spec.file import load
+from launcher.whole_files import write_json
 from tests.unit.commands.setup.edited import FILE
 
 

@@ -14,8 +14,8 @@ from launcher.commands.setup import render as module
 from launcher.host.inventory import Inventory
 from launcher.plan.placement import ports_needed
 from launcher.plan.plan import Plan
-from launcher.rundir import write_whole
 from launcher.spec.file import load
+from launcher.whole_files import write_whole
 from tests.unit.engines.compose.made import machine_with, read, render
 
 FILE = "job: hello\nname: demo\ncluster: {worker: {tasks: 2, cpus: 1, gpus: 0}, ps: 1}\n"

@@ -15,9 +15,10 @@ from launcher.engines.compose.engine import concluded as concluded_by_engine
 from launcher.engines.compose.run import ContainersEnded
 from launcher.plan.placement import place_file
 from launcher.plan.plan import Plan
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
 from launcher.spec.file import load
 from launcher.supervise.result import first_error
+from launcher.whole_files import write_json
 from tests.unit.commands.train.containers_place import DONE, FAILED, FILE, Place
 from tests.unit.engines.compose.made import machine_with
 

@@ -17,9 +17,10 @@ from launcher import cli
 from launcher.contract.history import folded, is_report, trained
 from launcher.contract.task import Task
 from launcher.errors import UsageError
-from launcher.rundir import RunFiles, read_lines, write_json
+from launcher.rundir import RunFiles
 from launcher.runtime.checkpoint.content import damage
 from launcher.supervise.result import first_error, read_back
+from launcher.whole_files import read_lines, write_json
 from tests.examples import examples
 from tests.unit.commands.train.launches import DONE, FakeLaunch, call
 

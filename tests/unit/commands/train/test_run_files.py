@@ -12,9 +12,10 @@ import yaml
 from launcher.commands.train.run_files import changes, continues, placed
 from launcher.errors import UsageError
 from launcher.plan.placement import place_file
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
 from launcher.spec.file import check, load
-from launcher.spec.yaml_writer import document
+from launcher.spec.yaml.writer import document
+from launcher.whole_files import write_json
 from tests.unit.engines.compose.made import machine_with
 
 BEFORE: dict[str, Any] = {

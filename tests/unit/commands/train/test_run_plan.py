@@ -12,7 +12,8 @@ from launcher.engines.compose.containers import inside
 from launcher.engines.table import load
 from launcher.errors import UsageError
 from launcher.plan.plan import Plan
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
+from launcher.whole_files import write_json
 from tests.unit.commands.train.launches import DONE, FakeLaunch, call
 from tests.unit.engines.compose.made import in_containers, machine_with
 

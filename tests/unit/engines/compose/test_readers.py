@@ -14,7 +14,7 @@ import yaml
 
 from launcher.engines.compose.file import _mapping, compose
 from tests.unit.engines.compose.made import in_containers, machine_with, write
-from tests.unit.spec.test_yaml_writer import LOOKALIKES
+from tests.unit.spec.yaml.test_writer import LOOKALIKES
 
 TEXTS = [
     *LOOKALIKES, "$", "$$", "${X}", "${X:-y}", "$(x)", "\\$x", "a\nb: {c", "a: b", "a #b", "worker:0", "1:30", "0o7",

@@ -16,9 +16,10 @@ from launcher.engines.local.process import Processes
 from launcher.errors import LauncherError, UsageError
 from launcher.host.out_of_memory import OutOfMemory
 from launcher.host.ports import free_ports
-from launcher.rundir import RunFiles, write_json
+from launcher.rundir import RunFiles
 from launcher.supervise.restarts import RestartBudget
 from launcher.supervise.result import read_back
+from launcher.whole_files import write_json
 from tests.unit.engines.local.conftest import MakeLaunch, spawner_of_this_process
 
 DONE = ("ready", "result", "exit=0")

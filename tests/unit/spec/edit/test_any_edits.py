@@ -17,7 +17,7 @@ from launcher.spec.edit.layout import tidy
 from launcher.spec.edit.line_ends import keeping_line_ends
 from launcher.spec.edit.task_edits import add_tasks, remove_tasks
 from launcher.spec.file import check
-from launcher.spec.yaml_parser import root_of
+from launcher.spec.yaml.parser import root_of
 from tests.examples import examples
 
 # A comment with a line of its own is "# own…"; one behind a value is "#@" and its key or its item.

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from launcher.errors import SpecError
-from launcher.spec.yaml_nodes import Node
-from launcher.spec.yaml_parser import parse
+from launcher.spec.yaml.nodes import Node
+from launcher.spec.yaml.parser import parse
 
 
 def read(text: str) -> Any:

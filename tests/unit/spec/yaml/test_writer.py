@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from launcher.spec.edit.key_edits import plain_data, set_key
 from launcher.spec.file import check
-from launcher.spec.yaml_writer import document, in_one_line
+from launcher.spec.yaml.writer import document, in_one_line
 from tests.examples import examples
 
 LOOKALIKES = [

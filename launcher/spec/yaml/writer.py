@@ -1,4 +1,4 @@
-"""Plain data becomes YAML text that reads back equal: by ``yaml_parser``, and by readers of YAML 1.1 and 1.2."""
+"""Plain data becomes YAML text that reads back equal: by ``parser``, and by readers of YAML 1.1 and 1.2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from yaml.resolver import Resolver
 
-from launcher.spec.yaml_parser import resolve
+from launcher.spec.yaml.parser import resolve
 
 _WORDS = re.compile(r"\w[\w./@+-]*(?:[ :][\w./@+-]+)*")  # what needs no quotes, neither in a block nor inside [] and {}
 _OCTAL = re.compile(r"0o[0-7]+")  # a number in YAML 1.2 only

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from launcher.contract.faults import Fault, KeyPath
 from launcher.spec.plain import children
-from launcher.spec.yaml_nodes import Node
+from launcher.spec.yaml.nodes import Node
 
 _SHOWN = 40  # characters
 _DIGITS = re.compile(r"[0-9.]*[1-9]")  # of which one is not zero, before any exponent

@@ -15,7 +15,7 @@ import yaml
 
 from launcher.contract.faults import KeyPath, dotted
 from launcher.errors import Problem, SpecError
-from launcher.spec.yaml_nodes import Node, TextNode
+from launcher.spec.yaml.nodes import Node, TextNode
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is not in every build of PyYAML
 # Bounds that no honest file comes near; without them a few lines of aliases expand to more than any memory.

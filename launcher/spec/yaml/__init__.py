@@ -1,0 +1,1 @@
+"""Cluster files as YAML: read with the place of each value, and written so that they read back equal."""
