@@ -204,6 +204,10 @@ class Processes:
         request = {"start": str(task), "argv": list(argv), "environment": _environment(environment), **how}
         self._send(request, [output])
 
+    def remove_after(self, *directories: str) -> None:
+        """Let these directories go with the last process, if this one is killed before it can remove them."""
+        self._send({"scratch": directories})
+
     def kill(self, task: Task, number: int) -> None:
         """Send a signal to the task's group."""
         self._continue()

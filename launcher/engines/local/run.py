@@ -169,6 +169,7 @@ class LocalRun:
             self._processes = processes = stack.enter_context(
                 Processes(self.addresses.network, self._locks, self._plan.spec.run.keep_warm or 0.0, self._loop.say)
             )
+            processes.remove_after(self._scratch, reports)
             self._loop.selector.register(processes.connection, selectors.EVENT_READ, self._spawner_says)
             self._memory = stack.enter_context(OutOfMemory())
             if self._settle_network():

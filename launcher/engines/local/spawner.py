@@ -13,6 +13,7 @@ import ctypes
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -44,6 +45,7 @@ class Spawner:
         self.network, self._way_out = network, way_out
         self._launcher: socket.socket
         self._keeps_warm, self._keepers = keeps_warm, children() if keeps_warm else frozenset()
+        self._scratch: Sequence[str] = ()  # directories of the run, which go with it
         self._unsaid = bytearray()  # what the launcher has not taken yet
         self._tasks: dict[int, str] = {}  # pid, which is also the group → name
         self._fork_server: ForkServer | None = None
@@ -63,7 +65,7 @@ class Spawner:
 
     def serve(self, launcher: socket.socket) -> None:
         """Serve a launcher until it goes; nothing that was started for it is left then."""
-        self._launcher, kept = launcher, []
+        self._launcher, kept, self._scratch = launcher, [], []
         self._unsaid.clear()
         self._selector.register(launcher, selectors.EVENT_READ, lambda: kept.extend(self._request()))
         try:
@@ -78,6 +80,8 @@ class Spawner:
         finally:
             self._selector.unregister(launcher)
             self._end_tasks()
+            for directory in self._scratch:  # of a launcher that was killed: any other has removed its own
+                shutil.rmtree(directory, ignore_errors=True)
             for descriptor in kept:
                 os.close(descriptor)
 
@@ -106,8 +110,11 @@ class Spawner:
             return descriptors
         if "ping" in request:
             self._say(pong=True)
+        elif "scratch" in request:
+            self._scratch = request["scratch"]
         elif "leave" in request:
             self._end_tasks()
+            self._scratch = []
             _let_go_of_the_screen()
             self._say(left=True)
         elif "start" in request:

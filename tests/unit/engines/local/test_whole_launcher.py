@@ -64,14 +64,19 @@ def test_a_signal_stops_the_run_with_its_code_and_leaves_no_process(
     assert survivors(place.directory) == []
 
 
-def test_kill_9_of_the_launcher_ends_every_task(plays: Start) -> None:
+def test_kill_9_of_the_launcher_ends_every_task_and_leaves_no_scratch_directory(plays: Start, tmp_path: Path) -> None:
     place = plays("ready", "worker:1/say=trains", "sleep=600")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    place.environment["TMPDIR"] = str(scratch)
     launcher = place.start("run")
     seen = read_until(launcher, "worker:1 │ trains")
     tasks = descendants(launcher)
     assert len(tasks) >= 3, seen  # two workers, the process that owns them, and perhaps those of the way out
+    assert len(list(scratch.iterdir())) == 2
     launcher.kill()
     assert all_gone(tasks)
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_task_that_dies_before_the_first_step_is_not_restarted(plays: Start) -> None:
