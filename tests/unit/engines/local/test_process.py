@@ -285,7 +285,7 @@ def test_a_spawner_that_was_stopped_is_continued_if_nothing_is_heard_of_it(
 ) -> None:
     monkeypatch.setattr(process, "_QUIET", 0.0)
     messages(processes, "network")
-    spawner_of_this_process().suspend()
+    suspend(spawner_of_this_process())
     processes.watch()
     assert list(processes.receive()) == [{"pong": True}]
 
