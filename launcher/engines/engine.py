@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 
@@ -19,8 +19,10 @@ from launcher.plan.plan import Plan, TaskPlan
 from launcher.rundir import RunFiles
 from launcher.spec.file import ClusterFile
 from launcher.spec.yaml.writer import document
-from launcher.supervise.result import Outcome
 from launcher.whole_files import write_json, write_whole
+
+if TYPE_CHECKING:
+    from launcher.supervise.result import Outcome
 
 
 class Screen(Protocol):
@@ -108,10 +110,6 @@ class Engine(Protocol):
     @property
     def starts_parts(self) -> bool:
         """Whether a launcher may start a part of the cluster (--task, --host), and others the rest."""
-
-    @property
-    def section(self) -> type[BaseModel] | None:
-        """The model of this engine's section of a cluster file; None: it has none."""
 
     def plan(self, asked: ClusterFile, inventory: Inventory, here: Task | str | None = None) -> Plan:
         """Return what would be started; SpecError, with lines, for what this engine cannot start.

@@ -31,12 +31,22 @@ def find(name: str) -> Engine:
 
 
 class Sections(Mapping[str, type[BaseModel] | None]):
-    """Each engine's model of its section of a cluster file; looking one up imports that engine."""
+    """Each engine's model of its section of a cluster file: ``section`` of the module of that name beside the engine.
+
+    None for an engine without such a module. Looking one up imports no engine, which takes longer.
+    """
 
     def __getitem__(self, name: str) -> type[BaseModel] | None:
         if name not in ENGINES:
             raise KeyError(name)
-        return find(name).section
+        place = f"{ENGINES[name].rpartition('.')[0]}.section"
+        try:
+            model: type[BaseModel] = import_module(place).section
+        except ModuleNotFoundError as missing:
+            if missing.name != place:
+                raise
+            return None
+        return model
 
     def __contains__(self, name: object) -> bool:
         return name in ENGINES

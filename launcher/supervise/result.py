@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import TypeAdapter
 
@@ -18,7 +18,9 @@ from launcher.plan.plan import Plan
 from launcher.rundir import RunFiles, attempt_of
 from launcher.supervise.causes import Cause
 from launcher.supervise.events import Exited
-from launcher.supervise.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from launcher.supervise.supervisor import Supervisor
 
 Status = Literal["done", "failed", "stopped"]
 # What readers of an error.json need, and its kind.

@@ -35,7 +35,6 @@ from launcher.whole_files import write_json, write_whole
 
 noun = "container"
 starts_parts = False
-section = ComposeSection
 
 _WAY_OUT = "the containers' network is internal and reaches no other machine; --set compose.internal=false opens it"
 _STOPPED = (130, 143)

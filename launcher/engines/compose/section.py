@@ -18,3 +18,6 @@ class ComposeSection(Model):
         bool,
         Field(strict=True, description="close the containers' network: they reach no other machine", examples=[True]),
     ] = False
+
+
+section = ComposeSection

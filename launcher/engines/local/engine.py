@@ -23,7 +23,6 @@ from launcher.supervise.result import Outcome
 
 noun = "task"
 starts_parts = True
-section = None
 
 _WAY_OUT = (
     "the tasks' network is their own and reaches nothing outside; --set run.network=host lets the job out "
