@@ -94,11 +94,24 @@ def test_an_output_that_becomes_read_only_ends_the_run_with_the_cause_and_keeps_
     assert survivors(workplace.directory) == []
 
 
+# A job whose second worker is suspended while it is imported, which is before the rendezvous.
+SUSPENDED = """
+import json, os, signal
+from jobs.linear_regression.job import LinearRegression
+
+class Suspended(LinearRegression):
+    pass
+
+if json.loads(os.environ["LAUNCHER_TASK"])["task"] == "worker:1":
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
 def test_a_worker_that_never_comes_is_left_out_when_half_of_the_start_is_over(workplace: Workplace) -> None:
-    workplace.write(**SYNC | {"cluster": {"worker": {"tasks": 2, "min": 1}}, "run": RUN | {"start_timeout": "12s"}})
-    launcher = workplace.start("run")
-    task_process(launcher, "worker:1").suspend()
-    ran = workplace.finish(launcher)
+    (workplace.directory / "suspended.py").write_text(SUSPENDED)
+    cluster, run = {"worker": {"tasks": 2, "min": 1}}, RUN | {"start_timeout": "12s"}
+    workplace.write(**SYNC | {"job": "suspended.py", "cluster": cluster, "run": run})
+    ran = workplace.finish(workplace.start("run"))
     assert ran.code == 0, ran.output
     assert "worker:1 did not join the rendezvous; continuing without worker:1" in ran.output
     assert ran.result["steps"] == STEPS
