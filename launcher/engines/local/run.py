@@ -100,22 +100,11 @@ class LocalRun:
         is_whole = len(here) == len(plan.tasks)  # no other launcher's tasks come to the rendezvous
         self._is_open = not is_whole and not key  # to whoever has the cluster file
         self._token = new_key() if is_whole else key or shared_token(plan)
-        run = plan.spec.run
-        roles = {task: placed.role for task, placed in here.items()}
         first_attempt = files.next_attempt(task.slug for task in here)
         # Other launchers that share the directory may have begun already, which resumes nothing.
         self._before = before = files.elapsed() if first_attempt > 1 else 0.0
         self._resumed = {"steps": files.last_checkpoint(), "wall_s": before} if first_attempt > 1 else None
-        self._supervisor = Supervisor(
-            roles,
-            plan.leader,
-            run.start_timeout,
-            Patience(run.stall_timeout, by_phase(run.timeouts), whole=len(roles) == len(plan.tasks)),
-            RestartBudget(run.restarts),
-            first_attempt,
-            LostWorkers(plan.quorum),
-            run.grace,
-        )
+        self._supervisor = _supervisor(plan, here, first_attempt)
         self._errors: dict[Task, Mapping[str, Any]] = {}  # reported by tasks that could not write them down
         self._stacks = StackDumps(files)
         self._events: list[Event] = []
@@ -331,3 +320,17 @@ class LocalRun:
     def _ended_with_spawner(self, task: Task) -> Exited:
         # Nobody is left who could start it again, which ``why`` tells the Supervisor.
         return Exited(task, -signal.SIGKILL, time_ns=time.time_ns(), why=self._processes.fate)
+
+
+def _supervisor(plan: Plan, here: Mapping[Task, TaskPlan], first_attempt: int) -> Supervisor:
+    run = plan.spec.run
+    return Supervisor(
+        {task: placed.role for task, placed in here.items()},
+        plan.leader,
+        run.start_timeout,
+        Patience(run.stall_timeout, by_phase(run.timeouts), whole=len(here) == len(plan.tasks)),
+        RestartBudget(run.restarts),
+        first_attempt,
+        LostWorkers(plan.quorum),
+        run.grace,
+    )

@@ -290,24 +290,27 @@ def test_a_spawner_that_was_stopped_is_continued_if_nothing_is_heard_of_it(
     assert list(processes.receive()) == [{"pong": True}]
 
 
+def sleeping(processes: Processes) -> psutil.Process:
+    """Start a task that does nothing, and return its process."""
+    with Path(os.devnull).open("wb") as nowhere:
+        processes.start(WORKER, ["/bin/sleep", "600"], {}, nowhere.fileno())
+    return psutil.Process(messages(processes, "started")[-1]["pid"])
+
+
 def test_a_spawner_that_hangs_is_ended_with_its_tasks_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_QUIET", 0.0)
     monkeypatch.setattr(process, "_ANSWER", 0.0)
     monkeypatch.setattr(Processes, "_continue", lambda _: None)
-    read_end, write_end = os.pipe()
     with Processes("host") as processes:
         messages(processes, "network")
-        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
-        os.close(write_end)
-        task = psutil.Process(messages(processes, "started")[-1]["pid"])
-        spawner_of_this_process().suspend()
+        task = sleeping(processes)
+        suspend(spawner_of_this_process())
         processes.watch()  # asks
         processes.watch()
         with pytest.raises(EOFError):
             list(processes.receive())
         assert processes.fate.endswith("has given no answer for 0 s, and was killed")
         assert all_gone([task])
-    os.close(read_end)
 
 
 def test_the_end_of_a_spawner_that_hangs_is_waited_for_no_longer_than_is_left_of_the_grace(
@@ -315,14 +318,9 @@ def test_the_end_of_a_spawner_that_hangs_is_waited_for_no_longer_than_is_left_of
 ) -> None:
     monkeypatch.setattr(process, "_END_WAIT", 600.0)
     monkeypatch.setattr(Processes, "_continue", lambda _: None)
-    read_end, write_end = os.pipe()
     with Processes("host") as processes:
         messages(processes, "network")
-        processes.start(WORKER, ["/bin/sleep", "600"], {}, write_end)
-        os.close(write_end)
-        task = psutil.Process(messages(processes, "started")[-1]["pid"])
-        spawner = spawner_of_this_process()
-        spawner.suspend()
+        task = sleeping(processes)
+        suspend(spawner := spawner_of_this_process())
         processes.end_by = time.monotonic()
     assert all_gone([task, spawner])
-    os.close(read_end)
