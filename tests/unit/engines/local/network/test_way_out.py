@@ -1,65 +1,17 @@
-"""A private network's way out: what is outside is reached, what is inside is not, and nothing is left of it."""
+"""How a private network's way out is chosen, and what is said where there is none."""
 
 from __future__ import annotations
 
-import http.server
-import os
-import shutil
-import socket
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
-from launcher.contract.task import Task
-from launcher.engines.local.network import programs, way_out
+from launcher.engines.local.network import way_out
 from launcher.engines.local.network.settled import Network
 from launcher.engines.local.process import Processes
-from tests.support.outside import outward_address
-from tests.support.processes import all_gone, network_of
-from tests.unit.engines.local.conftest import spawner_of_this_process
+from tests.support.processes import network_of
 
-ANSWER = b"from the host"
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
-
-
-class _Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(ANSWER)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer((outward_address(), 0), _Answer) as serving:
-        thread = threading.Thread(target=serving.serve_forever)
-        thread.start()
-        yield "http://{}:{}".format(*serving.server_address)
-        serving.shutdown()
-        thread.join()
-
-
-@pytest.fixture(params=programs.PROGRAMS)
-def program(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The only one of the programs that is found."""
-    name: str = request.param
-    path = shutil.which(name)
-    if path is None or not Path("/dev/net/tun").exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} or /dev/net/tun is missing")
-        pytest.skip(f"{name} or /dev/net/tun is missing")
-    (tmp_path / name).symlink_to(path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return name
 
 
 def network(processes: Processes) -> Network:
@@ -68,44 +20,6 @@ def network(processes: Processes) -> Network:
     if found.why:
         pytest.skip(found.why)
     return found
-
-
-def test_what_is_outside_is_reached_and_what_is_inside_is_not(program: str, server: str) -> None:
-    code = (
-        "import socket, time, urllib.request\n"
-        f"print(urllib.request.urlopen({server!r}, timeout=20).read().decode(), flush=True)\n"
-        "held = socket.create_server(('', 0)); print(held.getsockname()[1], flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    read, write = os.pipe()
-    with Processes("private") as processes, open(read) as output:  # noqa: PTH123
-        assert network(processes) == Network(way=program)
-        processes.start(Task.parse("worker:0"), [sys.executable, "-c", code], {}, write)
-        assert output.readline().strip() == ANSWER.decode()
-        port = int(output.readline())
-        for host in ("127.0.0.1", outward_address()):
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection((host, port), timeout=5)
-    os.close(write)
-
-
-@pytest.mark.parametrize("victim", ["launcher", "spawner"])
-def test_nothing_is_left_of_it_whoever_dies(program: str, victim: str) -> None:
-    before = {name for _, name in socket.if_nameindex()}
-    processes = Processes("private")
-    assert network(processes).way == program
-    spawner = spawner_of_this_process()
-    children = [child for child in spawner.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
-    assert program in {Path(child.cmdline()[0]).name.partition(".")[0] for child in children}
-    if victim == "launcher":
-        processes.connection.close()  # as its end closes it
-    else:
-        spawner.kill()
-    assert all_gone([spawner])
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
-        time.sleep(0.01)
-    processes.connection.close()
-    assert {name for _, name in socket.if_nameindex()} == before
 
 
 def test_without_a_program_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
