@@ -1,9 +1,10 @@
 """What a user waits for: the command until the first printed epoch, cold and warm, and a death until training goes on.
 
-    python tests/benchmarks/start.py [ROUNDS] [--torchrun PATH]
+    python tests/benchmarks/start.py [ROUNDS] [--torchrun PATH [--short]]
 
 Each is told in bare imports of TensorFlow (`python -c "import tensorflow"`), measured in turn with it on this machine.
-With the `torchrun` of an environment that has PyTorch, the same is measured of it, in the same rounds.
+With the `torchrun` of an environment that has PyTorch, the same is measured of it, in the same rounds; `--short` is two
+forked tasks and torchrun's, and nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Model(Hello):
         print("Epoch: 1", flush=True)
         return super().evaluate()
 """
-TORCHRUN = ("--nproc-per-node=2", "--max-restarts=3", str(Path(__file__).with_name("ddp.py")), "0", "1000000000")
+TORCHRUN = ("--standalone", "--nproc-per-node=2", "--max-restarts=3")
+DDP = (str(Path(__file__).with_name("ddp.py")), "0", "1000000000")
 
 
 def bare_import() -> float:
@@ -146,20 +148,22 @@ def directory() -> Iterator[Path]:
         yield Path(place)
 
 
-def forked_and_spawned(figures: dict[str, list[float]]) -> None:
-    for method in ("fork", "spawn"):
-        with directory() as place:
-            two = Run(place, 2, start_method=method)
-            figures[f"2 tasks, {method}"].append(two.first_epoch)
-            for part, seconds in two.parts().items():
-                figures[f"  {part}"] += [seconds] * (method == "fork")
-            figures[f"death → first step, {method}"].append(two.recovery())
-            two.stop()
-        with directory() as place:
-            eight = Run(place, 8, start_method=method)
-            figures[f"8 tasks, {method}"].append(eight.first_epoch)
-            figures[f"MiB a task, 8 tasks, {method}"].append(eight.memory())
-            eight.stop()
+def two_tasks(figures: dict[str, list[float]], method: str) -> None:
+    with directory() as place:
+        two = Run(place, 2, start_method=method)
+        figures[f"2 tasks, {method}"].append(two.first_epoch)
+        for part, seconds in two.parts().items():
+            figures[f"  {part}"] += [seconds] * (method == "fork")
+        figures[f"death → first step, {method}"].append(two.recovery())
+        two.stop()
+
+
+def eight_tasks(figures: dict[str, list[float]], method: str) -> None:
+    with directory() as place:
+        eight = Run(place, 8, start_method=method)
+        figures[f"8 tasks, {method}"].append(eight.first_epoch)
+        figures[f"MiB a task, 8 tasks, {method}"].append(eight.memory())
+        eight.stop()
 
 
 def keras(figures: dict[str, list[float]]) -> None:
@@ -179,15 +183,20 @@ def warm(figures: dict[str, list[float]]) -> None:
         # The spawner ends by itself; its socket is in the directory that goes now.
 
 
-def torchrun(program: str, figures: dict[str, list[float]]) -> None:
+def torchrun(figures: dict[str, list[float]], program: str) -> None:
+    """Measure torchrun; a round in which its processes do not find each other again after the death is told."""
     with directory() as place:
-        run = Command([program, *TORCHRUN], place)
-        pids = [int(run.until("first step: ").split(" pid ")[1].split()[0]) for _ in range(2)]
+        run = Command(["timeout", "60", program, *TORCHRUN, *DDP], place)
+        # Words of "first step: rank RANK pid PID at TIME".
+        lines = [run.until("first step: ").split() for _ in range(2)]
         figures["2 tasks, torchrun"].append(run.lasted())
         killed = time.time()
-        psutil.Process(pids[1]).kill()
-        ends = [float(run.until("first step: ").split(" at ")[1]) for _ in range(2)]
-        figures["death → first step, torchrun"].append(max(ends) - killed)
+        psutil.Process(next(int(line[5]) for line in lines if line[3] == "1")).kill()
+        try:
+            ends = [float(run.until("first step: ").split()[7]) for _ in range(2)]
+            figures["death → first step, torchrun"].append(max(ends) - killed)
+        except AssertionError:
+            print("torchrun did not train again within a minute")
         run.stop()
 
 
@@ -208,15 +217,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rounds", type=int, nargs="?", default=5)
     parser.add_argument("--torchrun", metavar="PATH")
+    parser.add_argument("--short", action="store_true")
     asked = parser.parse_args()
     figures: dict[str, list[float]] = defaultdict(list)
     for _ in range(asked.rounds):
         figures["bare import"].append(bare_import())
-        forked_and_spawned(figures)
-        keras(figures)
-        warm(figures)
+        two_tasks(figures, "fork")
+        if not asked.short:
+            eight_tasks(figures, "fork")
+            two_tasks(figures, "spawn")
+            eight_tasks(figures, "spawn")
+            keras(figures)
+            warm(figures)
         if asked.torchrun:
-            torchrun(asked.torchrun, figures)
+            torchrun(figures, asked.torchrun)
     show(figures)
 
 
