@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -41,6 +42,8 @@ def main() -> None:
     ]
     if not chosen:
         sys.exit(f"of {arguments.runs} scenarios there is none to run; --only takes one of their numbers, from 1 on")
+    # Under nohup the launchers would inherit that a hang-up is ignored, and ignore it, as they have to.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     began = time.monotonic()
     expected, verdicts = truth(arguments.start), []
     with ThreadPoolExecutor(arguments.jobs) as pool:
