@@ -197,8 +197,11 @@ class Leading:
     def _look_for_silence(self, now: float) -> None:
         for connection, member in self._members.of(Stage.STARTED).items():
             if self._members.roles[member.name].serves and self._agenda.due(member.heard_at + _SERVES_SILENTLY, now):
+                silent = f"has been silent for {_SERVES_SILENTLY:g} s"
+                # If it was only suspended, it reads this first, and does not blame this task for the end.
+                self._agenda.act(Send(connection, {"lost": f"{member.name} {silent}", "peer": member.name}))
                 self._agenda.act(Close(connection))
-                self._lost(connection, now, f"has been silent for {_SERVES_SILENTLY:g} s")
+                self._lost(connection, now, silent)
 
     # The meeting
 

@@ -163,9 +163,12 @@ def test_a_serving_task_that_is_silent_for_too_long_is_lost(place: Place, monkey
     monkeypatch.setattr(leading, "_SERVES_SILENTLY", 0.05)
     monkeypatch.setattr(ending, "GOODBYE", 0.01)
     leader = place.send("chief:0", **{**ASYNC, "cluster": {"chief": ("127.0.0.1:1",), "ps": ("127.0.0.2:1",)}})
-    go(place.member("ps:0"))
+    go(silent := place.member("ps:0"))
     result(leader).watch(place.lost.put)
     assert str(place.loss()) == "ps:0 has been silent for 0.05 s"
+    # A task that was suspended, and is continued, hears that it was lost, also after what it says itself.
+    silent.say({"alive": True})
+    assert silent.hear_until("lost") == {"lost": "ps:0 has been silent for 0.05 s", "peer": "ps:0"}
 
 
 def test_members_hear_that_the_leader_lives(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,8 @@ def test_a_task_that_serves_and_is_silent_for_too_long_is_lost(name: str) -> Non
     history.say(other, alive=True)
     assert history.asked() == []
     history.wait(0.2)
-    assert history.told(silent)[-1] == "closed"
+    # What it hears if it was only suspended.
+    assert history.told(silent)[-2:] == [{"lost": f"{name} has been silent for 20 s", "peer": name}, "closed"]
     history.lose(other)
     assert reason(history.asked()) == (PeerGone, f"{name} has been silent for 20 s")
 
