@@ -11,6 +11,7 @@ from launcher.errors import PlacementError
 from launcher.supervise.events import Exited, Inspected
 from launcher.supervise.phases import Stay
 
+SUSPENDED = "is suspended by a signal (SIGSTOP or Ctrl-Z)"
 _STACKS = "the logs have the stacks of all threads"
 
 
@@ -95,8 +96,16 @@ class Cause:
         if stay.skips:
             what = f"skipped no batch for {timeout:g} s, after {stay.done:,} of {stay.of:,}"
         where = f"; it is in {found.where}" if found.where else ""
-        where = "; it is suspended by a signal (SIGSTOP or Ctrl-Z)" if found.suspended else where
+        where = f"; it {SUSPENDED}" if found.suspended else where
         return cls(stay.task, f"{stay.task} has {what} (run.timeouts.{stay.phase}){where}; {_STACKS}", retryable=True)
+
+    @classmethod
+    def suspended(cls, task: Task) -> Self:
+        """Return the cause if others end because a task that is suspended does not answer them.
+
+        An error of a task's own comes before it, and all other consequences come after it.
+        """
+        return cls(task, f"{task} {SUSPENDED}", consequence=True, retryable=True)
 
     @classmethod
     def not_formed(cls, late: Sequence[Task], timeout: float, findings: Mapping[Task, Inspected]) -> Self:

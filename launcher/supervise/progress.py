@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from launcher.contract.task import Task
+from launcher.supervise.causes import SUSPENDED
 from launcher.supervise.events import Inspected, Reported
 
 
@@ -119,7 +120,7 @@ class Progress:
         """
         for task, found in findings.items():
             if found.suspended:
-                return task, f"{task} is suspended by a signal (SIGSTOP or Ctrl-Z)"
+                return task, f"{task} {SUSPENDED}"
         steps = {task: self._come_to(task) for task in self._trainers if task in findings}
         furthest = max(steps.values(), default=0)
         if behind := [task for task, step in steps.items() if step < furthest]:

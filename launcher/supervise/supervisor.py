@@ -18,6 +18,7 @@ from launcher.supervise.events import (
     ChoosePorts,
     Event,
     Exited,
+    Inspect,
     Inspected,
     Reported,
     RunState,
@@ -109,7 +110,7 @@ class Supervisor:
             case Signalled():
                 self._signalled(event.number, now)
             case Inspected():
-                self._training.note(event)
+                self._inspected(event, now)
             case Tick():
                 pass
         self._check_clock(now)
@@ -202,6 +203,13 @@ class Supervisor:
         self._causes.add(cause, now)
         if self.state is not RunState.STOPPING:
             self._stop(str(cause), Shutdown(now + (CAUSE_GRACE if cause.consequence else 0.0)))
+            if cause.consequence:  # perhaps of a task that has not ended: one that is suspended answers nobody
+                self._table.add(*(Inspect(task, can_answer=False) for task in self._table.living(self._table.gang)))
+
+    def _inspected(self, found: Inspected, now: float) -> None:
+        self._training.note(found)
+        if found.suspended and self.state is RunState.STOPPING and self._causes.first:
+            self._causes.add(Cause.suspended(found.task), now)
 
     def _leader_ended(self, now: float) -> None:
         self._enter(RunState.LEAVING)

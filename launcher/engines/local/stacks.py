@@ -31,8 +31,8 @@ class StackDumps:
         """Begin to watch a task; if it can answer, ask it for the stacks of its threads."""
         log = self._files.log(attempt, look.task.slug)
         self._logs[look.task] = log, log.stat().st_size
-        self._over_at = time.monotonic() + _TIME
         if look.can_answer:
+            self._over_at = time.monotonic() + _TIME
             processes.signal_only(look.task, _ASK)
 
     def found(self, processes: Processes) -> Iterator[Inspected]:

@@ -9,7 +9,18 @@ import pytest
 from launcher.contract.phases import Phase
 from launcher.contract.roles import Role
 from launcher.contract.task import Task
-from launcher.supervise.events import Event, Exited, Record, Reported, RunState, Start, TaskState, Tick
+from launcher.supervise.events import (
+    Event,
+    Exited,
+    Inspect,
+    Inspected,
+    Record,
+    Reported,
+    RunState,
+    Start,
+    TaskState,
+    Tick,
+)
 from launcher.supervise.hangs import Patience
 from launcher.supervise.shutdown import STOP_GRACE
 from launcher.supervise.supervisor import CAUSE_GRACE, EVALUATE_GRACE, LEAVE_GRACE, Supervisor
@@ -200,6 +211,35 @@ def test_the_cause_is_the_earliest_error_that_is_no_consequence(ends: list[Event
     first, second = ends
     seen = replay(SYNC, [*trained(SYNC), (2, first), (2 + CAUSE_GRACE / 2, second)])
     assert str(seen.cause) == cause
+
+
+SUSPENDED = Inspected(SECOND, suspended=True)
+
+
+@pytest.mark.parametrize(
+    ("later", "cause"),
+    [
+        ([], "worker:1 is suspended by a signal (SIGSTOP or Ctrl-Z)"),
+        ([(2.5, Exited(SECOND, 1, error("ValueError"), time_ns=30))], "worker:1: ValueError: no"),
+    ],
+    ids=["before the ends of those that it does not answer", "after an error of a task's own"],
+)
+def test_a_task_that_is_suspended_is_the_cause(later: Moments, cause: str) -> None:
+    seen = replay(SYNC, [*trained(SYNC), (2, GONE), (2.1, SUSPENDED), *later])
+    assert str(seen.cause) == cause
+
+
+def test_tasks_are_looked_at_without_a_signal_once_one_has_ended_because_of_another() -> None:
+    supervisor = replay(SYNC, trained(SYNC)).supervisor
+    looked = [action for action in supervisor.handle(GONE, 2) if isinstance(action, Inspect)]
+    assert looked == [Inspect(SECOND, can_answer=False)]
+
+
+def test_a_run_restarts_because_of_a_task_that_is_suspended_also_before_its_first_step() -> None:
+    suspended: Moments = [(2, GONE), (2.1, SUSPENDED), (2 + CAUSE_GRACE, Tick()), *obeyed(SECOND, at=5)]
+    seen = replay(SYNC, [*ready(FIRST, SECOND), *suspended], budget=3)
+    assert [line.partition(" by ")[0] for line in seen.said] == ["worker:1 is suspended"]
+    assert seen.supervisor.state is RunState.RESTARTING
 
 
 def test_a_consequence_alone_stops_the_run_after_a_grace() -> None:
