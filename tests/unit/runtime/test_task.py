@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,11 +132,29 @@ def test_a_task_that_serves_does_so_until_the_leader_says_that_the_run_is_over_w
     assert task.run_task(task_context("ps:0", tmp_path, role=role)) is False
 
 
-def test_an_evaluator_that_is_asked_to_stop_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Obeyed(Exception):
+    """Instead of the end of this process."""
+
+
+def test_an_evaluator_that_is_asked_to_stop_ends_by_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = write(tmp_path)
 
     def none_yet(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def obey(_: Stop) -> None:
+        raise Obeyed
+
     monkeypatch.setattr(Checkpoints, "newest", none_yet)
-    assert evaluated(told, tmp_path / "pipe")[-1]["event"] == "idle"  # there is nothing to score
+    monkeypatch.setattr(Stop, "obey", obey)
+    with pytest.raises(Obeyed):
+        evaluated(told, tmp_path / "pipe")
+
+
+def test_a_process_that_obeys_ends_as_if_nobody_had_taken_the_signal() -> None:
+    code = (
+        "import os, signal; from launcher.runtime.training.stop import Stop\n"
+        "stop = Stop(); stop.listen(); os.kill(os.getpid(), signal.SIGTERM); print(stop.asked); stop.obey()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.returncode) == ("True\n", -signal.SIGTERM)
