@@ -61,9 +61,13 @@ def _codes_of_task(scenario: Scenario) -> set[int]:
     if scenario.fault == "stop" and scenario.target == "evaluator:0":
         return {0}  # nobody waits for it before the end
     serves = scenario.mode == "async" and scenario.target.startswith(("worker", "ps"))
-    saves = scenario.fault == "term" and not serves  # asked to end, a task that trains lets all stop with a checkpoint
+    evaluates = scenario.target == "evaluator:0"
+    # Asked to end, a task that trains lets all stop with a checkpoint.
+    saves = scenario.fault == "term" and not serves and not evaluates
     if scenario.moment == "start":
-        return {3} if scenario.fault == "stop" else {1}
+        return (
+            {3} if scenario.fault == "stop" else {0, 1} if evaluates else {1}
+        )  # it meets nobody: it may be up by then
     if scenario.moment in ("rendezvous", "first step"):
         return {0, 1} | ({3} if scenario.fault == "stop" else {STOPPED} if saves else set())
     return {STOPPED} | ({0} if scenario.moment == "end" else set()) if saves else {0}
