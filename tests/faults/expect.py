@@ -65,9 +65,9 @@ def _codes_of_task(scenario: Scenario) -> set[int]:
     # Asked to end, a task that trains lets all stop with a checkpoint.
     saves = scenario.fault == "term" and not serves and not evaluates
     if scenario.moment == "start":
-        return (
-            {3} if scenario.fault == "stop" else {0, 1} if evaluates else {1}
-        )  # it meets nobody: it may be up by then
+        if evaluates:  # it meets nobody, so that it may be up by then
+            return {0, 1}
+        return {3} if scenario.fault == "stop" else {1}
     if scenario.moment in ("rendezvous", "first step"):
         return {0, 1} | ({3} if scenario.fault == "stop" else {STOPPED} if saves else set())
     return {STOPPED} | ({0} if scenario.moment == "end" else set()) if saves else {0}
