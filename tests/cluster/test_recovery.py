@@ -38,7 +38,7 @@ def test_a_worker_that_cannot_be_brought_back_is_left_out_and_the_result_stays(
     assert "continuing without worker:2, with 2 of 3 workers (cluster.worker.min: 2)" in ran.output
     assert (ran.result["left_out"], ran.result["world_size"], ran.result["steps"]) == (["worker:2"], 2, STEPS)
     (recovered,) = ran.events("recovered")
-    assert recovered["cause"] == "worker:2 stopped answering"
+    assert recovered["cause"] == "worker:2 is suspended by a signal (SIGSTOP or Ctrl-Z)"
     assert recovered["details"]["lost_steps"] >= 0
     assert survivors(workplace.directory) == []
 

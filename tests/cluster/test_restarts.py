@@ -151,6 +151,6 @@ def test_an_asynchronous_cluster_restarts_if_a_worker_is_frozen(workplace: Workp
     task_process(launcher, "worker:1").suspend()
     ran = workplace.finish(launcher, seen)
     assert_like(ran, undisturbed)
-    assert "worker:1 has been silent for 20 s; attempt 2 starts now" in ran.output
+    assert "worker:1 is suspended by a signal (SIGSTOP or Ctrl-Z); attempt 2 starts now" in ran.output
     assert ran.result["attempts"] == 2
     assert survivors(ran.directory) == []
