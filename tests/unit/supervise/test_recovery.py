@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from launcher.supervise.causes import Cause
 from launcher.supervise.events import Reported, Tick
-from launcher.supervise.outages import Outage, Outages
+from launcher.supervise.recovery import Outage, Outages
 from tests.unit.supervise.histories import FIRST, SECOND, SYNC, Moments, killed, obeyed, ready, replay, trained
 
 CAUSE = Cause(SECOND, "killed by SIGKILL")
