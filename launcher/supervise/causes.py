@@ -11,7 +11,8 @@ from launcher.errors import PlacementError
 from launcher.supervise.events import Exited, Inspected
 from launcher.supervise.phases import Stay
 
-SUSPENDED = "is suspended by a signal (SIGSTOP or Ctrl-Z)"
+_SUSPENDED = "suspended by a signal (SIGSTOP or Ctrl-Z)"
+SUSPENDED = f"is {_SUSPENDED}"
 _STACKS = "the logs have the stacks of all threads"
 
 
@@ -113,7 +114,7 @@ class Cause:
         error = f"not ready after {timeout:g} s (run.start_timeout): {', '.join(map(str, late))}"
         suspended = [task for task, found in findings.items() if found.suspended]
         if suspended:
-            error += f"; suspended by a signal (SIGSTOP or Ctrl-Z): {', '.join(map(str, suspended))}"
+            error += f"; {_SUSPENDED}: {', '.join(map(str, suspended))}"
         return cls((suspended or late)[0], error, exit_code=3)
 
 

@@ -208,7 +208,7 @@ class Supervisor:
 
     def _inspected(self, found: Inspected, now: float) -> None:
         self._training.note(found)
-        if found.suspended and self.state is RunState.STOPPING and self._causes.first:
+        if found.suspended and self.state is RunState.STOPPING and self._causes.first and self._causes.retryable:
             self._causes.add(Cause.suspended(found.task), now)
 
     def _leader_ended(self, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,7 +30,8 @@ class Stop:
 
     def obey(self) -> NoReturn:
         """End this process as a SIGTERM that nobody takes does."""
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # the job has closed or replaced it
+            sys.stdout.flush()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("SIGTERM is blocked")

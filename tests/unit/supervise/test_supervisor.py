@@ -229,6 +229,11 @@ def test_a_task_that_is_suspended_is_the_cause(later: Moments, cause: str) -> No
     assert str(seen.cause) == cause
 
 
+def test_what_another_machine_s_task_has_failed_of_comes_before_a_task_that_is_suspended() -> None:
+    failed = Exited(FIRST, 2, error("PeerFailed", code=2, consequence=True, mendable=False), time_ns=20)
+    assert replay(SYNC, [*trained(SYNC), (2, failed), (2.1, SUSPENDED)]).cause.exit_code == 2
+
+
 def test_tasks_are_looked_at_without_a_signal_once_one_has_ended_because_of_another() -> None:
     supervisor = replay(SYNC, trained(SYNC)).supervisor
     looked = [action for action in supervisor.handle(GONE, 2) if isinstance(action, Inspect)]
