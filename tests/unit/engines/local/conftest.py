@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -54,6 +55,12 @@ def nobody_reads(_: str) -> None:
 def spawner_of_this_process() -> psutil.Process:
     (spawner,) = (p for p in psutil.Process().children() if "launcher.engines.local.spawner" in p.cmdline())
     return spawner
+
+
+def result(files: RunFiles) -> Mapping[str, Any]:
+    """Return what a run has written of its end."""
+    read: Mapping[str, Any] = json.loads(files.result.read_text())
+    return read
 
 
 MakeLaunch = Callable[..., tuple[LocalRun, RunFiles, Watched]]

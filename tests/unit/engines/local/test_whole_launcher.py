@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
 import socket
@@ -16,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-from launcher.cli import main
 from launcher.engines.local.network.programs import PROGRAMS
 from launcher.host.ports import free_ports
 from tests.support.processes import all_gone, descendants, survivors, task_process
@@ -139,56 +136,6 @@ def test_a_written_port_that_is_in_use_is_refused_with_its_holder(plays: Start) 
     assert f"port {port}" in ran.output
     assert "pid" in ran.output
     assert not (place.directory / "runs").exists()
-
-
-def tree(directory: Path) -> dict[str, str]:
-    """Return everything below a directory: where links point, what files hold."""
-
-    def held(path: Path) -> str:
-        return str(path.readlink()) if path.is_symlink() else "" if path.is_dir() else path.read_text()
-
-    return {str(path.relative_to(directory)): held(path) for path in directory.rglob("*")}
-
-
-REFUSALS: dict[str, tuple[str, ...]] = {
-    "a setting": ("--set", "run.restarts=many"),
-    "a job": ("--set", "job=nowhere"),
-    "an option": ("--nothing",),
-    "a task": ("--task", "worker:7"),
-    "a new output": ("--set", "run.output=deep/runs", "--task", "worker:7"),
-    "a run that is not there": ("--resume", "yesterday"),
-    "a damaged plan": ("--plan", "runs/old/plan.json"),
-    "a run with a damaged plan": ("--resume", "old"),
-    "a run in use": ("--run", "night"),
-    "an output that is a file": ("--set", "run.output=cluster.yaml"),
-    "latest that is a directory": ("--set", "run.output=other"),
-    "a name": ("--run", "latest"),
-}
-
-
-@pytest.mark.parametrize("arguments", REFUSALS.values(), ids=REFUSALS)
-def test_a_refused_start_leaves_everything_as_it_was(
-    plays: Start, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...]
-) -> None:
-    place = plays(*DONE, cluster={"worker": 1})
-    monkeypatch.chdir(place.directory)
-    monkeypatch.setattr(sys, "argv", ["launcher", "run", *arguments])
-    runs, lock = place.directory / "runs", place.directory / "runs" / "night" / "locks" / "worker-0.lock"
-    (place.directory / "other" / "latest").mkdir(parents=True)
-    (runs / "old").mkdir(parents=True)
-    (runs / "old" / "plan.json").write_text('{"direct')
-    (runs / "latest").symlink_to("old")
-    lock.parent.mkdir(parents=True)
-    lock.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": "today"}))
-    before = tree(place.directory)
-    with lock.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(SystemExit) as end:  # before anything is started: in this process
-            main()
-    said = "".join(capfd.readouterr())
-    assert end.value.code == 2, said
-    assert said
-    assert tree(place.directory) == before
 
 
 def test_tasks_of_several_machines_are_not_guessed(plays: Start) -> None:

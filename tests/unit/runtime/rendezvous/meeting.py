@@ -288,3 +288,7 @@ def save(files: CheckpointFiles, step: int, **content: bytes) -> Saved:
         for name, data in content.items():
             (beside / name).write_bytes(data)
     return files.at(step)
+
+
+def prepare(offer: dict[str, Any]) -> bytes:
+    return json.dumps({"prepare": offer}).encode() + b"\n"

@@ -18,7 +18,6 @@ from launcher.runtime.rendezvous import hub as module
 from launcher.runtime.rendezvous.events import Heard, Lost, Sent
 from launcher.runtime.rendezvous.hub import Hub, listen
 from launcher.runtime.rendezvous.messages import HELLO_LIMIT, LONGEST
-from tests.unit.engines.local.test_ports import held
 from tests.unit.runtime.rendezvous.meeting import PATIENCE, Stranger
 
 Connect = Callable[[], Stranger]
@@ -328,36 +327,3 @@ def test_endless_lines_cost_bounded_memory(hub: Hub, connect: Connect) -> None:
                 held = max(held, len(connection.inbox._bytes))
         assert held <= most + 65_536
     assert 1 in hub._connections
-
-
-# Listening
-
-
-def test_a_port_that_the_launcher_holds_is_free_to_listen_at(port: int) -> None:
-    with held([port]):
-        listen(f"127.0.0.1:{port}").close()
-
-
-def test_a_port_that_is_taken_is_a_sentence(port: int) -> None:
-    with (
-        socket.create_server(("127.0.0.1", port)),
-        pytest.raises(LauncherError, match=rf"^cannot listen at the rendezvous 127\.0\.0\.1:{port}: .*in use$"),
-    ):
-        listen(f"127.0.0.1:{port}")
-
-
-@pytest.mark.parametrize(
-    ("rendezvous", "family", "host"),
-    [
-        ("127.0.0.2:5", socket.AF_INET, "127.0.0.2"),
-        ("localhost:5", socket.AF_INET, "127.0.0.1"),
-        ("10.0.0.1:5", socket.AF_INET, "0.0.0.0"),
-        ("node-a.example:5", socket.AF_INET, "0.0.0.0"),
-        ("[::1]:5", socket.AF_INET6, "::1"),
-        ("[fd00::1]:5", socket.AF_INET6, "::"),
-    ],
-)
-def test_only_a_loopback_address_is_listened_at_itself(
-    rendezvous: str, family: socket.AddressFamily, host: str
-) -> None:
-    assert module._listening_place(rendezvous) == (family, (host, 5))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import socket
 import threading
@@ -14,17 +13,11 @@ import pytest
 from launcher import __version__
 from launcher.contract.version import PROTOCOL, own_version
 from launcher.errors import FormationError, LauncherError
-from launcher.runtime.checkpoint import progress
 from launcher.runtime.failure import PeerFailed
 from launcher.runtime.rendezvous import arrival, waiting, wire
 from launcher.runtime.rendezvous.member import Member
 from launcher.runtime.rendezvous.messages import HELLO_LIMIT
-from tests.unit.runtime.rendezvous.meeting import GO, PATIENCE, PREPARE, Answering, Place, close, result, save
-
-
-def prepare(offer: dict[str, Any]) -> bytes:
-    return json.dumps({"prepare": offer}).encode() + b"\n"
-
+from tests.unit.runtime.rendezvous.meeting import GO, PATIENCE, PREPARE, Answering, Place, close, prepare, result, save
 
 # The meeting
 
@@ -263,52 +256,6 @@ def test_a_member_whose_key_is_another_says_so(answering: Answering, place: Plac
     with pytest.raises(LauncherError, match=f"^worker:0 at 127.0.0.1:{place.port} has another key"):
         result(meeting)
     assert not answering.proven
-
-
-# The checkpoint
-
-
-def test_a_member_with_a_damaged_copy_sets_it_aside_and_asks_for_the_leaders(
-    place: Place, answering: Answering
-) -> None:
-    saved = save(place.files("worker:1"), 7, a=b"content")
-    (saved.directory / "a").write_bytes(b"cantent")
-    meeting = answering.come()
-    leader = answering.accept(prepare(saved.offer().to_dict()))
-    assert leader.hear() == {"lacks": True}
-    leader.say(b"content")
-    leader.hear_until("prepared")
-    leader.say({"go": True})
-    assert result(meeting).step == 7
-    assert (saved.directory / "a").read_bytes() == b"content"
-    assert (saved.directory.parent / f"damaged-{saved.directory.name}" / "a").read_bytes() == b"cantent"
-
-
-def test_files_that_arrive_with_other_content_than_was_written_are_no_checkpoint(
-    place: Place, answering: Answering
-) -> None:
-    saved = save(place.files("worker:0"), 7, a=b"content")
-    meeting = answering.come()
-    answering.accept(prepare(saved.offer().to_dict()), b"cantent")
-    with pytest.raises(LauncherError, match=r"^a of the checkpoint arrived with other content than was written$"):
-        result(meeting)
-    assert place.files("worker:1").saved() == []
-
-
-def test_a_member_says_how_far_it_is_with_a_checkpoint_and_is_given_the_time_for_it(
-    place: Place, answering: Answering, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "SAY_EVERY", 0.0)
-    saved = save(place.files("worker:1"), 7, a=b"x" * (3 << 20))
-    meeting = answering.come(seconds=5.0)
-    leader = answering.accept(prepare(saved.offer().to_dict()))
-    said = [leader.hear() for _ in range(4)]
-    assert said == [
-        *({"busy": f"verifying checkpoint step-7: {mib}.0 of 3.0 MiB"} for mib in (1, 2, 3)),
-        {"prepared": True},
-    ]
-    leader.say({"go": True})
-    result(meeting)
 
 
 def test_a_member_that_is_refused_says_why(answering: Answering) -> None:
